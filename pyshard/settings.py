@@ -157,7 +157,8 @@ class Settings:
 
     #: Connections of a daemon's HTTP port: those who look at it, and some browsers.
     HTTP_CONNECTIONS: int = 100
-    #: Seconds within which a peer must send a whole request, from its connection or its last answer on.
+    #: Seconds within which a peer must send a whole request, from its connection or its last answer on, and read an
+    #: answer, before it gets the next one, or its connection is closed.
     HTTP_REQUEST: float = 30.0
     #: Requests a second that are answered in the long run, since one may take some milliseconds.
     HTTP_PACE: float = 50.0

@@ -51,6 +51,12 @@ def test_whether_it_may_be_asked_again(row: Row) -> None:
     assert len(row.what_to_do) > 10
 
 
+def test_a_plan_that_is_too_old() -> None:
+    """The same plan never fits again, since the order of the cluster's state only grows: it needs a new one."""
+    [row] = [row for row in ROWS if row.name == "StaleEpoch"]
+    assert row.again == "no"
+
+
 @each
 def test_exit_codes(row: Row) -> None:
     """The exit code of the command is the one that the code has."""

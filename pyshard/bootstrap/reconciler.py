@@ -6,7 +6,8 @@ Rules:
 - A change of the state is pushed at once, one push at a time.
 - The log tells why a shard isn't ready, and when it is again. A shard that has many reasons has few lines there.
 - A shard in memory that comes with new stores all the time is taken up only now and then.
-- A shard that doesn't answer is dialed again for ever; one that is pinged and silent counts as unreachable.
+- A shard that doesn't answer is dialed again for ever; one that is pinged and silent counts as unreachable. While
+  anything comes from it, such as a large answer before that to the ping, some pings may stay unanswered.
 - A shard that has left the map, or has another address, has its reconciler stopped (`shard_reconcilers`).
 """
 
@@ -50,6 +51,7 @@ from pyshard.settings import settings
 NOTHING_TOLD = (0, 0)
 
 _MOVES_WITHIN = 2.0  # seconds that a shard has to say how its moves are
+_UNANSWERED = 6  # pings, one behind the other's time: longer than a box may take to come (`UNFINISHED_BOX`)
 _LOGGED = 500  # characters of a reason that the log has
 _REFUSALS = (ForeignCluster, WrongIdentity, StaleEpoch)
 
@@ -80,6 +82,7 @@ class ShardReconciler(Service):
         self.shard = name
         self._clock = clock
         self._next_ping: IDelayedCall | None = None
+        self._unanswered = 0  # how many pings were not answered in their time, since one was
         self._told = NOTHING_TOLD  # which state the shard has, over the present connection
         self._pushing = False
         self._reading = False  # whether it is asked for an item
@@ -154,7 +157,11 @@ class ShardReconciler(Service):
             return fail(Unavailable(f"shard {self.shard!r} is asked for another key just now; try again"))
         self._reading = True
         result: Deferred[bytes | PyshardError | None] = Deferred()
-        result.addTimeout(settings.LOOK_UP, self._clock)
+
+        def late(_: object, seconds: float) -> Failure:
+            return Failure(TimeoutError(f"no answer within {seconds:g} s"))
+
+        result.addTimeout(settings.LOOK_UP, self._clock, onTimeoutCancel=late)
 
         def answered(outcome: bytes | PyshardError | Failure | None) -> None:
             self._reading = False
@@ -204,6 +211,7 @@ class ShardReconciler(Service):
         if self._logged[0] is not Condition.READY:
             self._logged = Condition.READY, ""
             self._log.info("shard {shard} at {at}: ready", shard=self.shard, at=self._at())
+        self._unanswered = 0
         self._schedule_ping()
 
     def disconnected(self, reason: str) -> None:
@@ -296,9 +304,26 @@ class ShardReconciler(Service):
         connection = self._dialer.connection
         if connection is not None:
             connection.call(commands.Ping, settings.TIMEOUT).addCallbacks(
-                lambda _: self._schedule_ping() if self._dialer.connection is connection else None,
-                lambda failure: self._end(connection, failure),
+                self._pinged, self._not_pinged, (connection,), errbackArgs=(connection, connection.heard)
             )
+
+    def _pinged(self, _: object, connection: DialedConnection) -> None:
+        if self._dialer.connection is connection:
+            self._unanswered = 0
+            self._schedule_ping()
+
+    def _not_pinged(self, failure: Failure, connection: DialedConnection, heard: float) -> None:
+        """Give the connection up, unless the answer is only late.
+
+        :param heard: when anything was last heard before the ping.
+        """
+        if self._dialer.connection is not connection:
+            return
+        self._unanswered += 1
+        if failure.check(TimeoutError) and connection.heard > heard and self._unanswered < _UNANSWERED:
+            self._schedule_ping()
+        else:
+            self._end(connection, failure)
 
     def _stop_pinging(self) -> None:
         call, self._next_ping = self._next_ping, None

@@ -2,7 +2,8 @@
 
 Rules:
 
-- it is written beside, and renamed at the end; what fails or is interrupted leaves nothing behind;
+- it is written beside, under a hidden name that nobody else has, and renamed at the end; what fails or is interrupted
+  leaves nothing behind, and no file of the user's is written to or removed;
 - one that was there keeps its mode; a new one is its owner's alone where documents are in it;
 - a link stays a link, and what is no file, such as /dev/null or a pipe, is written to as it is.
 """
@@ -10,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ from pyshard.cli.signals import interrupt_says
 from pyshard.security.private_files import private_descriptor
 
 _PLAIN = 0o666  # of which the umask takes some
+_TOKEN = 4  # random bytes in the name of the file beside
 
 
 @contextmanager
@@ -29,21 +32,21 @@ def whole_file(path: Path, private: bool) -> Iterator[IO[bytes]]:
     :param private: whether a new file is its owner's alone.
     :raises OSError: it can't be written; what was there stands.
     """
-    path = path.resolve()
-    if path.exists() and not path.is_file():
+    if path.exists() and not path.is_file():  # before links are followed: that of a pipe in /proc leads nowhere
         with path.open("wb") as device:
             yield device
         return
-    beside = path.with_name(f"{path.name}.new")
-    beside.unlink(missing_ok=True)  # what a crash left, or somebody planted
+    path = Path(os.path.realpath(path))
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(_TOKEN)}.new")
 
     def clean() -> str:
         beside.unlink(missing_ok=True)
         return f"interrupted; {path} is as it was"
 
     with interrupt_says(clean):
+        descriptor = private_descriptor(beside, os.O_WRONLY | os.O_EXCL)  # what is there already, isn't removed below
         try:
-            with os.fdopen(private_descriptor(beside, os.O_WRONLY | os.O_EXCL), "wb") as file:
+            with os.fdopen(descriptor, "wb") as file:
                 yield file
             _set_mode(path, beside, private)
             beside.replace(path)

@@ -3,20 +3,23 @@
 Rules:
 
 - A request has no body, and 16 KiB of headers at the most. Other ones are refused, and the connection is closed.
-- A peer has so long to send a whole request, however slowly its bytes come, and to read an answer.
-- There are so many connections. A further one takes the place of the one that has waited longest for its next request;
-  if all are being answered, it is closed.
-- So many requests a second are answered. Those beyond wait, each connection with one.
+- A peer has so long to send a whole request, however slowly its bytes come, and to read an answer. Then its connection
+  is ended at once, and what it hasn't read is dropped.
+- A peer that doesn't read its answers gets no further ones, and nothing more is read from it.
+- There are so many connections. A further one takes the place of the one that has waited longest, for its next request
+  or for the answer to one; if all are being answered, it is closed.
+- So many requests a second are answered. Those beyond wait, each connection with one. Who leaves gives its turn back.
 - A few connections are accepted in one turn of the reactor.
 - Nothing is logged of a request: its address may have a key in it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from typing import cast
 
-from twisted.internet.interfaces import IListeningPort, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IDelayedCall, IListeningPort, IPushProducer, IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
@@ -30,29 +33,46 @@ from pyshard.settings import settings
 _TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _SHORT = 0.001  # seconds for which no request waits
 _ACCEPTED = 2  # connections in one turn of the reactor
+_KEPT = 16 * 1024  # bytes that may come during a request before the connection isn't read any more
 
 
 class BoundedChannel(HTTPChannel):
     """One connection.
 
-    :ivar answering: whether a request is being answered.
+    :ivar answering: whether a request is being answered. One that waits for its turn isn't.
     """
 
     site: BoundedSite
     transport: ITCPTransport
     answering = False
-    abortTimeout = 5
     _refused = False
+    _in_request = False  # whether there is a request whose answer isn't complete
+    _kept = 0  # bytes that came meanwhile
+    _full = False  # whether the peer has more to read than the transport cares to keep
+    _go_on: Callable[[], None] | None = None  # what is to be done when it has read that
 
     def abort(self) -> None:
         """End the connection at once."""
         self.transport.abortConnection()
+
+    @property
+    def _network(self) -> IPushProducer:
+        return cast(IPushProducer, self.transport)
+
+    def when_read(self, go_on: Callable[[], None]) -> None:
+        """Go on when the peer has read most of its last answers, for which its time is bounded."""
+        if self._full:
+            self._go_on = go_on
+            self.setTimeout(settings.HTTP_REQUEST)
+        else:
+            go_on()
 
     def connectionMade(self) -> None:
         super().connectionMade()
         self.site.add(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._go_on = None
         self.site.remove(self)
         super().connectionLost(reason)
 
@@ -69,39 +89,49 @@ class BoundedChannel(HTTPChannel):
 
     def rawDataReceived(self, data: bytes) -> None:
         if not self._refused:
+            self._kept += len(data)
             super().rawDataReceived(data)
 
     def allContentReceived(self) -> None:
-        self.answering = True
+        self._in_request, self._kept = True, 0
         super().allContentReceived()
 
     def requestDone(self, request: HTTPRequest) -> None:
-        self.answering = False
+        self.answering = self._in_request = False
         self.site.move_back(self)
+        if not self.persistent:
+            self.setTimeout(settings.HTTP_REQUEST)  # to read the answer; then it is closed
         super().requestDone(request)
 
-    def timeoutConnection(self) -> None:
-        """Close, as `HTTPChannel` does, but without a line in the log for each peer."""
-        self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
-        self.loseConnection()
+    def pauseProducing(self) -> None:
+        """Read nothing more, since the peer doesn't read: `HTTPChannel` would read on during a request, without end."""
+        self._full = True
+        super().pauseProducing()
+        self._network.pauseProducing()
 
-    def forceAbortClient(self) -> None:
-        self._abortingCall = None
+    def resumeProducing(self) -> None:
+        """Go on, since the peer has read."""
+        self._full = False
+        super().resumeProducing()
+        go_on, self._go_on = self._go_on, None
+        if go_on is not None:
+            self.setTimeout(None)
+            go_on()
+        if self._in_request and not self._full and self._kept <= _KEPT:
+            self._network.resumeProducing()  # so that it is noticed when the peer leaves
+
+    def timeoutConnection(self) -> None:
+        """End the connection at once: to have it closed would wait for a peer that doesn't read. Nothing is logged."""
         self.abort()
 
 
 class PacedRequest(Request):
-    """A request that is answered when the site has time for it."""
+    """A request that is answered when its peer has read the last answers, and the site has time for it."""
 
     def process(self) -> None:
         """Answer it, now or a little later."""
-        site = cast(BoundedChannel, self.channel).site
-        wait = site.wait_for_turn()
-        if wait < _SHORT:
-            super().process()
-            return
-        later = site.clock.callLater(wait, super().process)
-        self.notifyFinish().addErrback(lambda _: later.cancel() if later.active() else None)
+        channel = cast(BoundedChannel, self.channel)
+        channel.when_read(lambda: channel.site.answer(channel, super(PacedRequest, self).process))
 
     def setHeader(self, name: bytes, value: bytes) -> None:
         """Set a header, but for the one that would tell which Twisted this is."""
@@ -114,7 +144,6 @@ class BoundedSite(Site):
 
     :param root: its pages.
     :param clock: the reactor.
-    :ivar clock: the same.
     """
 
     noisy = False
@@ -129,8 +158,11 @@ class BoundedSite(Site):
         )
         self.protocol = BoundedChannel  # type: ignore[assignment]  # in place of one that may speak HTTP/2
         self._channels: dict[BoundedChannel, None] = {}  # those that have waited longest first
-        self.clock = clock
-        self._free_at = -inf  # when the next request may be answered, were none to be let through before
+        self._waiting: dict[BoundedChannel, Callable[[], None]] = {}  # what answers their requests, the first one first
+        self._clock = clock
+        self._free_at = -inf  # up to when the pace is used up by the requests that were answered
+        self._next: IDelayedCall | None = None  # when the first of those that wait is answered
+        self._answers = False  # whether one is being answered just now
 
     def listens(self, port: IListeningPort) -> None:
         """Have a port on which the site listens accept few connections at a time."""
@@ -143,13 +175,14 @@ class BoundedSite(Site):
             if waiting is None:
                 channel.abort()
                 return
-            del self._channels[waiting]
+            self.remove(waiting)
             waiting.abort()
         self._channels[channel] = None
 
     def remove(self, channel: BoundedChannel) -> None:
-        """Forget a connection that is lost."""
+        """Forget a connection that is lost, and its request that waits."""
         self._channels.pop(channel, None)
+        self._waiting.pop(channel, None)
 
     def move_back(self, channel: BoundedChannel) -> None:
         """Note that a connection begins to wait for its next request."""
@@ -162,11 +195,39 @@ class BoundedSite(Site):
         for channel in list(self._channels):
             channel.abort()
 
-    def wait_for_turn(self) -> float:
-        """Seconds that a request is to wait; below 0: none, and there is time to spare."""
-        now, pace = self.clock.seconds(), settings.HTTP_PACE
-        self._free_at = max(self._free_at, now - settings.HTTP_BURST / pace) + 1 / pace
-        return self._free_at - now
+    def answer(self, channel: BoundedChannel, process: Callable[[], None]) -> None:
+        """Answer a connection's request when it is its turn.
+
+        :param process: answers it.
+        """
+        self._waiting[channel] = process
+        if self._next is None and not self._answers:  # else a peer's next request would be answered within its last one
+            self._answer()
+
+    # ------------------------------------------------------------------ inside
+
+    def _answer(self) -> None:
+        """Answer requests that wait, as many as there is time for now, and have the others wait on."""
+        self._next, self._answers = None, True
+        try:
+            self._next = self._answer_in_time()
+        finally:
+            self._answers = False
+
+    def _answer_in_time(self) -> IDelayedCall | None:
+        while self._waiting:
+            now, pace = self._clock.seconds(), settings.HTTP_PACE
+            free_at = max(self._free_at, now - settings.HTTP_BURST / pace) + 1 / pace
+            if free_at - now >= _SHORT:
+                return self._clock.callLater(free_at - now, self._answer)
+            self._free_at = free_at
+            channel = next(iter(self._waiting))
+            process = self._waiting.pop(channel)
+            channel.answering = True
+            process()
+        return None
+
+    # ------------------------------------------------------------------ what Twisted calls
 
     def startFactory(self) -> None:
         """Do nothing: there is no access log."""

@@ -1,10 +1,14 @@
 """Metrics as Prometheus reads them: its text format, or OpenMetrics where it asks for that.
 
-Rule: the registry is this daemon's own, and is read in the reactor's thread.
+Rules:
+
+- the registry is this daemon's own, and is read in the reactor's thread;
+- what asks for a format in words that nobody understands gets the text format.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -13,6 +17,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from pyshard.metrics.family import Family, Kind, Sample, Stat
+
+_VERSION = re.compile(r"\d{1,4}(\.\d{1,4}){0,3}", re.ASCII)
 
 
 class DaemonCollector(Collector):
@@ -54,8 +60,21 @@ class Exposition:
 
         :param accept: which formats may be given, as the header ``Accept`` says.
         """
-        encode, content_type = choose_encoder(accept)
+        encode, content_type = choose_encoder(understood(accept))
         return encode(self._registry), content_type
+
+
+def understood(accept: str) -> str:
+    """A header ``Accept`` without the formats whose version is no number: the encoders compare and repeat it.
+
+    :param accept: may be anything.
+    """
+    return ",".join(each for each in accept.split(",") if all(map(_VERSION.fullmatch, _versions(each))))
+
+
+def _versions(media_range: str) -> list[str]:
+    words = [word.strip() for word in media_range.split(";")]
+    return [word.removeprefix("version=") for word in words if word.startswith("version=")]
 
 
 def _metric(family: Family, samples: Iterable[Sample]) -> Metric:

@@ -3,6 +3,7 @@
 Rules:
 
 - A batch costs an addition for each of its runs, and one for its time. Only what is refused is looked at by itself.
+- An operation that the client's role doesn't allow isn't counted here, but for its reason in `refusals`.
 - A batch that failed as a whole counts as operations that were refused. Its reason is that of the command
   (`pyshard.metrics.connection_counts`).
 """
@@ -81,7 +82,7 @@ class BatchCounts:
         """Count a batch that was answered.
 
         :param answers: one for each run.
-        :param seconds: from its arrival to its answer.
+        :param seconds: from when it was taken up to its answer.
         """
         if len(runs) == 1 and not answers[0].errors:  # most are so, and no call is made for them
             run = runs[0]

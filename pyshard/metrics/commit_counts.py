@@ -17,12 +17,13 @@ class CommitCounts:
         self.seconds = Histogram(SECONDS)
 
     def add(self, updates: int, seconds: float) -> None:
-        """Count a commit.
+        """Count a commit, unless nothing was committed.
 
-        :param updates: how many it had.
+        :param updates: how many of its updates were committed; those that failed don't count.
         """
-        self.updates += updates
-        self.seconds.add(seconds)
+        if updates:
+            self.updates += updates
+            self.seconds.add(seconds)
 
     def described(self) -> dict[str, object]:
         """What `stat` has of it."""

@@ -46,7 +46,8 @@ SHARD_FAMILIES = (
     Family(
         "pyshard_batch_duration_seconds",
         Kind.HISTOGRAM,
-        "From a request's arrival to its answer: batches that only read, that change, pages of keys, of snapshots.",
+        "From when a request is taken up to its answer, with its wait for the disk, without that for its turn: batches "
+        "that only read, that change, pages of keys, of snapshots.",
         labeled("latencies"),
         "seconds",
         ("kind",),

@@ -113,6 +113,40 @@ def test_shard_that_fell_silent(running: Bench, log_lines: list[str]) -> None:
     ]
 
 
+@pytest.mark.parametrize("rounds", [1, 4, 20])
+def test_ping_behind_large_answers(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, log_lines: list[str], rounds: int
+) -> None:
+    """While other answers come, a ping may wait for its own; but not for ever."""
+    waiting: list[Deferred[dict[str, object]]] | None = None
+
+    def ping(_: ShardProtocol) -> object:
+        if waiting is None:
+            return {}
+        waiting.append(Deferred())
+        return waiting[-1]
+
+    monkeypatch.setattr(ShardProtocol, "ping", ping)
+    bench.running()
+    assert bench.service is not None
+    waiting = []
+    for _ in range(rounds):
+        bench.network.advance((settings.WATCH_INTERVAL + settings.TIMEOUT) / 2)
+        for name in ("low", "high"):
+            reconciler = bench.service.reconcilers.named(name)
+            assert reconciler is not None
+            reconciler.ask_statistics().addErrback(lambda _: None)  # stands for a piece of a large answer
+        bench.network.advance((settings.WATCH_INTERVAL + settings.TIMEOUT) / 2)
+    ended = [line for line in about(log_lines, "high") if line.startswith("warn")]
+    assert bool(ended) == (rounds > 6)
+    assert all(line.endswith("unreachable: no answer to Ping within 5 s") for line in ended)
+    last, waiting = waiting, None
+    for answer in last:
+        answer.callback({})
+    bench.network.advance(10)
+    assert bench.conditions() == [Condition.READY, Condition.READY]
+
+
 @pytest.mark.parametrize("cuts", [0, 5])
 def test_looks_are_regular(bench: Bench, monkeypatch: pytest.MonkeyPatch, cuts: int) -> None:
     """Each shard is asked once a second whether it is there, also after its connection broke some times."""

@@ -62,14 +62,29 @@ def test_failure(tmp_path: Path, error: BaseException) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_a_crash_left(tmp_path: Path) -> None:
-    """A file beside it, of a run that was killed or of somebody else's making, isn't written through."""
+def test_other_files_beside(tmp_path: Path) -> None:
+    """A user's own file with nearly the same name stands, and two that write at the same time don't meet."""
+    own = tmp_path / "file.new"
+    own.write_bytes(b"precious")
+    with whole_file(tmp_path / "file", private=True) as file, whole_file(tmp_path / "file", private=True) as other:
+        file.write(b"new")
+        other.write(b"newer")
+        hidden = [path.name for path in tmp_path.iterdir() if path != own]
+        assert [name.startswith(".file.") and name.endswith(".new") for name in hidden] == [True, True]
+    assert (own.read_bytes(), (tmp_path / "file").read_bytes()) == (b"precious", b"new")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_somebody_planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is there already at the very name of the file beside isn't written through, nor removed."""
+    monkeypatch.setattr("secrets.token_hex", lambda _: "guessed")
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
-    (tmp_path / "file.new").symlink_to(victim)
-    with whole_file(tmp_path / "file", private=True) as file:
+    (tmp_path / ".file.guessed.new").symlink_to(victim)
+    with pytest.raises(FileExistsError), whole_file(tmp_path / "file", private=True) as file:
         file.write(b"new")
-    assert (victim.read_bytes(), (tmp_path / "file").read_bytes()) == (b"precious", b"new")
+    assert victim.read_bytes() == b"precious"
+    assert (tmp_path / ".file.guessed.new").is_symlink()
 
 
 def test_device() -> None:
@@ -77,6 +92,19 @@ def test_device() -> None:
     with whole_file(Path("/dev/null"), private=True) as file:
         file.write(b"content")
     assert not Path("/dev/null").is_file()
+
+
+def test_pipe(tmp_path: Path) -> None:
+    """A pipe is written to, also by its name in /dev/fd, which is a link to no path at all."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as pipe:
+        link = tmp_path / "link"
+        link.symlink_to(f"/dev/fd/{writing}")
+        with whole_file(link, private=True) as file:
+            file.write(b"content")
+        os.close(writing)
+        assert pipe.read() == b"content"
+    assert list(tmp_path.iterdir()) == [link]
 
 
 def test_interrupt(tmp_path: Path) -> None:
@@ -98,7 +126,8 @@ with whole_file(Path("file"), private=True) as file:
     )
     assert process.stdout is not None
     assert process.stdout.readline() == b"begun\n"
-    assert [path.name for path in tmp_path.iterdir()] == ["file.new"]
+    [beside] = tmp_path.iterdir()
+    assert beside.name.startswith(".file.")
     process.send_signal(signal.SIGINT)
     error = process.communicate(timeout=30)[1]
     assert error.decode() == f"pyshard: interrupted; {tmp_path / 'file'} is as it was\n"

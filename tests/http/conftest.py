@@ -57,10 +57,16 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def site(clock: Clock) -> BoundedSite:
-    """A site with one page."""
-    root = Root()
-    root.putChild(b"page", WebPage(lambda _: WebAnswer(b"hello\n")))
+def root() -> Root:
+    """One page."""
+    made = Root()
+    made.putChild(b"page", WebPage(lambda _: WebAnswer(b"hello\n")))
+    return made
+
+
+@pytest.fixture
+def site(clock: Clock, root: Root) -> BoundedSite:
+    """A site with that page."""
     return BoundedSite(root, clock)
 
 

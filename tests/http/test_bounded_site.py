@@ -6,12 +6,16 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.web.http import Request
 
+from pyshard.http import bounded_site
 from pyshard.http.bounded_site import BoundedSite
-from pyshard.http.web_page import Root
+from pyshard.http.deferred_page import DeferredPage
+from pyshard.http.web_page import Root, WebAnswer, WebPage
 from pyshard.settings import settings
 
 Connect = Callable[[], Any]  # a peer of conftest.py, which can't be imported: its folder has the name of a module
@@ -68,9 +72,7 @@ def test_slow_requests(connect: Connect, clock: Clock) -> None:
     for byte in b"GET /page HTT":
         slow.send(bytes([byte]))
         clock.advance(settings.HTTP_REQUEST / 12)
-    assert slow.ended
-    clock.advance(10)
-    assert slow.transport.disconnected  # it was aborted, as it hadn't closed by then
+    assert slow.transport.disconnected  # at once, whatever waits to be read
     slow.lose()
     patient = connect()
     for _ in range(3):
@@ -91,14 +93,31 @@ def test_many_connections(connect: Connect, site: BoundedSite, clock: Clock) -> 
     assert not peers[0].ended
 
 
-def test_many_connections_that_are_answered(site: BoundedSite, connect: Connect, clock: Clock) -> None:
+def test_many_connections_that_are_answered(root: Root, connect: Connect, clock: Clock) -> None:
     """While all have a request that is being answered, one more is closed."""
+    root.putChild(b"slow", DeferredPage(lambda _: Deferred(), None, b"text/plain"))
     peers = [connect() for _ in range(settings.HTTP_CONNECTIONS)]
-    site.wait_for_turn = lambda: 1000.0  # type: ignore[method-assign]  # none is answered
     for peer in peers:
-        assert peer.get() == b""
+        assert peer.get("/slow") == b""
+    clock.pump([1 / settings.HTTP_PACE + 0.001] * settings.HTTP_CONNECTIONS)  # until each has had its turn
     assert connect().ended
     assert not any(peer.ended for peer in peers)
+
+
+def test_many_connections_that_wait_for_their_turn(connect: Connect, clock: Clock) -> None:
+    """Those whose request isn't answered yet give their place to one more, and their turn to the others."""
+    first = connect()
+    for _ in range(settings.HTTP_BURST):
+        first.get()
+    peers = [connect() for _ in range(settings.HTTP_CONNECTIONS - 1)]
+    for peer in peers:
+        assert peer.get() == b""
+    assert first.get() == b""
+    assert [connect().ended for _ in range(2)] == [False, False]
+    assert [peer.ended for peer in [first, *peers[:2]]] == [True, True, False]
+    clock.advance(1 / settings.HTTP_PACE + 0.001)
+    assert peers[1].heard().endswith(b"hello\n")
+    assert first.heard() == peers[0].heard() == b""
 
 
 def test_pace(connect: Connect, clock: Clock) -> None:
@@ -110,17 +129,120 @@ def test_pace(connect: Connect, clock: Clock) -> None:
     clock.advance(1 / settings.HTTP_PACE + 0.001)
     assert peer.heard().endswith(b"hello\n")
     assert peer.get() == b""
-    waiting = len(clock.getDelayedCalls())
     peer.lose()
-    assert len(clock.getDelayedCalls()) < waiting
     clock.advance(2)
+    assert peer.heard() == b""
     assert connect().get().endswith(b"hello\n")
+
+
+def test_peers_that_leave_while_they_wait(connect: Connect, clock: Clock) -> None:
+    """They give their turn back: the next one doesn't wait for as many as have left."""
+    for _ in range(settings.HTTP_BURST):
+        connect().get()
+    for _ in range(10 * settings.HTTP_BURST):
+        leaver = connect()
+        assert leaver.get() == b""
+        leaver.lose()
+    patient = connect()
+    assert patient.get() == b""
+    clock.advance(1 / settings.HTTP_PACE + 0.001)
+    assert patient.heard().endswith(b"hello\n")
+
+
+def test_turns_of_many_peers_at_once(connect: Connect, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are answered at once, one answer isn't made within another one, which would fill Python's stack."""
+    for _ in range(settings.HTTP_BURST):
+        connect().get()
+    peers = [connect() for _ in range(settings.HTTP_CONNECTIONS)]
+    for peer in peers:
+        peer.send(b"GET /page HTTP/1.1\r\nHost: here\r\n\r\n" * 3)
+    monkeypatch.setattr(bounded_site, "settings", attrs.evolve(settings, HTTP_PACE=1000.0, HTTP_BURST=1000))
+    clock.advance(2)
+    assert [peer.heard().count(b"hello\n") for peer in peers] == [3] * settings.HTTP_CONNECTIONS
 
 
 def test_what_is_pipelined(connect: Connect) -> None:
     """Requests that come together are answered one after the other."""
     got = connect().send(b"GET /page HTTP/1.1\r\nHost: here\r\n\r\n" * 3)
     assert got.count(b"hello\n") == 3
+
+
+def test_what_is_pipelined_and_not_read(connect: Connect, clock: Clock) -> None:
+    """While a peer doesn't read, it gets no further answers, and isn't read from. In the end it is cut off."""
+    peer = connect()
+    peer.get()
+    peer.channel.pauseProducing()  # as its transport does when its buffer is full
+    assert peer.send(b"GET /page HTTP/1.1\r\nHost: here\r\n\r\n" * 1000) == b""
+    assert peer.transport.producerState == "paused"
+    clock.advance(settings.HTTP_REQUEST - 1)
+    assert peer.heard() == b""
+    assert not peer.ended
+    clock.advance(1)
+    assert peer.transport.disconnected
+    peer.lose()
+    assert clock.getDelayedCalls() == []
+
+
+def test_what_is_pipelined_and_read_late(connect: Connect, clock: Clock) -> None:
+    """A peer that reads on gets its other answers, and is read again."""
+    peer, request = connect(), b"GET /page HTTP/1.1\r\nHost: here\r\n\r\n"
+    peer.channel.pauseProducing()
+    assert peer.send(request * 3) == b""
+    peer.channel.resumeProducing()
+    assert peer.heard().count(b"hello\n") == 3
+    assert peer.transport.producerState == "producing"
+    clock.advance(settings.HTTP_REQUEST - 1)
+    assert peer.get().endswith(b"hello\n")
+
+
+def test_a_large_answer_that_is_not_read(root: Root, connect: Connect) -> None:
+    """Answers that fill the transport stop the others; what waits is one answer more than it cares to keep."""
+    peer = connect()
+    root.putChild(b"large", WebPage(lambda _: WebAnswer(b"x" * 100_000)))
+
+    def write(data: bytes) -> None:
+        written.append(len(data))
+        if sum(written) > 65_536:
+            peer.channel.pauseProducing()
+
+    written: list[int] = []
+    peer.transport.write = write
+    peer.send(b"GET /large HTTP/1.1\r\nHost: here\r\n\r\n" * 20)
+    assert 100_000 <= sum(written) < 200_000
+
+
+def test_endless_requests_during_an_answer(root: Root, connect: Connect) -> None:
+    """A peer whose request is being answered isn't read without end, whether it reads or not."""
+    root.putChild(b"slow", DeferredPage(lambda _: Deferred(), None, b"text/plain"))
+    for full in (False, True):
+        peer = connect()
+        peer.get("/slow")
+        if full:
+            peer.channel.pauseProducing()
+        sent = 0
+        while peer.transport.producerState == "producing":
+            peer.send(b"x" * 1000)
+            sent += 1000
+            assert sent < 100_000
+        peer.channel.resumeProducing()
+        assert (peer.transport.producerState == "producing") is full  # what came before is kept, and no more
+
+
+def test_closed_behind_its_answer(connect: Connect, clock: Clock) -> None:
+    """With ``Connection: close`` there is a bounded time to read the answer, too."""
+    peer = connect()
+    assert peer.get(headers="Connection: close\r\n").endswith(b"hello\n")
+    assert peer.transport.disconnecting
+    clock.advance(settings.HTTP_REQUEST - 1)
+    assert not peer.transport.disconnected
+    clock.advance(1)
+    assert peer.transport.disconnected
+    reader = connect()
+    reader.get(headers="Connection: close\r\n")
+    reader.lose()
+    peer.lose()
+    clock.advance(1)
+    assert clock.getDelayedCalls() == []
 
 
 def test_nothing_is_logged(connect: Connect, site: BoundedSite, caplog: pytest.LogCaptureFixture) -> None:

@@ -13,7 +13,8 @@ from stores import folder
 
 from pyshard.bootstrap.bootstrap import Condition
 from pyshard.bootstrap.service import BootstrapService
-from pyshard.errors import NotANumber
+from pyshard.errors import NotANumber, PermissionDenied
+from pyshard.security.tokens_and_roles import parse
 from pyshard.settings import settings
 from pyshard.storage import DataDirectory, LmdbStore
 from pyshard.testing import MemoryCluster
@@ -107,6 +108,19 @@ def test_connections_and_refusals(cluster: MemoryCluster) -> None:
     assert told["connections_by_role"]["admin"] == told["connected"] == told["connections_opened"] == 2
     assert told["refusals"] == {"NOT_A_NUMBER": 1}
     assert told["verbs"]["increment"] == {"done": 0, "refused": 1}
+
+
+def test_writes_of_a_reader() -> None:
+    """What a role doesn't allow counts by the error's code alone; neither verbs nor times have it."""
+    with MemoryCluster(1, tokens=parse("admin admins-secret-16x\nread readers-secret-16\n")) as cluster:
+        reader = cluster.connect(secret=b"readers-secret-16")
+        before = stat(cluster)
+        with pytest.raises(PermissionDenied):
+            cluster.run(reader.write("a", 1))
+        told = stat(cluster)
+    assert told["refusals"] == {"PERMISSION_DENIED": 1}
+    assert told["verbs"] == before["verbs"]
+    assert told["latencies"]["change"] == before["latencies"]["change"]
 
 
 def test_a_shard_that_is_not_ready() -> None:

@@ -11,14 +11,15 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import attrs
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from pyshard.bootstrap.bootstrap import Bootstrap, Condition
+from pyshard.bootstrap.bootstrap import Bootstrap, Condition, ShardReadiness
 from pyshard.bootstrap.status_page.shard_figures import ShardFigures, read_figures
 from pyshard.bootstrap.status_page.shown_cluster import (
     WatchedCluster,
@@ -92,14 +93,17 @@ class ClusterWatch:
 
     def shown(self) -> bytes:
         """What is known, as JSON."""
-        return msgspec.json.encode(shown_cluster(self._known()))
+        return _as_json(self._known())
 
     # ------------------------------------------------------------------ inside
 
+    def _readiness(self) -> dict[str, ShardReadiness]:
+        """How the bootstrap sees each shard, by name."""
+        return {shard.name: shard for shard in self._bootstrap.readiness()}
+
     def _known(self) -> WatchedCluster:
-        state, now = self._bootstrap.state, self._clock.seconds()
-        readiness = {shard.name: shard for shard in self._bootstrap.readiness()}
-        well = {name for name, known in readiness.items() if known.condition is Condition.READY}
+        state, now, readiness = self._bootstrap.state, self._clock.seconds(), self._readiness()
+        well = _well(readiness)
         shards = []
         for name in watched_names(state, well):
             own, asked = state.map.named(name), self._shards.get(name, _Asked())
@@ -122,10 +126,11 @@ class ClusterWatch:
         if not self._wanted():
             self._watches = False
             return
-        known = {shard.own.name: shard for shard in self._known().shards}
-        self._shards = {name: self._shards.get(name) or _Asked() for name in known}
+        well = _well(self._readiness())
+        names = watched_names(self._bootstrap.state, well)
+        self._shards = {name: self._shards.get(name) or _Asked() for name in names}
         for name, asked in self._shards.items():
-            if not asked.asking and known[name].readiness.condition is Condition.READY:
+            if not asked.asking and name in well:
                 asked.asking = True
                 self._ask_stat(name).addCallback(read_figures, self._clock.seconds()).addBoth(self._answered, asked)
         self._clock.callLater(ANSWERED_WITHIN, self._tell)
@@ -145,4 +150,13 @@ class ClusterWatch:
         rate = total_rate(known.shards, known.now)
         if rate is not None:
             self._rates.append((known.now, rate))
-        self._tell_all(self.shown())
+            known = attrs.evolve(known, rates=tuple(self._rates))
+        self._tell_all(_as_json(known))
+
+
+def _well(readiness: Mapping[str, ShardReadiness]) -> set[str]:
+    return {name for name, known in readiness.items() if known.condition is Condition.READY}
+
+
+def _as_json(known: WatchedCluster) -> bytes:
+    return msgspec.json.encode(shown_cluster(known))

@@ -119,4 +119,4 @@ async def _read(shard: ReadShard | None, owner: MapShard, index: str, key: bytes
 def _printable(line: str) -> str:
     if line.isprintable():
         return line
-    return "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in line)
+    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in line)

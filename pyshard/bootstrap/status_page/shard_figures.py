@@ -65,10 +65,16 @@ class ShardFigures:
     indexes: Mapping[str, int] = {}
 
     def rate_since(self, older: ShardFigures | None) -> float | None:
-        """Operations a second since an older moment; None: that isn't known, or the shard was started in between."""
-        if older is None or self.at <= older.at or self.uptime < older.uptime or self.operations < older.operations:
+        """Operations a second since an older moment; None: that isn't known, or the shard was started in between.
+
+        A shard that wasn't started in between has an uptime that is at least the time between.
+        """
+        if older is None or self.at <= older.at:
             return None
-        return (self.operations - older.operations) / (self.at - older.at)
+        seconds = self.at - older.at
+        if self.uptime < max(older.uptime, seconds) or self.operations < older.operations:
+            return None
+        return (self.operations - older.operations) / seconds
 
 
 def read_figures(stat: bytes, at: float) -> ShardFigures:

@@ -9,7 +9,7 @@ from pyshard.cli.doctor.findings import Finding, failed, found_or_passed, passed
 from pyshard.model.range_moves import Phase
 
 _SKEW = 1.0  # seconds that a clock may be off
-_ONE_SIDED = 2.0  # times the mean: documents of a shard
+_ONE_SIDED = 2.0  # times the mean of the other shards: documents of a shard
 _ENOUGH = 1000  # documents for which that is looked at
 _DAY = 86_400
 _SOON = 30 * _DAY  # seconds before a certificate expires
@@ -26,8 +26,11 @@ def map_found(found: Evidence) -> list[Finding]:
 
 def addresses_resolve(found: Evidence) -> list[Finding]:
     """Whether each host's name can be resolved here."""
+    cure = (
+        "correct the host in the config or in --bootstrap, or give it an address in DNS or in this machine's /etc/hosts"
+    )
     wrong = [
-        failed("addresses", one.name, f"{one.host} can't be resolved: {one.error}", "mend DNS or /etc/hosts here")
+        failed("addresses", one.name, f"{one.host} can't be resolved: {one.error}", cure)
         for one in found.addresses
         if one.error
     ]
@@ -37,7 +40,10 @@ def addresses_resolve(found: Evidence) -> list[Finding]:
 
 def daemons_answer(found: Evidence) -> list[Finding]:
     """Whether each daemon can be reached, and answers."""
-    cure = "start it, or look at its log and at what is between; 'pyshard stat' asks again"
+    cure = (
+        "start it if it doesn't run; else see its log, and whether a firewall is between; 'pyshard stat' asks again: "
+        "docs/troubleshooting.md"
+    )
     wrong = [
         failed("reach", one.name, one.error.removeprefix(f"{one.name} "), cure)
         for one in found.daemons
@@ -53,7 +59,7 @@ def identities_agree(found: Evidence) -> list[Finding]:
     wrong = []
     for one, own, told in found.shards:
         if not own.identity:
-            cure = "start the shard with its data directory, and look at the bootstrap's log"
+            cure = "start the shard, with its data directory if it has one; the bootstrap's log says what it refuses"
             wrong.append(failed("identities", one.name, "the bootstrap has found no store for it yet", cure))
         elif told.id != own.identity:
             text = f"it has the store {told.id or 'without an id'}, and the map has {own.identity}"
@@ -66,7 +72,7 @@ def epochs_agree(found: Evidence) -> list[Finding]:
     if found.state is None or not found.shards:
         return []
     epoch = max([found.state.epoch, *(told.epoch or 0 for one, told in found.telling if one.own is None)])
-    cure = "the bootstrap tells it within seconds; if it stays, look at the bootstrap's log"
+    cure = "the bootstrap tells it within seconds; if it stays so, the bootstrap's log has the reason"
     wrong = [
         failed("epochs", one.name, f"it has epoch {told.epoch or 'none'}, and the cluster {epoch}", cure)
         for one, _, told in found.shards
@@ -81,13 +87,14 @@ def versions_agree(found: Evidence) -> list[Finding]:
         return []
     counts = Counter(told.version or "unknown" for _, told in found.telling)
     usual = counts.most_common(1)[0][0]
+    cure = "install the version there that most run, and restart it: docs/upgrading.md"
     wrong = [
-        warned("versions", one.name, f"it runs pyshard {told.version or 'unknown'}, most run {usual}", "upgrade it")
+        warned("versions", one.name, f"it runs pyshard {told.version or 'unknown'}, most run {usual}", cure)
         for one, told in found.telling
         if (told.version or "unknown") != usual
     ]
     if usual != found.version:
-        cure = "use the version of the daemons"
+        cure = "install the version of the daemons here, with pip"
         wrong.append(warned("versions", "this command", f"it is pyshard {found.version}, the daemons {usual}", cure))
     return found_or_passed("versions", wrong, f"all run pyshard {usual}")
 
@@ -113,34 +120,39 @@ def skew(time: float, asked: float, answered: float) -> float:
 
 
 def documents_spread(found: Evidence) -> list[Finding]:
-    """Whether no shard has far more documents than the others."""
-    owning = [(one, told.documents) for one, own, told in found.shards if own.ranges]
-    total = sum(documents for _, documents in owning)
+    """Whether no shard has far more documents than the others have on average."""
+    owning = [(one.name, own.name, told.documents) for one, own, told in found.shards if own.ranges]
+    total = sum(documents for _, _, documents in owning)
     if len(owning) < 2 or total < _ENOUGH:
         return [passed("spread", "too few shards or documents to tell")] if owning else []
-    mean = total / len(owning)
-    cure = "if it isn't meant so, 'pyshard plan --shards' or 'pyshard split' moves some"
-    wrong = [
-        warned("spread", one.name, f"it has {documents:,} documents, {documents / mean:.1f} times the mean", cure)
-        for one, documents in owning
-        if documents > _ONE_SIDED * mean
-    ]
-    most = max(documents for _, documents in owning)
-    return found_or_passed("spread", wrong, f"the largest shard has {most / mean:.1f} times the mean of documents")
+    fewest = min(owning, key=lambda shard: shard[2])[1]
+    wrong = []
+    for name, shard, documents in owning:
+        mean = (total - documents) / (len(owning) - 1)
+        if documents > _ONE_SIDED * mean:
+            text = f"it has {documents:,} documents, and the others have {mean:,.0f} each on average"
+            cure = f"if it isn't meant so, have half of them moved: 'pyshard split {shard} --to {fewest}'"
+            wrong.append(warned("spread", name, text, cure))
+    most = max(documents for _, _, documents in owning)
+    return found_or_passed("spread", wrong, f"the largest of {len(owning)} shards has {most:,} of {total:,} documents")
 
 
 def moves_go_on(found: Evidence) -> list[Finding]:
     """Whether no move is stuck, paused, or was given up for a failure."""
     if found.moves is None:
         why = found.moves_error
-        return [warned("moves", "", f"they aren't known: {why}", "ask the bootstrap")] if why else []
+        return (
+            [warned("moves", "", f"they aren't known: {why}", "'pyshard jobs' asks the bootstrap again")] if why else []
+        )
     wrong = []
     for move in found.moves:
         name = f"move {move.number} from {move.source} to {move.target}"
         if move.over and move.phase is Phase.CANCELLED and move.why and "operator" not in move.why:
-            wrong.append(warned("moves", name, f"it was cancelled: {move.why}", "plan it again when that is mended"))
+            cure = "when that is mended, 'pyshard apply', 'move' or 'split' begins it again: docs/growing.md"
+            wrong.append(warned("moves", name, f"it was cancelled: {move.why}", cure))
         elif not move.over and move.error:
-            wrong.append(failed("moves", name, f"it doesn't go on: {move.error}", "see 'pyshard jobs'"))
+            cure = f"it goes on when that is mended; 'pyshard jobs cancel {move.number}' gives it up"
+            wrong.append(failed("moves", name, f"it doesn't go on: {move.error}", cure))
         elif not move.over and move.paused:
             wrong.append(
                 warned("moves", name, "it is paused", f"'pyshard jobs resume {move.number}' when it may go on")
@@ -150,9 +162,7 @@ def moves_go_on(found: Evidence) -> list[Finding]:
 
 
 def certificates_last(found: Evidence) -> list[Finding]:
-    """Whether no certificate expires soon."""
-    if not found.tls:
-        return []
+    """Whether no certificate expires soon. Nothing is said when none was seen: other checks say why."""
     wrong = []
     ends = [(one.name, one.certificate_end) for one in found.addresses if one.certificate_end is not None]
     if found.own_certificate_end is not None:
@@ -164,14 +174,17 @@ def certificates_last(found: Evidence) -> list[Finding]:
             wrong.append(failed("certificates", name, f"it expired {-days:.0f} days ago", cure))
         elif end - found.now < _SOON:
             wrong.append(warned("certificates", name, f"it expires in {days:.0f} days", cure))
+    cure = 'have it show a certificate for its host, of the authority in --tls-ca: docs/tls.md, "When it doesn\'t work"'
     wrong += [
-        failed("certificates", one.name, one.certificate_error, "see docs/tls.md")
+        failed("certificates", one.name, one.certificate_error, cure)
         for one in found.addresses
         if one.certificate_error
     ]
-    first = min((end for _, end in ends), default=found.now)
+    if wrong or not ends:
+        return wrong
+    first = min(end for _, end in ends)
     text = f"the first of {_many(len(ends), 'certificate')} expires in {(first - found.now) / _DAY:.0f} days"
-    return found_or_passed("certificates", wrong, text)
+    return [passed("certificates", text)]
 
 
 def _many(count: int, what: str) -> str:

@@ -83,7 +83,7 @@ class AddressEvidence:
     :param resolved: the IP addresses that it stands for.
     :param error: why it can't be resolved.
     :param certificate_end: when the certificate expires that is shown there, in seconds since 1970; None: not known.
-    :param certificate_error: why the certificate isn't known.
+    :param certificate_error: what is wrong with the certificate; empty: nothing is, or nobody showed one.
     """
 
     name: str

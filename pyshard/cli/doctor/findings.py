@@ -49,6 +49,18 @@ def failed(check: str, subject: str, text: str, cure: str) -> Finding:
     return Finding(check, CheckVerdict.FAIL, text, subject, cure)
 
 
+def near(check: str, subject: str, used: float, limits: tuple[float, float], text: str, cure: str) -> list[Finding]:
+    """Something that is near its limit, if it is.
+
+    :param used: the part of the limit that is used.
+    :param limits: the part beyond which it is to be looked after, and the one beyond which it is wrong.
+    """
+    warn, fail = limits
+    if used > fail:
+        return [failed(check, subject, text, cure)]
+    return [warned(check, subject, text, cure)] if used > warn else []
+
+
 def found_or_passed(check: str, found: Sequence[Finding], text: str) -> list[Finding]:
     """What a check of many found, or that it found nothing.
 

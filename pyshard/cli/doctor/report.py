@@ -9,6 +9,7 @@ from textwrap import wrap
 import click
 
 from pyshard.cli.doctor.findings import CheckVerdict, Finding
+from pyshard.errors import plain
 
 _COLORS = {CheckVerdict.PASS: "green", CheckVerdict.WARN: "yellow", CheckVerdict.FAIL: "red"}
 _CHECK = 13  # columns of a check's name
@@ -23,7 +24,7 @@ def report_lines(findings: Sequence[Finding], width: int, colored: bool) -> list
     for finding in findings:
         verdict = click.style(finding.verdict.value, fg=_COLORS[finding.verdict]) if colored else finding.verdict.value
         indent = " " * (len(finding.verdict.value) + 2 + _CHECK)
-        text = f"{finding.subject}: {finding.text}" if finding.subject else finding.text
+        text = plain(f"{finding.subject}: {finding.text}" if finding.subject else finding.text)  # a daemon may word it
         paragraph = _wrapped(text, width - len(indent))
         lines.append(f"{verdict}  {finding.check:{_CHECK}}{paragraph[0]}")
         lines += [f"{indent}{line}" for line in paragraph[1:]]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pyshard.cli.doctor.cluster_checks import CLUSTER_CHECKS
 from pyshard.cli.doctor.evidence import Evidence
-from pyshard.cli.doctor.findings import Finding, failed, found_or_passed, passed, warned
+from pyshard.cli.doctor.findings import Finding, failed, found_or_passed, near, passed, warned
 from pyshard.cli.people_numbers import size
 
-_NEAR, _FULL = 0.80, 0.95  # of a limit
-_LITTLE, _NOTHING = 0.10, 0.01  # of a disk that is free
+_LIMIT = 0.80, 0.95  # the parts of a limit that are near it, and too near
+_DISK = 0.90, 0.99  # the same of a disk
 _SLOW = 0.05  # seconds of a commit or a sync
 
 
@@ -21,10 +21,7 @@ def limits_have_room(found: Evidence) -> list[Finding]:
         fullest = max(fullest, part)
         text = f"{size(told.bytes)} of {size(own.limit)} are used, {part:.0%}"
         cure = "give it a larger size in the config ('pyshard apply'), or move some of it: docs/growing.md"
-        if part > _FULL:
-            wrong.append(failed("limits", one.name, text, cure))
-        elif part > _NEAR:
-            wrong.append(warned("limits", one.name, text, cure))
+        wrong += near("limits", one.name, part, _LIMIT, text, cure)
     return found_or_passed("limits", wrong, f"the fullest shard uses {fullest:.0%}") if found.shards else []
 
 
@@ -34,21 +31,19 @@ def disks_have_room(found: Evidence) -> list[Finding]:
     known = 0
     for one, own, told in found.shards:
         if told.failing:
-            cure = "look at its log; it serves reads, and takes changes again once a write works"
+            cure = "its log has the disk's error; it serves reads, and takes changes again once a write works"
             wrong.append(failed("disks", one.name, "its disk takes no changes", cure))
         if told.disk is None:
             continue
         known += 1
-        part = told.disk.free / told.disk.size if told.disk.size else 0.0
-        text = f"{size(told.disk.free)} are free where its data lies, {part:.0%}"
-        cure = "make room there, or move some of its documents to another shard: docs/growing.md"
-        if part < _NOTHING:
-            wrong.append(failed("disks", one.name, text, cure))
-        elif part < _LITTLE:
-            wrong.append(warned("disks", one.name, text, cure))
-        elif told.disk.free < own.limit - told.bytes:
+        text = f"{_free(told.disk.free, told.disk.size)} where its data lies"
+        cure = "remove other files there, or move some of its documents to another shard: docs/growing.md"
+        full = near("disks", one.name, _used(told.disk.free, told.disk.size), _DISK, text, cure)
+        wrong += full
+        if not full and told.disk.free < own.limit - told.bytes:
             text += f", and its limit lets it grow by {size(own.limit - told.bytes)}"
-            wrong.append(warned("disks", one.name, text, "make room there, or give it a smaller size in the config"))
+            cure = "remove other files there, or give it a smaller size in the config ('pyshard apply')"
+            wrong.append(warned("disks", one.name, text, cure))
     if wrong:
         return wrong
     return [passed("disks", f"those of {known} shard{'' if known == 1 else 's'} have room")] if known else []
@@ -60,7 +55,7 @@ def commits_are_fast(found: Evidence) -> list[Finding]:
     for one, _, told in found.shards:
         if told.commits is not None and (count := sum(told.commits.seconds.counts)):
             means.append((one.name, told.commits.seconds.sum / count))
-    cure = "use a faster disk (docs/storage.md), or look at what else uses it"
+    cure = "use a faster disk (docs/storage.md), or have nothing else write to it; 'iostat -x 1' shows how busy it is"
     wrong = [
         warned("commits", name, f"one takes {mean * 1000:.0f} ms on average", cure)
         for name, mean in means
@@ -78,17 +73,14 @@ def connections_have_room(found: Evidence) -> list[Finding]:
     for one, told in found.telling:
         for limit, what, cure in (
             (told.most_connected, "connections", "raise its --max-connections, or use fewer clients"),
-            (told.files, "open files", "raise its limit of open files (ulimit -n, LimitNOFILE=)"),
+            (told.files, "open files", "raise its limit of open files ('ulimit -n', or LimitNOFILE= of its unit)"),
         ):
             if not limit or told.connected is None:
                 continue
             part = told.connected / limit
             most = max(most, part)
             text = f"{told.connected:,} connections, and at most {limit:,} {what}"
-            if part > _FULL:
-                wrong.append(failed("connections", one.name, text, cure))
-            elif part > _NEAR:
-                wrong.append(warned("connections", one.name, text, cure))
+            wrong += near("connections", one.name, part, _LIMIT, text, cure)
     return found_or_passed("connections", wrong, f"{most:.0%} are in use at the most") if found.telling else []
 
 
@@ -96,7 +88,8 @@ def files_are_kept_well(found: Evidence) -> list[Finding]:
     """Whether the files with secrets that were named can be used, and nobody else can get at them."""
     if not found.files:
         return []
-    wrong = [failed("files", f"{one.what} {one.path}", one.error, "") for one in found.files if one.error]
+    cure = "a daemon or client starts with a file that is there, its owner's, and nobody else's to read: SECURITY.md"
+    wrong = [failed("files", f"{one.what} {one.path}", one.error, cure) for one in found.files if one.error]
     return found_or_passed("files", wrong, "those with secrets are readable by their owner alone")
 
 
@@ -105,15 +98,17 @@ def directories_are_good(found: Evidence) -> list[Finding]:
     findings = []
     for one in found.directories:
         name = str(one.path)
-        part = one.free / one.size if one.size else 0.0
-        text = f"{size(one.free)} are free, {part:.0%}"
+        text = _free(one.free, one.size)
         if one.error:
-            findings.append(failed("directories", name, one.error, "give a directory that exists and is yours"))
-        elif part < _NOTHING:
-            findings.append(failed("directories", name, text, "make room there"))
-        elif part < _LITTLE:
-            findings.append(warned("directories", name, text, "make room there"))
-        elif one.sync is not None and one.sync > _SLOW:
+            cure = "give a directory that exists and is yours: --data-dir"
+            findings.append(failed("directories", name, one.error, cure))
+            continue
+        cure = "remove other files there, or use a larger disk"
+        full = near("directories", name, _used(one.free, one.size), _DISK, text, cure)
+        findings += full
+        if full:
+            continue
+        if one.sync is not None and one.sync > _SLOW:
             slow = f"a sync takes {one.sync * 1000:.0f} ms"
             findings.append(warned("directories", name, slow, "each commit waits for one: use a faster disk"))
         else:
@@ -125,6 +120,15 @@ def directories_are_good(found: Evidence) -> list[Finding]:
 def all_checked(found: Evidence) -> list[Finding]:
     """Whether there was time for everything."""
     return [warned("time", one, "there was no time to check it", "give a larger --deadline") for one in found.unchecked]
+
+
+def _free(free: int, whole: int) -> str:
+    return f"{size(free)} are free, {free / whole if whole else 0.0:.0%}"
+
+
+def _used(free: int, whole: int) -> float:
+    """The part of a disk that is used; one without a size is full."""
+    return (whole - free) / whole if whole else 1.0
 
 
 #: All checks, in the order in which they are shown.

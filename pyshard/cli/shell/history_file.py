@@ -25,10 +25,14 @@ _LINES = 1000  # that are kept
 _OTHERS = 0o077
 
 
-def history_path(environment: Mapping[str, str]) -> Path:
-    """Where the history is."""
+def history_path(environment: Mapping[str, str]) -> Path | None:
+    """Where the history is; None: nowhere, since there is no home directory, which is said."""
     state = environment.get("XDG_STATE_HOME", "")
-    folder = Path(state) if state.startswith("/") else Path("~/.local/state").expanduser()
+    try:
+        folder = Path(state) if state.startswith("/") else Path("~/.local/state").expanduser()
+    except RuntimeError:  # neither HOME nor the system's list of users has one
+        tell("there is no home directory for the history; set HOME or XDG_STATE_HOME, or use --no-history to have none")
+        return None
     return folder / "pyshard" / "history"
 
 
@@ -66,7 +70,7 @@ class HistoryFile:
     def _try(self, work: Callable[[], None]) -> None:
         try:
             work()
-        except (OSError, RuntimeError) as error:  # RuntimeError: no home is known
-            why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        except OSError as error:
+            why = error.strerror or str(error)
             tell(f"{self._path}: the history can't be kept there: {why}; use --no-history to have none")
             self._path = None

@@ -3,6 +3,7 @@
 Rules:
 
 - it gets the options of the shell that it has;
+- it imports nothing from the working directory, as the shell itself doesn't;
 - Ctrl-C reaches it, and ends it alone;
 - it can ask questions on the terminal; where the shell's commands come from elsewhere, its standard input is empty.
 """
@@ -42,7 +43,7 @@ class OwnProcess(click.Command):
     def invoke(self, ctx: click.Context) -> None:
         """Run it, and end with its exit code."""
         options = {name: value for name, value in outer_options(ctx).items() if name in self._takes}
-        command = [sys.executable, "-m", "pyshard.cli", *option_words(options), self._name, *self._words]
+        command = [sys.executable, "-P", "-m", "pyshard.cli", *option_words(options), self._name, *self._words]
         flush()
         with _interrupts_left_to_it():
             ended = subprocess.run(command, stdin=None if _typed() else subprocess.DEVNULL, check=False)

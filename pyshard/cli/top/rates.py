@@ -2,7 +2,8 @@
 
 Rules:
 
-- a shard that was started anew in between, or wasn't there, has no rates until the next sample;
+- a shard that was started anew in between, or wasn't there, has no rates until the next sample. Its uptime tells: it is
+  at least the time between the samples, and grows, unless the shard was started anew;
 - a percentile is estimated within the bucket that has it, as Prometheus does. Nobody asked: there is none.
 """
 
@@ -69,7 +70,8 @@ def total(given: Sequence[ShardRates], before: Sample | None, now: Sample) -> Sh
     alive = [row for row in given if not row.error]
     waiting = [row.waiting for row in alive if row.waiting is not None]
     older = {} if before is None else {one.name: one.figures for one in before.shards}
-    times = [_between(older.get(one.name), one.figures) for one in now.shards if one.figures is not None]
+    seconds = 0.0 if before is None else now.at - before.at
+    times = [_between(older.get(one.name), one.figures, seconds) for one in now.shards if one.figures is not None]
     bounds, counts = _merged([time for time in times if time is not None])
     return ShardRates(
         "",
@@ -120,7 +122,7 @@ def _row(before: Figures | None, now: ShardSample, seconds: float) -> ShardRates
         waiting=figures.waiting_bytes,
         uptime=figures.uptime,
     )
-    times = _between(before, figures)
+    times = _between(before, figures, seconds)
     if before is None or times is None or seconds <= 0:
         return known
     bounds, counts = _merged([times])
@@ -143,9 +145,11 @@ def _verb(figures: Figures, name: str) -> tuple[int, int]:
     return (0, 0) if found is None else (found.done, found.refused)
 
 
-def _between(before: Figures | None, now: Figures | None) -> list[TimeHistogram] | None:
-    """The times of what came between two samples; None: they don't tell."""
-    if before is None or now is None or now.uptime < before.uptime or now.operations < before.operations:
+def _between(before: Figures | None, now: Figures | None, seconds: float) -> list[TimeHistogram] | None:
+    """The times of what came between two samples; None: they don't tell, since the shard was started anew."""
+    if before is None or now is None:
+        return None
+    if now.uptime < max(before.uptime, seconds) or now.operations < before.operations:
         return None
     found = []
     for kind in _KINDS:

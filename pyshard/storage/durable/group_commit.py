@@ -242,7 +242,7 @@ class GroupCommit(Generic[_U]):
             if large is not None:
                 self._pause.end(began, now)
             self._background.count(background, now)
-            self.commits.add(len(outcomes), now - began)
+            self.commits.add(sum(not isinstance(outcome, Failure) for outcome in outcomes), now - began)
             done = taken[: len(outcomes)]
             queued = done[1:] if done[0].sender is _BACKGROUND else done
             with self._changed:

@@ -151,6 +151,9 @@ def test_rates() -> None:
     assert FIGURES.rate_since(None) is None
     assert attrs.evolve(FIGURES, uptime=1.0).rate_since(OLDER) is None
     assert attrs.evolve(FIGURES, operations=10).rate_since(OLDER) is None
+    young = attrs.evolve(OLDER, at=1.0, uptime=1.0)
+    assert attrs.evolve(FIGURES, uptime=7.9).rate_since(young) is None
+    assert attrs.evolve(FIGURES, uptime=9.0).rate_since(young) == 125.0
     assert OLDER.rate_since(OLDER) is None
 
 

@@ -11,14 +11,16 @@ import pytest
 from bootstrap.opened_page import Browser, site_of
 from twisted.internet.defer import Deferred, succeed
 
+from pyshard.bootstrap.move_driver import MoveDriver
 from pyshard.bootstrap.reconciler import ShardReconciler
 from pyshard.bootstrap.status_page.key_look_up import MOST_TEXT, shown_item, text_of
 from pyshard.bootstrap.status_page.status_pages import FILES, opened_by_address
 from pyshard.errors import PyshardError, WrongShard
-from pyshard.model.document_encoding import encode
+from pyshard.model.document_encoding import Document, encode
 from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_answers import ITEM
 from pyshard.protocol.batch_operations import ReadItem
+from pyshard.protocol.listed_moves import ListedMove
 from pyshard.security.tokens_and_roles import parse
 from pyshard.settings import settings
 from pyshard.testing import MemoryCluster
@@ -66,6 +68,15 @@ def test_files(cluster: MemoryCluster, path: bytes) -> None:
     assert re.search(r"style=|<script>|<style|\son\w+=", found) is None
 
 
+def test_the_stream_is_ended() -> None:
+    """However following the events ends, also by an error in the page, their connection is ended: there are few."""
+    from importlib.resources import files
+
+    script = (files("pyshard.bootstrap.status_page") / "assets" / "page.js").read_text(encoding="utf-8")
+    follow = script.partition("async function follow() {")[2].partition("\n}\n")[0]
+    assert "own.abort();" in follow.rpartition("finally {")[2]
+
+
 def test_ids() -> None:
     """Each element that the script asks for is on the page."""
     from importlib.resources import files
@@ -102,6 +113,26 @@ def test_events(cluster: MemoryCluster) -> None:
     assert newest["rates"][-1][1] > 0
     assert newest["indexes"] == [{"name": "", "documents": 20}]
     browser.leave()
+
+
+def test_one_look_a_second(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is known is put together once for each event, however many pages are open."""
+    listed = MoveDriver.listed
+    looks: list[float] = []
+
+    def counted(self: MoveDriver) -> list[ListedMove]:
+        looks.append(cluster.clock.seconds())
+        return listed(self)
+
+    monkeypatch.setattr(MoveDriver, "listed", counted)
+    site = site_of(cluster)
+    browsers = [Browser(site, "/events") for _ in range(3)]
+    opened = len(looks)
+    cluster.advance(10.5)
+    assert opened == len(browsers)
+    assert len(looks) - opened == len(browsers[0].events) - 1 == 11
+    for browser in browsers:
+        browser.leave()
 
 
 def test_nobody_looks(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +245,7 @@ def test_look_up_at_a_shard_that_is_away(cluster: MemoryCluster) -> None:
     cluster.network.silence(own.host, own.port)
     code, found = looked_up(cluster, "a")
     assert (code, found["owner"]) == (200, own.name)
-    assert "can't be asked" in found["note"]
+    assert found["note"].endswith(f"shard {own.name!r} can't be asked: no answer within {settings.LOOK_UP:g} s")
     assert "found" not in found
     cluster.kill_shard(own.name)
     cluster.advance(5)
@@ -315,6 +346,9 @@ def test_long_and_strange_documents() -> None:
     assert len(str(long["document"])) == MOST_TEXT
     assert "beginning" in str(long["note"])
     assert text_of({"a": "\u202e\x07"}) == ('{\n  "a": "\\u202e\\u0007"\n}', False)
+    odd: dict[str, Document] = {"\U000e0001\x7f": "\U000e0041 \U0010ffff\u2028\ud7ff\ue000"}
+    assert json.loads(text_of(odd)[0]) == odd
+    assert text_of(odd)[0].replace("\n", "").isprintable()
     assert "too many digits" in text_of(10**5000)[0]
     deep: Any = 1
     for _ in range(settings.MAX_NESTING - 1):

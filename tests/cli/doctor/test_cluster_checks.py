@@ -140,22 +140,23 @@ def test_skew(time: float, off: float) -> None:
 
 @pytest.mark.parametrize(
     ("documents", "verdict"),
-    [((0, 0), PASS), ((999, 0), PASS), ((1000, 0), PASS), ((500, 500), PASS)],
+    [((0, 0), PASS), ((999, 0), PASS), ((1000, 0), WARN), ((500, 500), PASS), ((800, 400), PASS), ((801, 400), WARN)],
 )
 def test_spread_of_two(documents: tuple[int, int], verdict: CheckVerdict) -> None:
-    """Of two shards none can have more than twice the mean."""
+    """Of two shards one may have more than twice of what the other one has."""
     found = attrs.evolve(GOOD, daemons=(shard(A, documents=documents[0]), shard(B, documents=documents[1])))
     assert worst(checks.documents_spread(found)) is verdict
 
 
 def test_spread_of_three() -> None:
-    """A shard with far more than the mean is named; one without ranges doesn't count."""
+    """A shard with far more than the mean of the others is named; one without ranges doesn't count."""
     third = MapShard("c", ((1, 2),), 1000, "10.0.0.3", 5050, "dd" * 16)
     empty = MapShard("d", (), 1000, "10.0.0.4", 5050, "ee" * 16)
     found = attrs.evolve(
         GOOD, daemons=(shard(A, documents=100), shard(B, documents=2000), shard(third, documents=100), shard(empty))
     )
     assert verdicts(checks.documents_spread(found)) == [(WARN, "shard b")]
+    assert "'pyshard split b --to a'" in checks.documents_spread(found)[0].cure
 
 
 MOVE = ListedMove(3, "a", "b", [(0.0, 0.1)], Phase.COPYING if hasattr(Phase, "COPYING") else next(iter(Phase)))
@@ -193,6 +194,12 @@ def test_certificates(days: float, verdict: CheckVerdict) -> None:
     assert worst(checks.certificates_last(found)) is verdict
     own = attrs.evolve(GOOD, tls=True, addresses=(), own_certificate="own.pem", own_certificate_end=NOW + days * DAY)
     assert worst(checks.certificates_last(own)) is verdict
+
+
+def test_no_certificate_seen() -> None:
+    """Where no certificate was seen, none is said to be good, nor is any blamed."""
+    down = AddressEvidence("shard a", "10.0.0.1", ("10.0.0.1",))
+    assert checks.certificates_last(attrs.evolve(GOOD, tls=True, addresses=(down,))) == []
 
 
 def test_certificate_that_is_not_trusted() -> None:

@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -126,6 +127,12 @@ def test_report() -> None:
     assert report_lines(findings, 80, colored=True)[0].startswith("\x1b[33mWARN\x1b[0m")
 
 
+def test_words_of_a_daemon() -> None:
+    """What a daemon words can't do anything to the terminal."""
+    finding = Finding("versions", CheckVerdict.WARN, "it runs pyshard \x1b[2J", "shard \x07a", "install the other one")
+    assert not any("\x1b" in line or "\x07" in line for line in report_lines([finding], 80, colored=False))
+
+
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """Files of TLS."""
@@ -171,6 +178,54 @@ def test_expired_certificate(served: tuple[int, Tls]) -> None:
     port, tls = served
     found = probe(AddressEvidence("shard a", HOST), port, dialing_context(tls), 5)
     assert found.certificate_error == "its certificate isn't trusted: certificate has expired"
+
+
+def test_shard_that_is_down(certificates: Certificates) -> None:
+    """Where nobody listens, or answers, nothing is wrong with a certificate."""
+    context = dialing_context(Tls(certificates.ca))
+    with socket.create_server((HOST, 0)) as server:
+        port = server.getsockname()[1]
+        silent = probe(AddressEvidence("shard a", HOST), port, context, 0.1)
+    down = probe(AddressEvidence("shard a", HOST), port, context, 5)
+    for found in (silent, down):
+        assert (found.error, found.resolved) == ("", (HOST,))
+        assert (found.certificate_error, found.certificate_end) == ("", None)
+
+
+def test_no_tls_there(certificates: Certificates) -> None:
+    """Who answers, and doesn't speak TLS, shows no certificate: that is wrong."""
+
+    def serve() -> None:
+        plain, _ = server.accept()
+        with plain, suppress(ConnectionError):
+            plain.recv(1)
+            plain.sendall(b"this is no TLS\r\n")
+            while plain.recv(1000):
+                pass
+
+    with socket.create_server((HOST, 0)) as server:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        context = dialing_context(Tls(certificates.ca))
+        found = probe(AddressEvidence("shard a", HOST), server.getsockname()[1], context, 30)
+        thread.join(30)
+    assert found.certificate_error == "its certificate isn't known: wrong version number"
+
+
+@pytest.mark.parametrize("host", ["a..b", f"{'a' * 64}.example", "\ud800"])
+def test_host_that_can_be_no_name(host: str) -> None:
+    """It is an error of the address, whatever Python makes of it."""
+    assert probe(AddressEvidence("a", host), 1, None, 1).error == "it can't be the name of a host"
+
+
+def test_bootstrap_that_can_have_no_name(pyshard: Commands) -> None:
+    """It is a finding, with what to do, and no traceback of a thread."""
+    ended = pyshard("doctor", "--bootstrap", "a..b:9192", "--json")
+    assert ended.error == ""
+    findings = {one["check"]: one for one in json.loads(ended.out)["findings"]}
+    assert findings["addresses"]["text"] == "a..b can't be resolved: it can't be the name of a host"
+    assert "--bootstrap" in findings["addresses"]["cure"]
+    assert "time" not in findings
 
 
 def test_probe_of_nobody() -> None:

@@ -115,5 +115,6 @@ def test_no_time() -> None:
 def test_every_problem_has_a_cure() -> None:
     """What is wrong says what to do."""
     bad = {"bytes": 999, "failing": True, "disk": {"free": 0, "size": 100}, "connected": 9, "most_connected": 9}
-    found = attrs.evolve(with_shard(**bad), map_error="none", unchecked=("x",))
+    file = FileEvidence("file", Path("bad"), "found mode 0644")
+    found = attrs.evolve(with_shard(**bad), map_error="none", unchecked=("x",), files=(file,))
     assert all(one.cure for one in checks.findings_of(found) if one.verdict is not PASS)

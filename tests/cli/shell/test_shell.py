@@ -125,7 +125,8 @@ def test_process_of_its_own(pyshard: Commands, monkeypatch: pytest.MonkeyPatch) 
     ran: list[list[str]] = []
 
     def run(words: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
-        ran.append(words[3:])
+        assert words[:4] == [sys.executable, "-P", "-m", "pyshard.cli"]  # nothing is imported from this directory
+        ran.append(words[4:])
         return subprocess.CompletedProcess(words, 5)
 
     monkeypatch.setattr(subprocess, "run", run)
@@ -309,6 +310,21 @@ def test_history_that_can_not_be_kept(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_history_path(environment: dict[str, str], path: Path) -> None:
     """As the XDG base directories have it: a relative path doesn't count."""
     assert history_path(environment) == path
+
+
+def test_no_home(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A user without a home directory has no history, which is said in one line, and a shell all the same."""
+
+    def nobody(_: int) -> None:
+        raise KeyError("uid not found")
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    assert history_path({}) is None
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "XDG_STATE_HOME" in error
+    assert history_path({"XDG_STATE_HOME": "/state"}) == Path("/state/pyshard/history")
 
 
 def test_no_readline(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

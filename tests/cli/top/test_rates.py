@@ -64,6 +64,17 @@ def test_started_anew() -> None:
         assert row.operations is None
 
 
+def test_started_anew_soon_after_its_start() -> None:
+    """A shard that had just been started, and was again, may have a longer uptime, and more operations."""
+    before = at(10, figures(100, uptime=1))
+    now = at(20, figures(5000, uptime=5))
+    [row] = rows(before, now)
+    assert (row.operations, row.p50) == (None, None)
+    assert total([row], before, now).p50 is None
+    [row] = rows(before, at(14, figures(5000, uptime=5)))
+    assert row.operations == 1225
+
+
 def test_a_shard_that_is_away() -> None:
     """It has its reason, and is no part of the sums but for its limit."""
     before, now = at(10, figures(100), figures(100)), at(11, figures(200, uptime=11), None)

@@ -269,6 +269,24 @@ def test_a_failure_is_that_of_one_update() -> None:
     reactor.until(writer.close())
 
 
+def test_what_is_counted() -> None:
+    """Updates that failed count nowhere, and a commit of none but such is no commit."""
+    disk, reactor = Disk(), Reactor()
+    writer: GroupCommit[int] = GroupCommit(disk.commit, reactor.call_from_thread)
+    reactor.until(writer.submit(-1))
+    assert (writer.commits.updates, sum(writer.commits.seconds.counts)) == (0, 0)
+    disk.begun.clear()
+    disk.unblocked.clear()
+    first = writer.submit(1)
+    assert disk.begun.wait(10)
+    others = [writer.submit(number) for number in (-2, 3, -4)]
+    disk.unblocked.set()
+    for answered in (first, *others):
+        reactor.until(answered)
+    assert (writer.commits.updates, sum(writer.commits.seconds.counts)) == (2, 2)
+    reactor.until(writer.close())
+
+
 def test_closing_does_what_waits() -> None:
     """Updates that were submitted before `close` are done before it has closed; the thread ends."""
     disk, reactor = Disk(), Reactor()

@@ -486,6 +486,7 @@ async function follow() {
   } finally {
     clearTimeout(timer);
     if (connection === own) connection = null;
+    own.abort(); // there are few streams, and one that isn't read would keep its place
   }
 }
 
