@@ -402,10 +402,11 @@ def test_a_source_that_restarts(source: str, target: str, monkeypatch: pytest.Mo
 def test_a_digest_that_ends(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
     """A view that ends on either side, as when a map grows, says nothing about the copy."""
     pulling_in_memory.source.fill(dict.fromkeys(KEYS, b"record"))
-    before, left = digest_slices.digest_slice, [5]
+    before, left, counted = digest_slices.digest_slice, [5], list[int]()
 
     def ending(copy: ICopy, digests: Any) -> bool:
         left[0] -= 1
+        counted.append(pulling_in_memory.pull.verdict.ended)
         if left[0] > 0:
             raise SnapshotEnded("the map grows")
         return before(copy, digests)
@@ -419,10 +420,34 @@ def test_a_digest_that_ends(pulling_in_memory: Pulling, monkeypatch: pytest.Monk
         else:
             compare_anew(pulling_in_memory)
         assert left[0] <= 0
-        assert pulling_in_memory.pull.verdict.ended >= 4
+        assert max(counted) >= 4
+        assert pulling_in_memory.pull.verdict.ended == 0  # of one that came to its end
+        counted.clear()
         assert (pulling_in_memory.pull.verdict.differed, pulling_in_memory.pull.progress.copies) in {(0, 1), (0, 0)}
         monkeypatch.setattr(module, "digest_slice", before)
     check_released(pulling_in_memory)
+
+
+def test_digests_that_end_now_and_then(
+    pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch, logged_errors: TakeErrors
+) -> None:
+    """Those in a row count. One that comes to its end is the end of that row, also if it finds a difference."""
+    pulling_in_memory.source.fill({b"%d" % each: b"record" for each in range(5000)})
+    monkeypatch.setitem(FAULTS, "half", lambda page: page[::2])
+    tamper(pulling_in_memory, monkeypatch, "half", times=8)
+    count, ends, seen = CopyCheck._count, [True, False] * 5, list[tuple[int, int]]()
+
+    async def ending(check: CopyCheck, copy: ICopy, digests: RowDigests) -> None:
+        seen.append((check._verdict.differed, check._verdict.ended))
+        if ends and ends.pop(0):
+            raise SnapshotEnded("the map grows")
+        await count(check, copy, digests)
+
+    monkeypatch.setattr(CopyCheck, "_count", ending)
+    pulling_in_memory.run()
+    until_equal(pulling_in_memory)
+    assert seen == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]
+    logged_errors()
 
 
 def test_cancelled_while_a_view_is_opened(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
