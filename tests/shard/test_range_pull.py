@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from random import Random
 
 import attrs
 import pytest
-from shard.pulling import INDEXES, KEYS, MOVING, PAIRS, REST, Pulling, records
+from shard.pulling import INDEXES, KEYS, MOVING, REST, Pulling, records
 from stores import PLENTY, folder
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
@@ -22,16 +21,6 @@ from pyshard.settings import settings
 from pyshard.shard import range_pull, served_followers
 from pyshard.shard.copy_check import CopyCheck
 from pyshard.shard.followed_shard import FollowedShard
-
-
-@pytest.fixture(params=PAIRS)
-def pulling(request: pytest.FixtureRequest) -> Iterator[Pulling]:
-    """Each pair of stores."""
-    with folder() as path:
-        source, target = request.param
-        made = Pulling(source, target, path)
-        yield made
-        made.close()
 
 
 def test_copied_and_followed(pulling: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
