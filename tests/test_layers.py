@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -77,13 +78,19 @@ def layer_of(module: str) -> str:
     return module.partition(".")[2].partition(".")[0]
 
 
+@lru_cache(maxsize=8)  # several rules look at one file after the other; trees take too much memory to keep them all
+def nodes(source: str) -> tuple[ast.AST, ...]:
+    """All nodes of a file's syntax tree."""
+    return tuple(ast.walk(ast.parse(source)))
+
+
 def imported(source: str, package: str) -> Iterator[str]:
     """Every dotted name that a file imports, names out of modules included.
 
     :param source: the file's text.
     :param package: the package that relative imports in it start from.
     """
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -123,7 +130,7 @@ def global_reactor(source: str, package: str = "pyshard") -> bool:
         return True
     return any(
         isinstance(node, ast.Attribute) and node.attr == "reactor" and ast.unparse(node.value).endswith("internet")
-        for node in ast.walk(ast.parse(source))
+        for node in nodes(source)
     )
 
 
