@@ -49,7 +49,7 @@ def test_many_runs(decode: Callable[[bytes], object], keys: list[bytes]) -> None
     """Runs are counted, before any is decoded: 10,000 of them, in 139 kB, blocked a shard for 0.37 s."""
     run = msgspec.msgpack.encode(["has", "", keys])
     found = "^the batch can't be read: found 1,001 runs, expected at most 1,000; put operations of one verb and index"
-    assert peak_of_refusal(array(MOST_RUNS + 1) + run * (MOST_RUNS + 1), found, decode) < 10_000
+    assert peak_of_refusal(array(MOST_RUNS + 1) + run * (MOST_RUNS + 1), found, decode) < 20_000  # decoded, 100 kB
     assert decode(array(MOST_RUNS) + run * MOST_RUNS) == [Has("", keys)] * MOST_RUNS
 
 
