@@ -9,10 +9,9 @@ import ast
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from test_layers import FILES, global_reactor, module_of, package_of
+from test_layers import FILES, global_reactor, module_of, nodes
 
 from pyshard import clocks
 
@@ -62,7 +61,7 @@ def last_name(node: ast.expr) -> str:
 def system_clocks(source: str) -> set[str]:
     """The functions of `SYSTEM` that a file uses, as ``time.time``."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if isinstance(node, ast.Attribute) and node.attr in SYSTEM.get(last_name(node.value), ()):
             found.add(f"{last_name(node.value)}.{node.attr}")
         elif isinstance(node, ast.ImportFrom) and node.module in SYSTEM:
@@ -70,8 +69,9 @@ def system_clocks(source: str) -> set[str]:
             found.update(f"{node.module}.{name}" for name in names)
         elif (
             isinstance(node, ast.Call)
+            and last_name(node.func) == "sleep"  # this first, since to write a node as text takes long
             and ast.unparse(node.func) == "asyncio.sleep"
-            and ast.unparse(node) != ("asyncio.sleep(0)")
+            and ast.unparse(node) != "asyncio.sleep(0)"
         ):
             found.add("asyncio.sleep")
     return found
@@ -93,26 +93,38 @@ def times_by_a_reactor(source: str) -> bool:
     return found
 
 
+def runs_steadily(source: str) -> bool:
+    """Whether a file gives a reactor the steady clock."""
+    return any(isinstance(node, ast.Call) and last_name(node.func) == "run_steadily" for node in expressions(source))
+
+
 def expressions(source: str) -> Iterator[ast.expr]:
     """All expressions of a file."""
-    return (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.expr))
+    return (node for node in nodes(source) if isinstance(node, ast.expr))
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_who_reads_the_clocks(path: Path) -> None:
+def test_who_reads_the_clocks() -> None:
     """No module tells the time but by `pyshard.clocks`, or by a clock that it is given."""
-    source, module = path.read_text(encoding="utf-8"), module_of(path)
-    assert system_clocks(source) == READERS.get(module, set())
-    assert uses_the_wall_clock(source) == (module in DATES | {"pyshard.clocks"})
-    assert times_by_a_reactor(source) == (module in REACTOR_TIMERS)
+    readers, dates, timers = dict[str, set[str]](), set[str](), set[str]()
+    for path in FILES:
+        source, module = path.read_text(encoding="utf-8"), module_of(path)
+        if found := system_clocks(source):
+            readers[module] = found
+        if uses_the_wall_clock(source):
+            dates.add(module)
+        if times_by_a_reactor(source):
+            timers.add(module)
+    assert readers == READERS
+    assert dates == DATES | {"pyshard.clocks"}
+    assert timers == REACTOR_TIMERS
 
 
-@pytest.mark.parametrize("path", [one for one in FILES if global_reactor(one.read_text(encoding="utf-8"))], ids=str)
-def test_own_reactors_run_steadily(path: Path) -> None:
+def test_own_reactors_run_steadily() -> None:
     """Where the global reactor is picked up, it is given the steady clock."""
-    calls = [node for node in expressions(path.read_text(encoding="utf-8")) if isinstance(node, ast.Call)]
-    assert "run_steadily" in {last_name(call.func) for call in calls}
-    assert package_of(path).startswith("pyshard.")
+    sources = {module_of(path): path.read_text(encoding="utf-8") for path in FILES}
+    users = {module: runs_steadily(source) for module, source in sources.items() if global_reactor(source)}
+    assert users
+    assert [module for module, steady in users.items() if not steady] == []
 
 
 def test_the_steady_clock() -> None:

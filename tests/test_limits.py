@@ -141,12 +141,12 @@ TESTS = {
     "FOLLOWED_LOG_BYTES": [
         "storage/durable/test_log_retention.py::test_what_need_not_be_kept",
         "storage/durable/store/test_followed_log.py::test_the_bound_of_bytes",
-        "storage/followers/test_followers.py::test_a_follower_that_is_too_slow",
+        "storage/followers/test_follower_bounds.py::test_a_follower_that_is_too_slow",
     ],
     "FOLLOWED_LOG_SECONDS": [
         "storage/durable/test_log_retention.py::test_what_need_not_be_kept",
         "storage/durable/store/test_followed_log.py::test_the_bound_of_time",
-        "storage/followers/test_followers.py::test_a_follower_that_never_comes_back",
+        "storage/followers/test_follower_bounds.py::test_a_follower_that_never_comes_back",
     ],
     "MAX_FOLLOWERS": ["shard/test_served_followers.py::test_few_followers"],
     "FOLLOW_BYTES": ["shard/test_served_followers.py::test_many_groups"],

@@ -1,14 +1,17 @@
-"""What is loaded with what: a program that reads one document doesn't wait for what it has no use for.
+"""What is loaded with what: neither a program that reads one document nor a daemon waits for what it has no use for.
 
 Each case is a process of its own, which says what it has loaded. No time is measured.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from ports import free_port
 
 import pyshard
 
@@ -19,14 +22,51 @@ HEAVY = {
     "pyshard.storage", "pyshard.testing",
 }  # fmt: skip
 
+#: What no daemon has a use for, unless it is told to keep documents, or to tell its figures by HTTP.
+UNUSED_BY_DAEMONS = {
+    "click", "jinja2", "prometheus_client", "rich", "sqlite3", "twisted.conch", "twisted.web", "wsgiref",
+    "pyshard.aio", "pyshard.backup", "pyshard.blocking", "pyshard.cli", "pyshard.client", "pyshard.testing",
+    "pyshard.bootstrap.status_page", "pyshard.http.daemon_site", "pyshard.http.http_listener",
+}  # fmt: skip
+
+#: The durable store, which needs LMDB.
+DURABLE = {"lmdb", "pyshard.storage.durable.store"}
+
+#: Makes what twistd runs for a command line, up to the moment before the reactor runs.
+DAEMON = """
+import gc
+from twisted.scripts.twistd import ServerOptions
+from twisted.plugins.pyshard_plugin import bootstrap, shard
+
+options, looks = ServerOptions(), []
+gc.callbacks.append(lambda phase, _: looks.append(phase))
+gc.collect()
+assert len(looks) == 2
+assert {{name for name in sys.modules if name.startswith("pyshard")}} == set()
+(bootstrap if {arguments!r}[0] == "pyshard-bootstrap" else shard).options
+assert len(looks) == 2, "garbage was looked for"
+assert gc.isenabled()
+assert gc.get_freeze_count() > 10_000
+from twisted.internet import reactor
+
+options.parseOptions(["--nodaemon", *{arguments!r}])
+options.loadedPlugins[options.subCommand].makeService(options.subOptions)
+"""
+
 #: A cluster of one shard that is never reached: the client is made, and dials when it is used.
 COMMAND = "from pyshard.cli import cli\ncli({arguments!r}, standalone_mode=False)"
 
 
-def loaded(program: str) -> set[str]:
-    """The names of all modules that a program has loaded at its end."""
-    ask = "\nimport sys\nsys.stdout.flush()\nprint('\\0' + ' '.join(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", program + ask], capture_output=True, text=True, timeout=60, check=True)
+def loaded(program: str, folder: Path | None = None) -> set[str]:
+    """The names of all modules that a program has loaded at its end.
+
+    :param folder: in which it runs; None: in this one.
+    """
+    command = "import sys\n" + program + "\nsys.stdout.flush()\nprint('\\0' + ' '.join(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", command], capture_output=True, text=True, timeout=60, check=False, cwd=folder
+    )
+    assert done.returncode == 0, done.stderr
     return set(done.stdout.rpartition("\0")[2].split())
 
 
@@ -80,6 +120,29 @@ def test_reading_loads_nothing_more() -> None:
     assert HEAVY & loaded(program) == set()
 
 
+@pytest.mark.parametrize("durable", [False, True], ids=["in memory", "durable"])
+def test_a_shard_loads_what_it_needs(durable: bool, tmp_path: Path) -> None:
+    """Neither clients nor HTTP are loaded by a shard, and LMDB by one that keeps its documents alone.
+
+    Nothing is looked through for garbage meanwhile, nor will be later: modules are there to stay.
+    """
+    arguments = ["pyshard-shard", f"--port={free_port()}", *(["--data-dir=data"] if durable else [])]
+    found = loaded(DAEMON.format(arguments=arguments), tmp_path)
+    assert "pyshard.shard.service" in found
+    assert UNUSED_BY_DAEMONS & found == set()
+    assert DURABLE & found == (DURABLE if durable else set())
+
+
+def test_the_bootstrap_loads_what_it_needs(tmp_path: Path) -> None:
+    """Neither clients, nor HTTP, nor any store are loaded by the bootstrap, and garbage isn't looked for either."""
+    shard = {"name": "a", "start": 0, "end": 1, "size": 1000, "host": "127.0.0.1", "port": free_port()}
+    config = {"shards": [shard], "bootstrap": {"host": "127.0.0.1", "port": free_port()}}
+    (tmp_path / "shards.json").write_text(json.dumps(config))
+    found = loaded(DAEMON.format(arguments=["pyshard-bootstrap", "--config=shards.json"]), tmp_path)
+    assert "pyshard.bootstrap.service" in found
+    assert (UNUSED_BY_DAEMONS | DURABLE | {"pyshard.shard", "pyshard.storage"}) & found == set()
+
+
 def test_names_of_the_package() -> None:
     """Names that aren't loaded yet are there all the same, as are the packages; no other name is."""
     assert {*pyshard.__all__, "aio", "blocking", "client", "errors", "settings", "testing"} <= set(dir(pyshard))
@@ -89,3 +152,11 @@ def test_names_of_the_package() -> None:
     assert "pyshard.client" not in loaded(program)
     with pytest.raises(AttributeError, match=r"^module 'pyshard' has no attribute 'Shard'$"):
         pyshard.Shard  # type: ignore[attr-defined]  # noqa: B018  # what is tested
+
+
+def test_names_of_the_stores() -> None:
+    """The durable store is there when it is asked for; no other name is."""
+    assert "lmdb" not in loaded("from pyshard.storage import Durability, MemoryStore")
+    assert loaded("from pyshard.storage import LmdbStore\nassert LmdbStore.check") > DURABLE
+    with pytest.raises(AttributeError, match=r"^module 'pyshard.storage' has no attribute 'Store'$"):
+        pyshard.storage.Store  # type: ignore[attr-defined]  # noqa: B018  # what is tested

@@ -33,6 +33,9 @@ LONGEST = 350
 #: Lines within which a module says what it is for, and which rules it keeps.
 HEADER = 25
 
+#: How a module names a test file.
+NAMED_TEST = re.compile(r"tests/[\w/]+\.py")
+
 #: Modules that stand at the top of the package, beside the packages.
 TOP = {"__init__", "__main__", "clocks", "message_texts", "errors", "settings"}
 
@@ -61,6 +64,15 @@ def module_of(path: Path) -> str:
 def classes(source: str) -> Iterator[str]:
     """The names of all classes that a file defines at its top."""
     return (node.name for node in ast.parse(source).body if isinstance(node, ast.ClassDef))
+
+
+def says_what_it_is_for(source: str) -> bool:
+    """Whether a file begins with a docstring that ends within its first lines."""
+    match ast.parse(source).body:
+        case [ast.Expr(value=ast.Constant(value=str()), end_lineno=int(end)), *_]:
+            return end <= HEADER
+        case _:
+            return False
 
 
 def repeated(names: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -138,10 +150,10 @@ def test_only_the_ground_stands_at_the_top() -> None:
     assert {path.stem for path in PACKAGE.glob("*.py")} == TOP
 
 
-@pytest.mark.parametrize("path", [*FILES, *COMPILED], ids=lambda path: path.stem)
-def test_modules_are_short(path: Path) -> None:
+def test_modules_are_short() -> None:
     """No module is longer than one subject needs, whether it is compiled or not."""
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
+    lengths = {str(path): len(path.read_text(encoding="utf-8").splitlines()) for path in [*FILES, *COMPILED]}
+    assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
 
 
 def test_the_median_module_is_short() -> None:
@@ -150,22 +162,16 @@ def test_the_median_module_is_short() -> None:
     assert 80 <= median(lengths) <= 200
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_modules_say_what_they_are_for(path: Path) -> None:
+def test_modules_say_what_they_are_for() -> None:
     """A module begins with a docstring that fits into its first lines."""
-    first = ast.parse(path.read_text(encoding="utf-8")).body[0]
-    assert isinstance(first, ast.Expr)
-    assert isinstance(first.value, ast.Constant)
-    assert isinstance(first.value.value, str)
-    assert first.end_lineno is not None
-    assert first.end_lineno <= HEADER
+    assert [module_of(path) for path in FILES if not says_what_it_is_for(path.read_text(encoding="utf-8"))] == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_named_tests_exist(path: Path) -> None:
+def test_named_tests_exist() -> None:
     """A test file that a module names, such as one that compares it with its plain twin, is there."""
-    named = re.findall(r"tests/[\w/]+\.py", path.read_text(encoding="utf-8"))
-    assert [name for name in named if not (CHECKOUT / name).is_file()] == []
+    named = {(module_of(path), name) for path in FILES for name in NAMED_TEST.findall(path.read_text(encoding="utf-8"))}
+    assert named
+    assert [(module, name) for module, name in sorted(named) if not (CHECKOUT / name).is_file()] == []
 
 
 def test_no_circles() -> None:
@@ -195,6 +201,22 @@ def test_circles_are_found(graph: dict[str, set[str]], expected: list[str]) -> N
 def test_names_of_classes() -> None:
     """Classes at the top of a file count, those within others don't."""
     assert list(classes("class A:\n    class B: ...\nclass C: ...\ndef f(): ...")) == ["A", "C"]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ('"""What it is for."""\nimport ast', True),
+        ('"""' + "\n" * (HEADER - 1) + '"""', True),
+        ('"""' + "\n" * HEADER + '"""', False),
+        ("import ast", False),
+        ("b'bytes'", False),
+        ("", False),
+    ],
+)
+def test_what_says_what_it_is_for(source: str, expected: bool) -> None:
+    """A docstring says it, if it isn't too long."""
+    assert says_what_it_is_for(source) is expected
 
 
 def test_repeated_names() -> None:

@@ -10,8 +10,7 @@ Rules:
   had, the move is cancelled.
 - Each seal has a number, its attempt. Nobody goes by an older one: neither source, nor target, nor commit.
 - A move is committed or cancelled by one change of the state, and never both. What isn't committed can be cancelled.
-- A copy is compared with what the source has before it is sealed. When it has differed several times, the move is
-  cancelled.
+- Before it is sealed, a copy is compared with the source. A move whose copy differs again and again is cancelled.
 - A seal that brings nothing on in time is taken back, and the next one is a new attempt. Only the state says so: a
   source that hears nothing stays sealed.
 - A committed move only goes forward. It ends when both sides have done what is left to do.
@@ -37,7 +36,6 @@ SEALED_AT_MOST = 2.0
 
 #: A target is nearly even when it lacks no more bytes of changes than these, and no more seconds of them.
 BYTES_BEHIND, SECONDS_BEHIND = 1024 * 1024, 0.1
-
 
 # The bounds of what a shard may report, as numbers and ids of a state have them.
 _Id = Annotated[str, msgspec.Meta(max_length=settings.MAX_NAME)]
@@ -175,8 +173,9 @@ class TargetReport:
     :param rate: bytes of the copy that it took in a second of late.
     :param differed: how often its copy, when it was complete, wasn't equal to what the source had.
     :param refetched: how many buckets of rows it has fetched again for that.
-    :param ended: how many comparisons, or such fetches, ended before they were done, for want of either shard's copy.
+    :param ended: how many comparisons, or such fetches, one behind the other, ended before they were done.
     :param error: why it doesn't go on just now, in one line; empty: it does.
+    :param failed: whether its present copy has failed so; else the reason is of one before, or of no copy.
     :param full: whether that is for want of room.
     :param chasing: seconds for which it has followed over one connection without being even; 0: it doesn't follow now.
     """
@@ -196,6 +195,7 @@ class TargetReport:
     refetched: _Count = 0
     ended: _Count = 0
     error: str = ""
+    failed: bool = False
     full: bool = False
     chasing: float = 0.0
 
@@ -275,12 +275,12 @@ def _cannot_end(target: TargetReport) -> str:
             f"the target hasn't caught up with the changes of these slots for {target.chasing:.0f} s, though their "
             "writers were slowed down; move less at a time, or when less is written"
         )
-    if not target.complete and target.ended >= settings.MOVE_COPIES:
+    if target.ended >= settings.MOVE_COPIES:
         return (
             f"the copy was compared with the source {target.ended} times, and each time one of the two shards ended "
             "that before it was done. Move less at a time, or when less is written"
         )
-    if not target.complete and target.copies >= settings.MOVE_COPIES and target.error:
+    if not target.complete and target.copies >= settings.MOVE_COPIES and target.failed:
         return f"the copy was begun {target.copies} times, and never came to its end: {target.error}"
     if not target.complete and target.copies > settings.MOVE_COPIES:
         return (

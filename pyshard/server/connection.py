@@ -82,7 +82,8 @@ class ServerConnection(AcceptedConnection):
         return [(commands.Authenticate, self.authenticate), (commands.Ping, self.ping)]
 
     def ping(self) -> Arguments:
-        """See `pyshard.protocol.commands.Ping`."""
+        """See `pyshard.protocol.commands.Ping`. What it waited for its turn is none of what is asked next."""
+        self.waited = 0.0
         return {}
 
     def authenticate(self, token: bytes) -> Arguments:

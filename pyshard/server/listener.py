@@ -14,23 +14,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReactorTime, IStreamServerEndpoint
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from pyshard.net.twisted_internals import bound_accepts
 from pyshard.server.connection import CLOSE
 from pyshard.server.factory import ServerFactory
+from pyshard.server.listening_service import ListeningService
 from pyshard.settings import settings
 
 _POLL = 0.02  # seconds between looks at the answers that a draining daemon owes
 _CLOSE_BY_PEER = 0.5  # seconds that a peer may take to close when it was asked to and has its answers
 
 
-class Listener(Service):
+class Listener(ListeningService):
     """Listens with a factory while it runs; drains when it stops.
 
     :param clock: times the draining.
@@ -50,30 +49,15 @@ class Listener(Service):
         drain: float = settings.DRAIN,
         refuse_waiting: Callable[[], None] = lambda: None,
     ) -> None:
+        super().__init__(endpoint, factory)
         self._clock = clock
-        self._endpoint = endpoint
         self._factory = factory
         self._drain = drain
         self._refuse_waiting = refuse_waiting
-        self._port: IListeningPort | None = None
         self._awaited: list[Deferred[None]] = []  # fire when it listens
         self._next_check: IDelayedCall | None = None
 
-    def privilegedStartService(self) -> None:
-        """Listen.
-
-        :raises Exception: whatever the endpoint fails with at once, such as CannotListenError, so that the daemon
-            doesn't start.
-        """
-        super().privilegedStartService()
-        failures: list[Failure] = []
-        self._endpoint.listen(self._factory).addCallbacks(self._listening, failures.append)
-        if failures:
-            failures[0].raiseException()
-
     def startService(self) -> None:
-        if not self.running and self._port is None:
-            self.privilegedStartService()
         super().startService()
         self._schedule_check()
 
@@ -94,7 +78,7 @@ class Listener(Service):
         self._schedule_check()
 
     def _listening(self, port: IListeningPort) -> None:
-        self._port = port
+        super()._listening(port)
         factory = self._factory
         bound_accepts(port, factory.accept_in_turn, factory.may_connect)
         self._log.info("listening on {address}", address=port.getHost())
@@ -104,18 +88,13 @@ class Listener(Service):
         for each in awaited:
             each.callback(None)
 
-    def stopService(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._stop())
-
     async def _stop(self) -> None:
-        await maybeDeferred(super().stopService)
         call, self._next_check = self._next_check, None
         if call is not None:
             call.cancel()
-        factory, port = self._factory, self._port
-        factory.draining, self._port = True, None
-        if port is not None:
-            await maybeDeferred(port.stopListening)
+        factory = self._factory
+        factory.draining = True
+        await super()._stop()
         for connection in list(factory.connections):
             connection.send_go_away()
         await self._wait_until(

@@ -7,7 +7,8 @@ Rules:
 - the source says after which group its digest is. The target has all groups up to that one, and none behind, when it
   begins its own. Both go on taking changes while they count;
 - where the digest of either side ends before it is done, both begin anew. That says nothing about the copy, but is
-  counted: a move whose comparisons end again and again is cancelled (`pyshard.model.range_moves`);
+  counted, until one comes to its end: a move whose comparisons end again and again is cancelled
+  (`pyshard.model.range_moves`);
 - where too much differs, the copy is given up (`pyshard.shard.repair_plan`). It isn't equal before it was compared as a
   whole, and nothing differed;
 - the target counts in turns, so that its clients don't wait for it.
@@ -134,6 +135,7 @@ class CopyCheck:
             counting.addErrback(lambda _: None)  # if nobody waits for it any more, something else has failed
             counting.cancel()
             ours.close()
+        self._verdict.ended = 0
         if why := digests.difference(theirs):
             self._differs(digests, theirs, why)
             return
@@ -163,6 +165,7 @@ class CopyCheck:
         except SnapshotEnded:
             self._verdict.ended += 1
             return
+        self._verdict.ended = 0
         self._verdict.portions = self._verdict.portions[1:]
         self._verdict.refetched += portion.buckets
         _log.info(

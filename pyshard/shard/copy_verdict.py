@@ -30,7 +30,7 @@ class CopyVerdict:
     :ivar why: how it differed the last time; empty: none did.
     :ivar portions: what of the present one is still to be fetched again, before it is compared once more.
     :ivar refetched: how many buckets were fetched again, of all of them.
-    :ivar ended: how many comparisons, or fetches, one of the two stores ended before they were done.
+    :ivar ended: how many comparisons, or fetches, one behind the other, a store ended before they were done.
     """
 
     equal: bool = False
@@ -48,7 +48,7 @@ class CopyVerdict:
 
 def judged_report(report: TargetReport, verdict: CopyVerdict) -> TargetReport:
     """What a target says of itself, in which a copy that wasn't found equal is neither complete nor sealed."""
-    ended = f"{verdict.ended} comparisons with the source ended before they were done" if verdict.ended else ""
+    ended = f"comparisons with the source that ended before they were done: {verdict.ended}" if verdict.ended else ""
     return attrs.evolve(
         report,
         complete=report.complete and verdict.equal,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -19,6 +20,8 @@ from twisted.internet.interfaces import IReactorTime
 _REST = 3  # times that a turn took
 _REST_BESIDE = 8  # the same while clients ask
 _LONGEST = 2.0  # seconds that a rest is at the most, since the clock may have been set
+
+_T = TypeVar("_T")
 
 
 class PacedTurns:
@@ -47,6 +50,17 @@ class PacedTurns:
             self._scheduled = True
             self._clock.callLater(self._rest(), self._take)
         return turn
+
+    async def until_given(self, step: Callable[[], _T | None]) -> _T:
+        """Do a step in each of one's turns, until one of them gives something.
+
+        :param step: gives it; None: there is more to do before.
+        :raises Exception: whatever a step raises.
+        """
+        while True:
+            await self.next()
+            if (given := step()) is not None:
+                return given
 
     def _take(self) -> None:
         began = self._clock.seconds()

@@ -1,24 +1,24 @@
-"""Requests about slots that are closed for a moment, since they move: they wait at the shard, and aren't refused.
+"""Parks requests for slots that are closed for a moment, since they move: the requests wait, and aren't refused.
 
 While a range changes hands, neither of its two shards serves it for about a tenth of a second. A client that is refused
-then fetches a map, which is still the old one, and tries again after a pause, which grows each time. So it would wait
-for longer than the range is closed. Here its requests wait for the end of that, and go on at once.
+then fetches the map, which is still the old one. It tries again after a pause, and each pause is longer than the last.
+So it waits for longer than the range is closed. A request that is parked goes on as soon as the range is open.
 
 Rules:
 
-- Slots are *closed* while the shard is to own them and doesn't serve them: they are sealed, or are about to be, or have
-  come with a commit and aren't its store's yet.
-- A request is parked as a whole, before anything of it is applied. When slots were opened, or have gone, it is planned
-  anew, with the epoch that it came with: it is applied, or redirected, or waits on.
-- A request of one sender doesn't overtake a parked one that has any of its slots. Others go on.
-- Requests are parked for some time after slots were closed. It is counted from then, however late a request comes. So a
-  seal that lasts, as one without a bootstrap, is soon like any refusal: no change is parked at its caller's deadline,
-  who couldn't know what has become of it.
-- What is parked is bounded: by number and bytes, for all and for a connection; one address has as much as is still free
-  at the most. A connection has fewer than the boxes that it may have under way, so it is read on. A request that has no
-  room is refused as if there were no such place.
-- What is parked of a connection that has ended, or was ended for a newer one of its session, is never applied.
-- At the end of the daemon nothing waits: all is planned anew at once, and what is closed is refused.
+- Slots are *closed* when the shard should own them, but doesn't serve them. They are sealed, or are about to be, or a
+  commit has given them to the shard and its store doesn't own them yet.
+- A request is parked as a whole, before anything of it is applied. When slots are opened, or have gone, it is planned
+  anew, with the epoch that it came with. Then it is applied, or redirected, or waits on.
+- A request doesn't overtake a parked one of the same sender that has a slot in common with it. Other requests go on.
+- Requests are parked for a bounded time after slots were closed. That time begins when they are closed, also for a
+  request that comes later. A seal can last for long, as when there is no bootstrap. Then requests are refused as
+  without parking. So no change waits here until its caller's deadline, and leaves the caller in doubt.
+- What is parked is bounded, by number for each connection, and by number and bytes for all. One address may have as
+  much as is still free. The bound of a connection is lower than the number of boxes that it may have under way, so
+  the shard reads on from it. A request that has no room is refused as without parking.
+- What is parked of a connection that has ended, or that a newer one of its session has replaced, is never applied.
+- When the daemon stops, nothing waits any more. All is planned anew at once, and what is for closed slots is refused.
 """
 
 from __future__ import annotations

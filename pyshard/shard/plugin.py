@@ -35,7 +35,7 @@ from pyshard.server.twistd_file_options import twistd_files
 from pyshard.settings import settings
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
-from pyshard.storage import DataDirectory, Durability, FollowedBound, IStore, LmdbStore, MemoryStore
+from pyshard.storage import DataDirectory, Durability, FollowedBound, IStore, MemoryStore
 
 _log = Logger()
 
@@ -125,6 +125,8 @@ class ShardOptions(ShardAddressesOption):
             if given is not None:
                 raise ConfigError("--durability: found it without --data-dir, expected both or neither")
             return lambda _: MemoryStore(uuid.uuid4().hex, wall_seconds, _spare_what_stays, bound=bound)
+        from pyshard.storage import LmdbStore  # here, since a shard in memory has no use for it
+
         directory = DataDirectory(Path(self["data-dir"]).absolute())
         LmdbStore.check(directory, wall_seconds)
         if (self["tokens"] or self["tls"]) and (exposed := open_to_others(directory.path)):

@@ -130,8 +130,14 @@ class ShardProtocol(ServerConnection):
         return self._shard.configure(name, cluster_state_json.from_json(state)).addCallback(lambda _: {})
 
     def apply(self, box: Box) -> Deferred[list[Answer]]:
+        try:
+            return self._apply_batch(*apply_arguments(box))
+        except PyshardError:
+            self.waited = 0.0  # that was for this batch, and not for the next one
+            raise
+
+    def _apply_batch(self, epoch: int, batch: bytes) -> Deferred[list[Answer]]:
         slow = self._slow
-        epoch, batch = apply_arguments(box)
         if self.role is not None and self.role < Role.WRITE:
             readers = decode_readers_runs(batch)
             applied = self._apply_permitted(epoch, readers, self.role, len(batch))

@@ -13,12 +13,13 @@ Rules:
   are fetched again. Where too many do, it is given up as a whole, and begins anew.
 - The copy has a pace. It is slower by itself where the shard has clients: after each piece of it they have some times
   as long as that took. So the longer it had to wait for their work, the more it leaves them.
-- Changes aren't held up: they must be caught up with.
+- Changes aren't held up: they must be caught up with. The time for which it chases them is without that in which it
+  compares, or fetches again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from twisted.internet.interfaces import IReactorTime
@@ -174,7 +175,7 @@ class RangePull:
                 await self._pause(_LOOK)
                 continue
             progress.sequence = staging.origin.sequence
-            await check.go_on(progress.sequence)
+            await self._aside(check.go_on(progress.sequence))
             groups = await source.groups(progress.sequence)
             heard = self._clock.seconds()
             progress.behind = sum([group.size for group in groups if group.changes])
@@ -185,11 +186,19 @@ class RangePull:
     async def _take(self, groups: Sequence[ChangeGroup], check: CopyCheck) -> None:
         """Take the groups of one answer, up to a seal: what comes behind it is asked for again, if it isn't held."""
         for part in check.parts(groups):
-            await check.reached(part[0].sequence - 1)
+            await self._aside(check.reached(part[0].sequence - 1))
             for group in merged(part):  # each one is synced, and there may be thousands
                 await self._absorb(group, group.sequence)
                 if group.ranges is not None and self._name in group.ranges.sealed:
                     return
+
+    async def _aside(self, work: Awaitable[None]) -> None:
+        """Do what is no part of the chase. Its time doesn't count meanwhile, nor later."""
+        progress, began = self.progress, self._clock.seconds()
+        since, progress.chasing = progress.chasing, None
+        await work
+        if since is not None:
+            progress.chasing = since + self._clock.seconds() - began
 
     async def _absorb(self, group: ChangeGroup, sequence: int) -> None:
         while True:

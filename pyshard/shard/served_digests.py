@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from functools import partial
 
 import attrs
 from msgspec.structs import replace
@@ -138,11 +139,7 @@ class ServedDigests:
         idle.cancel()
         opened.idle = None
         try:
-            page = None
-            while page is None:
-                await self._turns.next()
-                self._found(owner, number)
-                page = opened.copy.page(settings.SNAPSHOT_BYTES)
+            page = await self._turns.until_given(partial(self._page, owner, number))
         except SnapshotEnded:
             self._end(number)
             raise
@@ -178,6 +175,10 @@ class ServedDigests:
             await self._turns.next()
             self._found(owner, number)
         return more
+
+    def _page(self, owner: Hashable, number: str) -> list[Change] | None:
+        """More rows of a digest, which may have ended meanwhile. None: none of those that were looked at count."""
+        return self._found(owner, number).copy.page(settings.SNAPSHOT_BYTES)
 
     def _not_asked(self, owner: Hashable, number: str) -> tuple[_DigestInUse, IDelayedCall]:
         """A digest about which nothing is asked just now, and what ends it when that lasts."""

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Hashable
+from functools import partial
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -158,11 +159,7 @@ class ServedFollowers:
         opened.idle.cancel()
         opened.idle = None
         try:
-            page = None
-            while page is None:
-                await self._turns.next()
-                self._found(owner, number)
-                page = opened.copy.page(settings.SNAPSHOT_BYTES)
+            page = await self._turns.until_given(partial(self._page, owner, number))
         except SnapshotEnded:
             if number in self._copies:  # it is its store that has ended it
                 self._end_copy(number)
@@ -325,6 +322,10 @@ class ServedFollowers:
         following = self._following.pop(name, None)
         if following is not None:
             following.follower.close()
+
+    def _page(self, owner: Hashable, number: str) -> list[Change] | None:
+        """More records of a copy, which may have ended meanwhile. None: none of those that were looked at count."""
+        return self._found(owner, number).copy.page(settings.SNAPSHOT_BYTES)
 
     def _found(self, owner: Hashable, number: str) -> _CopyInUse:
         opened = self._copies.get(number)

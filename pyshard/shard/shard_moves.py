@@ -82,6 +82,11 @@ class _Pulling:
         return "" if self.pull.progress.is_past(self._failed_at) else self._why
 
     @property
+    def failed(self) -> bool:
+        """Whether its present copy has failed so, and not one before."""
+        return bool(self.error) and self.pull.progress.copies == self._failed_at.copies
+
+    @property
     def full(self) -> bool:
         """Whether it doesn't go on for want of room."""
         return self._full and bool(self.error)
@@ -216,7 +221,9 @@ class ShardMoves:
                 error = "" if pulling is None else pulling.error
                 report = target_report(move, identity, store.ranges, progress, error, now, remembered)
                 judged = judged_report(report, CopyVerdict() if pulling is None else pulling.pull.verdict)
-                taken[move.number] = attrs.evolve(judged, full=pulling is not None and pulling.full)
+                if pulling is not None:
+                    judged = attrs.evolve(judged, full=pulling.full, failed=pulling.failed)
+                taken[move.number] = judged
         return MoveReports(given, taken)
 
     def close(self) -> None:

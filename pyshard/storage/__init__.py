@@ -1,12 +1,29 @@
-"""Where a shard keeps its records: what every store promises (`interface`), and the two stores."""
+"""Where a shard keeps its records: what every store promises (`interface`), and the two stores.
+
+The durable store is loaded when its name is first asked for: a shard in memory doesn't wait for it, nor for LMDB.
+"""
+
+from typing import TYPE_CHECKING
 
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
-from pyshard.storage.durable.store import LmdbStore
 from pyshard.storage.follower_places import FollowedBound
 from pyshard.storage.following_interface import ICopy, IFollower
 from pyshard.storage.interface import ITSELF, ISnapshot, IStore, Page, PageBounds, Sender, Task
 from pyshard.storage.memory.store import MemoryStore
+
+if TYPE_CHECKING:
+    from pyshard.storage.durable.store import LmdbStore
+else:
+
+    def __getattr__(name):
+        if name != "LmdbStore":
+            raise AttributeError(f"module 'pyshard.storage' has no attribute {name!r}")
+        from pyshard.storage.durable.store import LmdbStore
+
+        globals()[name] = LmdbStore
+        return LmdbStore
+
 
 __all__ = [
     "DataDirectory",

@@ -7,95 +7,39 @@ environment variable PYSHARD_TEST_ATTACKS makes each attack so many times as lar
 
 from __future__ import annotations
 
-import os
 import resource
 import socket
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from itertools import count, islice
 from pathlib import Path
 
 import pytest
+from functional.attacks import LONGEST, MORE, apply, at_once, command, exchange
 from functional.cluster import HOST, PATIENCE, Cluster, Daemon, NewCluster
 from functional.honest import honest_clients
 
 from pyshard.model import document_encoding
 from pyshard.model.key_slots import SLOTS, slots_of
-from pyshard.protocol.batch_encoding import encode_runs
-from pyshard.protocol.batch_operations import Has, Pop, Read, ReadItem, Run, Write
-from pyshard.protocol.boxes import Box, BoxParser, Limits, serialize
-from pyshard.protocol.chunked_arguments import put_chunks
-from pyshard.settings import settings
+from pyshard.protocol.batch_operations import Has, Pop, Read, ReadItem, Write
+from pyshard.protocol.boxes import Box, BoxParser, Limits
 
 pytestmark = pytest.mark.functional
-
-#: How many times as large as in CI the attacks are.
-MORE = int(os.environ.get("PYSHARD_TEST_ATTACKS", "1"))
-
-#: Seconds that others may wait: more than the 0.3 s of a quiet machine, for one that is busy. See `waited_in_time`.
-LONGEST = 1.5
 
 #: Connections of one address that say nothing, nearly as many as it may have.
 CONNECTIONS = 3900
 
 #: Bytes of memory that the answers to one connection may take, as docs/limits.md says.
 ANSWERS = 150 * 1024 * 1024
-
 NONE = document_encoding.encode(None)[0]
-
-_tags = count(1)
-
-
-def command(name: str, **arguments: bytes) -> bytes:
-    """The bytes of a command."""
-    values = {key.encode(): value for key, value in arguments.items()}
-    return serialize({b"_command": name.encode(), b"_ask": b"%d" % next(_tags), **values})
-
-
-def apply(*runs: Run) -> bytes:
-    """The bytes of a batch."""
-    box: Box = {b"_command": b"Apply", b"_ask": b"%d" % next(_tags), b"epoch": b"0"}
-    put_chunks(box, b"batch", encode_runs(list(runs)))
-    return serialize(box)
 
 
 def keys_from(slot: int) -> bytes:
     """The bytes of a question for a page of keys."""
     return command("Keys", epoch=b"0", index=b"", slot=b"%d" % slot)
-
-
-def exchange(daemon: Daemon, data: bytes, answers: int) -> list[Box]:
-    """Send bytes on a connection of their own, and read so many boxes, or until the daemon closes."""
-    parser, found = BoxParser(Limits(keys=1000, size=1 << 30)), list[Box]()
-    with suppress(ConnectionError), socket.create_connection((HOST, daemon.port), timeout=2 * PATIENCE) as peer:
-        sending = threading.Thread(target=lambda: send(peer, data))
-        sending.start()
-        while len(found) < answers and (received := peer.recv(1 << 20)):
-            parser.feed(received)
-            while (box := parser.next_box()) is not None:
-                found.append(box)
-        with suppress(OSError):
-            peer.shutdown(socket.SHUT_RDWR)
-        sending.join()
-    return found
-
-
-def send(peer: socket.socket, data: bytes) -> None:
-    """Send what the daemon may not take."""
-    with suppress(OSError):
-        peer.sendall(data)
-
-
-def at_once(daemon: Daemon, data: bytes, answers: int, connections: int) -> None:
-    """Send the same bytes on many connections at a time."""
-    threads = [threading.Thread(target=exchange, args=(daemon, data, answers)) for _ in range(connections)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
 
 
 def store(daemon: Daemon, keys: list[bytes], ends: float | None = None) -> None:
@@ -248,60 +192,6 @@ def test_statistics_of_many_connections(new_cluster: NewCluster) -> None:
     seen.tell(f"{answered:,} statistics")
     assert answered > 10
     assert seen.waited_in_time(LONGEST), seen
-
-
-# -- strangers ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def guarded(new_cluster: NewCluster, tmp_path: Path) -> Cluster:
-    """A cluster of one shard, with a token file."""
-    tokens = tmp_path / "tokens"
-    tokens.touch(0o600)
-    tokens.write_text("admin the-secret-of-an-admin\n")
-    made = new_cluster(1, token_file=tokens)
-    made.start()
-    return made
-
-
-@pytest.mark.parametrize("connections", [pytest.param(40, marks=pytest.mark.long), 200])
-def test_strangers_that_ask(guarded: Cluster, connections: int) -> None:
-    """Strangers with thousands of boxes each are answered a few, and cut off."""
-    (daemon,) = guarded.shards
-    pings = b"".join(command("Ping") for _ in range(4000))
-    with honest_clients(guarded, guarded.token_file) as seen:
-        at_once(daemon, pings, 4000, connections)
-    seen.tell(f"{connections} strangers")
-    assert seen.waited_in_time(LONGEST), seen
-
-
-@pytest.mark.long
-def test_strangers_that_dial_again_and_again(guarded: Cluster) -> None:
-    """A hundred that redial all the time don't make a shard useless, and have few lines in its log."""
-    (daemon,) = guarded.shards
-    dialed: list[None] = []
-
-    def redial(ends: float) -> None:
-        ping, last = command("Ping"), ends + PATIENCE
-        while time.monotonic() < ends or (len(dialed) <= 100 and time.monotonic() < last):
-            with suppress(OSError), socket.create_connection((HOST, daemon.port), timeout=5) as peer:
-                peer.sendall(ping)
-                dialed.append(None)
-
-    logged, began = len(daemon.log()), time.monotonic()
-    with honest_clients(guarded, guarded.token_file) as seen:
-        ends = time.monotonic() + 1 + MORE
-        threads = [threading.Thread(target=redial, args=(ends,)) for _ in range(100)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    seconds, times = time.monotonic() - began, len(dialed)
-    seen.tell(f"{times:,} times dialed")
-    assert times > 100
-    assert seen.waited_in_time(LONGEST), seen
-    # Some 200 lines at once, and 20 in each second.
-    assert daemon.log()[logged:].count("\n") < 250 + settings.CONNECTION_LINES * seconds
 
 
 # -- memory ---------------------------------------------------------------------------------------------------------

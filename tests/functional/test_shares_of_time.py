@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 from certificates import Certificates
+from functional.attacks import LONGEST, apply, command, exchange
 from functional.cluster import HOST, PATIENCE, Daemon, NewCluster
 from functional.honest import Seen, honest_clients
-from functional.test_attacks import LONGEST, apply, command, exchange
 
 from pyshard.protocol.batch_operations import Has
 

@@ -135,7 +135,7 @@ def test_another_store(move: RangeMove) -> None:
     ("target", "why"),
     [
         (attrs.evolve(EVEN, seconds_behind=1e9, chasing=settings.MOVE_CATCHES_UP + 1), "hasn't caught up"),
-        (TargetReport(B, copies=settings.MOVE_COPIES, error="no room"), "no room"),
+        (TargetReport(B, copies=settings.MOVE_COPIES, error="no room", failed=True), "no room"),
         (TargetReport(B, copies=settings.MOVE_COPIES + 1), "--followed-log-size"),
         (TargetReport(B, copies=1, ended=settings.MOVE_COPIES), "each time one of the two shards ended that"),
     ],
@@ -157,7 +157,10 @@ def test_cancelled_when_it_cannot_end(target: TargetReport, why: str) -> None:
         attrs.evolve(EVEN, seconds_behind=1e9, chasing=settings.MOVE_CATCHES_UP),
         attrs.evolve(EVEN, seconds_behind=1e9, error="the connection was closed"),
         TargetReport(B, copies=settings.MOVE_COPIES),
-        TargetReport(B, copies=settings.MOVE_COPIES - 1, error="no room"),
+        TargetReport(B, copies=settings.MOVE_COPIES - 1, error="no room", failed=True),
+        TargetReport(B, copies=settings.MOVE_COPIES, error="why an earlier copy failed"),
+        TargetReport(B, copies=1, ended=settings.MOVE_COPIES - 1, error="one comparison ended"),
+        attrs.evolve(EVEN, seconds_behind=1e9, error="it was closed", failed=True, copies=settings.MOVE_COPIES),
         attrs.evolve(EVEN, seconds_behind=1e9, copies=settings.MOVE_COPIES + 5),
     ],
 )

@@ -2,145 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from random import Random
-from typing import Any, TypeAlias
+from typing import Any
 
-import attrs
 import pytest
 from msgspec.structs import replace
-from shard.pulling import INDEXES, KEYS, KINDS, MOVING, PAIRS, Pulling, records
+from shard.compared_copies import (
+    FAULTS,
+    TakeErrors,
+    at_each_slice,
+    check_released,
+    compare_anew,
+    tamper,
+    until_equal,
+)
+from shard.pulling import INDEXES, KEYS, MOVING, Pulling, records
 from stores import folder
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 
 from pyshard.errors import SnapshotEnded
 from pyshard.model.key_slots import slot_of
 from pyshard.model.slot_ranges import SlotRanges, in_ranges
-from pyshard.protocol.change_groups import Change, ChangeGroup
-from pyshard.protocol.row_digests import RowDigests
-from pyshard.settings import settings
-from pyshard.shard import copy_check, digest_slices, served_digests
-from pyshard.shard.copy_check import CopyCheck
+from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.shard import copy_check, digest_slices
 from pyshard.shard.followed_shard import FollowedShard
-from pyshard.storage import ICopy, LmdbStore
-
-#: See `conftest.TakeErrors`.
-TakeErrors: TypeAlias = Callable[..., list[BaseException]]
-
-NAMES = [b"", b"pages"]  # of the indexes, by id
-
-
-def placed(row: Change, key: bytes, index: int) -> Change | None:
-    """The row with another key, or in another index; None: it isn't in the slots that move then."""
-    slot = slot_of(key, NAMES[index])
-    return replace(row, index=index, slot=slot, key=key) if in_ranges(slot, MOVING) else None
-
-
-def renamed(row: Change) -> Change:
-    """The row with a key that no other row has."""
-    return next(found for n in range(100) if (found := placed(row, row.key + b" %d" % n, row.index)))
-
-
-def elsewhere(page: list[Change]) -> list[Change]:
-    """The page with one row in another index."""
-    at, row = next((at, found) for at, row in enumerate(page) if (found := placed(row, row.key, 1 - row.index)))
-    return [*page[:at], row, *page[at + 1 :]]
-
-
-#: What becomes of the first row of a page, and of the page, before the target takes it.
-FAULTS: dict[str, Callable[[list[Change]], list[Change]]] = {
-    "key": lambda page: [renamed(page[0]), *page[1:]],
-    "version": lambda page: [replace(page[0], version=page[0].version + 1), *page[1:]],
-    "expiry": lambda page: [replace(page[0], expires=page[0].expires + 10**15), *page[1:]],
-    "bytes": lambda page: [replace(page[0], record=(page[0].record or b"")[:-1] + b"?"), *page[1:]],
-    "index": elsewhere,
-    "missing": lambda page: page[1:],
-    "additional": lambda page: [*page, renamed(page[0])],
-    "exchanged": lambda page: [
-        replace(page[0], record=page[1].record),
-        replace(page[1], record=page[0].record),
-        *page[2:],
-    ],
-}
-
-
-@pytest.fixture(params=PAIRS)
-def pulling(request: pytest.FixtureRequest) -> Iterator[Pulling]:
-    """Each pair of stores."""
-    with folder() as path:
-        source, target = request.param
-        made = Pulling(source, target, path)
-        yield made
-        made.close()
-
-
-@pytest.fixture
-def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few rows are counted at a time, and each question is answered after some of them."""
-    monkeypatch.setattr(digest_slices, "_ROWS", 40)
-    monkeypatch.setattr(served_digests, "settings", attrs.evolve(settings, FOLLOW_WAIT=0))
-
-
-def until_equal(pulling: Pulling, steps: int = 200) -> None:
-    """Let the pull go on until the copy was found equal."""
-    for _ in range(steps):
-        if pulling.outcome:
-            raise AssertionError(pulling.outcome[0])
-        pulling.step()
-        if pulling.pull.verdict.equal:
-            return
-    raise AssertionError(pulling.pull.verdict)
-
-
-def compare_anew(pulling: Pulling) -> None:
-    """A new process of the target compares what it has with the source."""
-    pulling.interrupt()
-    pulling.new_pull()
-    assert not pulling.pull.verdict.equal
-    pulling.run()
-    until_equal(pulling)
-    assert (pulling.pull.verdict.differed, pulling.pull.progress.copies) == (0, 0)
-
-
-def check_released(pulling: Pulling) -> None:
-    """Nothing is kept for a digest any more."""
-    for bench in (pulling.source, pulling.target):
-        if isinstance(bench.store, LmdbStore):
-            assert not bench.store._snapshots
-        else:
-            assert not any(index._watchers for index in bench.store._indexes.values())  # type: ignore[attr-defined]
-
-
-async def never_done(check: CopyCheck, copy: ICopy, digests: RowDigests) -> None:
-    """Stands in for `CopyCheck._count`: the target's rows are never all counted."""
-    del check, copy, digests
-    await Deferred()
-
-
-def at_each_slice(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
-    """Have something done before each slice that either side counts."""
-    before = digest_slices.digest_slice
-
-    def slice_then(copy: ICopy, digests: Any) -> bool:
-        act()
-        return before(copy, digests)
-
-    monkeypatch.setattr(copy_check, "digest_slice", slice_then)
-    monkeypatch.setattr(served_digests, "digest_slice", slice_then)
-
-
-def tamper(pulling: Pulling, monkeypatch: pytest.MonkeyPatch, fault: str, times: int = 1) -> None:
-    """Have pages of a copy, of some rows, be changed on their way into the target's store."""
-    store, left = pulling.target.store, [times]
-    absorb = store.absorb_staged
-
-    def changed(name: str, group: ChangeGroup, sequence: int, limit: int) -> Deferred[None]:
-        if sequence == 0 and len(group.changes) > 1 and left[0]:
-            left[0] -= 1
-            group = replace(group, changes=FAULTS[fault](group.changes))
-        return absorb(name, group, sequence, limit)
-
-    monkeypatch.setattr(store, "absorb_staged", changed)
+from pyshard.storage import ICopy
 
 
 @pytest.mark.usefixtures("small_slices")
@@ -191,26 +77,6 @@ def test_changes_around_the_moment(pulling: Pulling, monkeypatch: pytest.MonkeyP
         compare_anew(pulling)
     pulling.catch_up()
     pulling.check()
-
-
-def test_a_copy_that_is_begun_anew(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That the one before was equal says nothing about it."""
-    pulling_in_memory.run()
-    until_equal(pulling_in_memory)
-    pulling_in_memory.interrupt()
-    pulling_in_memory.source.store.forget("m")
-    pulling_in_memory.source.fill(dict.fromkeys(KEYS, b"record"))
-    pulling_in_memory.source.fill(dict.fromkeys(KEYS, b"other"))
-    count = CopyCheck._count
-    monkeypatch.setattr(CopyCheck, "_count", never_done)
-    pulling_in_memory.run()
-    pulling_in_memory.catch_up()
-    assert pulling_in_memory.pull.progress.copies == 2
-    assert not pulling_in_memory.pull.verdict.equal
-    monkeypatch.setattr(CopyCheck, "_count", count)
-    pulling_in_memory.interrupt()
-    pulling_in_memory.run()
-    until_equal(pulling_in_memory)
 
 
 def test_expired_rows(pulling: Pulling) -> None:
@@ -343,127 +209,3 @@ def test_again_and_again(
     until_equal(pulling_in_memory)
     assert (pulling_in_memory.pull.verdict.differed, pulling_in_memory.pull.progress.copies) == (4, 5)
     assert len(logged_errors()) == 4
-
-
-@pytest.mark.usefixtures("small_slices")
-def test_lost_connections(pulling: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the connection is lost, it is compared again, with nothing left of the first time."""
-    pulling.source.fill(dict.fromkeys(KEYS, b"record"))
-    lose = [3, 9, 20]
-
-    def cut() -> None:
-        lose[:] = [each - 1 for each in lose]
-        if 0 in lose:
-            assert pulling.served is not None
-            pulling.served.network.cut(*("127.0.0.1", 5050))
-
-    at_each_slice(monkeypatch, cut)
-    pulling.run()
-    losses = 0
-    for _ in range(100):
-        pulling.step()
-        if pulling.pull.verdict.equal:
-            break
-        if pulling.outcome:
-            pulling.ended()
-            losses += 1
-            check_released(pulling)
-            pulling.run()
-    assert pulling.pull.verdict.equal
-    assert losses >= 2
-    assert (pulling.pull.verdict.differed, pulling.pull.progress.copies) == (0, 1)
-
-
-@pytest.mark.parametrize("target", KINDS)
-@pytest.mark.parametrize("source", ["lmdb", "lmdb with a small map"])
-def test_a_source_that_restarts(source: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has its rows, but not the digest; so both begin anew."""
-    with folder() as path:
-        pulling = Pulling(source, target, path)
-        pulling.source.fill(dict.fromkeys(KEYS, b"record"))
-        count = CopyCheck._count
-        monkeypatch.setattr(CopyCheck, "_count", never_done)
-        pulling.run()
-        pulling.catch_up()
-        pulling.step()
-        assert not pulling.pull.verdict.equal
-        monkeypatch.setattr(CopyCheck, "_count", count)
-        pulling.interrupt()
-        check_released(pulling)
-        pulling.source.restart()
-        pulling.serve()
-        pulling.run()
-        until_equal(pulling)
-        assert (pulling.pull.verdict.differed, pulling.pull.progress.copies) == (0, 0)
-        pulling.check()
-        pulling.close()
-
-
-def test_a_digest_that_ends(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A view that ends on either side, as when a map grows, says nothing about the copy."""
-    pulling_in_memory.source.fill(dict.fromkeys(KEYS, b"record"))
-    before, left = digest_slices.digest_slice, [5]
-
-    def ending(copy: ICopy, digests: Any) -> bool:
-        left[0] -= 1
-        if left[0] > 0:
-            raise SnapshotEnded("the map grows")
-        return before(copy, digests)
-
-    for module in (copy_check, served_digests):
-        left[0] = 5
-        monkeypatch.setattr(module, "digest_slice", ending)
-        if pulling_in_memory.running is None:
-            pulling_in_memory.run()
-            until_equal(pulling_in_memory)
-        else:
-            compare_anew(pulling_in_memory)
-        assert left[0] <= 0
-        assert pulling_in_memory.pull.verdict.ended >= 4
-        assert (pulling_in_memory.pull.verdict.differed, pulling_in_memory.pull.progress.copies) in {(0, 1), (0, 0)}
-        monkeypatch.setattr(module, "digest_slice", before)
-    check_released(pulling_in_memory)
-
-
-def test_cancelled_while_a_view_is_opened(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes when nobody waits for it any more is closed."""
-    pulling_in_memory.source.fill(dict.fromkeys(KEYS, b"record"))
-    store = pulling_in_memory.target.store
-    waiting: list[tuple[Deferred[ICopy], Deferred[ICopy]]] = []
-    opened = store.copy
-
-    def later(*arguments: Any) -> Deferred[ICopy]:
-        waiting.append((Deferred(), opened(*arguments)))
-        return waiting[-1][0]
-
-    monkeypatch.setattr(store, "copy", later)
-    pulling_in_memory.run()
-    pulling_in_memory.step()
-    assert pulling_in_memory.running is not None
-    pulling_in_memory.running.cancel()
-    (found,) = pulling_in_memory.outcome
-    assert found.check(CancelledError)
-    ((deferred, copied),) = waiting
-    copied.chainDeferred(deferred)
-    assert not any(index._watchers for index in store._indexes.values())  # type: ignore[attr-defined]
-
-
-def test_a_restarted_target_asks_nothing_of_a_seal(pulling: Pulling) -> None:
-    """What has reached a seal is left as it is; when that is taken back, the copy is compared again."""
-    pulling.source.fill(dict.fromkeys(KEYS, b"record"))
-    pulling.run()
-    until_equal(pulling)
-    pulling.source.result(pulling.source.store.seal("m", MOVING, 3))
-    pulling.held = 3
-    pulling.catch_up()
-    assert pulling.running is not None
-    pulling.running.cancel()
-    pulling.new_pull()
-    pulling.run()
-    for _ in range(5):
-        pulling.step()
-    assert not pulling.pull.verdict.equal
-    pulling.source.result(pulling.source.store.unseal("m"))
-    pulling.held = 0
-    until_equal(pulling)
-    assert pulling.pull.progress.copies == 0

@@ -27,7 +27,11 @@ def test_copies_that_differed() -> None:
         REPORT, complete=False, sealed=0, differed=2, error="why"
     )
     assert judged_report(REPORT, CopyVerdict(ended=3)) == attrs.evolve(
-        REPORT, complete=False, sealed=0, ended=3, error="3 comparisons with the source ended before they were done"
+        REPORT,
+        complete=False,
+        sealed=0,
+        ended=3,
+        error="comparisons with the source that ended before they were done: 3",
     )
     assert judged_report(REPORT, CopyVerdict(True, 2, "why")) == attrs.evolve(REPORT, differed=2)
     assert judged_report(REPORT, CopyVerdict(True, 2, "why", refetched=5)).refetched == 5

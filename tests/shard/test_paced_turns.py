@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from deferreds import watch
 from shard.reactor_turns import TurningClock
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -27,6 +28,22 @@ def test_one_after_the_other() -> None:
         assert len(seen) == number
         clock.turn()
     assert seen == ["a", "b", "a", "b", "a"]
+    assert clock.getDelayedCalls() == []
+
+
+def test_until_something_is_given() -> None:
+    """A step in each turn, none before the first one; something that is empty is given, too, and what fails does so."""
+    clock, steps = TurningClock(), list[list[str] | None]([None, None, [], None])
+    turns = PacedTurns(clock)
+    found = watch(Deferred.fromCoroutine(turns.until_given(lambda: steps.pop(0))))
+    for left in (4, 3, 2):
+        assert (len(steps), found) == (left, [])
+        clock.turn()
+    assert (steps, found) == ([None], [[]])
+    steps.clear()
+    ended = watch(Deferred.fromCoroutine(turns.until_given(lambda: steps.pop(0))))
+    clock.turn()
+    assert isinstance(ended[0], IndexError)
     assert clock.getDelayedCalls() == []
 
 

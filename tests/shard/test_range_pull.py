@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from random import Random
 
 import attrs
 import pytest
-from shard.pulling import INDEXES, KEYS, MOVING, PAIRS, REST, Pulling, records
+from shard.pulling import INDEXES, KEYS, MOVING, REST, Pulling, records
 from stores import PLENTY, folder
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
@@ -20,16 +19,8 @@ from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.store_ranges import Origin
 from pyshard.settings import settings
 from pyshard.shard import range_pull, served_followers
-
-
-@pytest.fixture(params=PAIRS)
-def pulling(request: pytest.FixtureRequest) -> Iterator[Pulling]:
-    """Each pair of stores."""
-    with folder() as path:
-        source, target = request.param
-        made = Pulling(source, target, path)
-        yield made
-        made.close()
+from pyshard.shard.copy_check import CopyCheck
+from pyshard.shard.followed_shard import FollowedShard
 
 
 def test_copied_and_followed(pulling: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,6 +264,42 @@ def test_no_copy_of_what_is_not_owned(pulling: Pulling) -> None:
     (found,) = pulling.outcome
     assert found.check(WrongShard)
     assert pulling.target.store.ranges.staged["m"].origin.sequence == 0
+
+
+@pytest.mark.parametrize("step", ["go_on", "reached"])
+def test_comparing_is_no_chase(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """A target that is long about comparing, or fetching again, doesn't lag behind its source for that."""
+    pulling, slow, chased = pulling_in_memory, [3], list[float]()
+    compare, groups = getattr(CopyCheck, step), FollowedShard.groups
+
+    async def slowly(check: CopyCheck, number: int) -> None:
+        slow[0] -= 1
+        if slow[0] >= 0:
+            await deferLater(pulling.clock, 100)
+        await compare(check, number)
+
+    async def never_even(source: FollowedShard, after: int) -> list[ChangeGroup]:
+        while not (found := await groups(source, after)):
+            pass
+        source.newest += 1
+        return found
+
+    def write() -> None:
+        pulling.source.fill(dict.fromkeys(KEYS, b"record"))
+        pulling.step(1)
+        since = pulling.pull.progress.chasing
+        chased.append(0.0 if since is None else pulling.clock.seconds() - since)
+
+    monkeypatch.setattr(CopyCheck, step, slowly)
+    monkeypatch.setattr(FollowedShard, "groups", never_even)
+    pulling.source.fill(dict.fromkeys(KEYS, b"record"))
+    pulling.run()
+    while slow[0] > 0 or not pulling.pull.progress.chasing:
+        write()
+    assert max(chased) < 50
+    for _ in range(200):
+        write()
+    assert 150 < chased[-1] < 350  # what it has chased is that alone, and all of it
 
 
 def test_cancelled(pulling_in_memory: Pulling) -> None:

@@ -69,6 +69,25 @@ def test_nothing_begins_behind_the_end(shard: Shard, clock: Clock) -> None:
     assert not shard.store.ranges.sealed
 
 
+def test_a_failure_of_an_earlier_copy(shard: Shard, clock: Clock) -> None:
+    """Why a pull doesn't go on is told, and whether that is of its present copy."""
+    taken = RangeMove(2, "high", "low", ((HALF, HALF + 1),)).begun(StoreId("2e", "b"), StoreId("1d", "a"))
+    moves = ShardMoves(shard, ServedFollowers(shard.store, clock), clock, MemoryNetwork(clock).dial, Random(1))
+    result(shard.configure("low", attrs.evolve(NEXT, moves=(taken,), next_move=3)))
+    progress = moves._pulling["move 2"].pull.progress
+    for copies in (1, 2):
+        progress.begin(0, clock.seconds())
+        report = moves.reports().taken[2]
+        assert (report.copies, report.failed, report.error) == (copies, False, "connection refused")
+        clock.advance(10)  # it is dialed again
+        report = moves.reports().taken[2]
+        assert (report.copies, report.failed, report.error) == (copies, True, "connection refused")
+    progress.add(1, 100, clock.seconds())
+    report = moves.reports().taken[2]
+    assert (report.copies, report.failed, report.error) == (2, False, "")
+    moves.close()
+
+
 def test_only_what_goes_on_is_reported(shard: Shard, clock: Clock) -> None:
     """Hundreds of moves may wait for their turn: to ask about them 20 times a second would be much work."""
     moves = [attrs.evolve(MOVE, number=1).unsealed("late")]

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from deferreds import result
+from deferreds import result, watch
 from ports import free_port
 from shard.served import ONE, Bench
 from shard.states import A, B, C, with_low
 from twisted.internet.defer import Deferred
 
+from pyshard.errors import BadRequest, ShardBehind
 from pyshard.protocol import commands
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_encoding import encode_runs
@@ -110,6 +111,25 @@ def test_its_turn(bench: Bench, log_lines: list[str]) -> None:
     bench.apply(Read("", KEYS))
     (line,) = slow_lines(log_lines)
     assert line.endswith("it waited 750 ms for its turn, and was answered after 0 ms")
+
+
+@pytest.mark.parametrize("before", ["Ping", "an unreadable batch", "a batch of another epoch"])
+def test_a_turn_of_what_came_before(bench: Bench, log_lines: list[str], before: str) -> None:
+    """What waited for its turn and was only a ping, or was refused, isn't what the next operation waited."""
+    (connection,) = [each for each in bench.service.listener._factory.connections if each.id == "c1"]
+    connection.wait_for_turn()
+    bench.clock.advance(2)
+    connection.take_turn()
+    assert connection.waited == 2
+    if before == "Ping":
+        bench.ask(commands.Ping)
+    else:
+        epoch, batch = (7, b"?") if before == "an unreadable batch" else (99, encode_runs([Read("", KEYS)]))
+        refused = watch(bench.peer.call(commands.Apply, 5, epoch=epoch, batch=batch))
+        bench.network.settle()
+        assert [type(found) for found in refused] == [BadRequest if epoch == 7 else ShardBehind]
+    bench.apply(Read("", KEYS))
+    assert slow_lines(log_lines) == []
 
 
 def test_not_only_batches(bench: Bench, log_lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

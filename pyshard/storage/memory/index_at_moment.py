@@ -112,7 +112,7 @@ class IndexAtMoment:
                 one = self._was_kept(key, kept.pop(key))
             elif visible and plain:  # as is mostly so
                 one = key, records[key], 0
-            elif visible and in_ranges(slot, self._ranges):
+            elif visible:  # only wanted slots are walked through
                 was, expires = self._as_it_was(key)
                 one = None if was is None else (key, was, expires)
             found.append(one)

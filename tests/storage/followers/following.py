@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from stores import Bench, at_once
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from pyshard.errors import FollowerBehind
@@ -108,6 +109,13 @@ def bring_to_the_disk(bench: Bench) -> None:
     if isinstance(bench.store, LmdbStore):
         bench.store._engine._last_sync = -1e9
         bench.result(bench.store._writer.submit(LoggedUpdate(lambda *_: None)))
+
+
+def waiting_for(deferred: Deferred[list[ChangeGroup]]) -> list[object]:
+    """What a Deferred gives, when it does."""
+    found: list[object] = []
+    deferred.addBoth(found.append)
+    return found
 
 
 def everything(bench: Bench, ranges: SlotRanges | None = None) -> Everything:
