@@ -6,6 +6,8 @@ Who asks whom:
 - the bootstrap asks shards: `Configure`, and while ranges move `ReportMoves`;
 - a shard that copies another one's records asks it `OpenCopy`, `ReadCopy`, `CloseCopy`, `ReadGroups`, `OpenDigest`,
   `ReadDigest`, `ReadDigestRows`, `ForgetFollower`;
+- a replica of a shard asks its primary `PullGroups`, `OpenReplicaCopy` and `ReadCopy`; the bootstrap asks it
+  `ReportReplica`;
 - clients ask shards: `Apply`, `Keys`, `Count`; for a backup `OpenSnapshot`, `ReadSnapshot`, `CloseSnapshot`;
 - clients ask the bootstrap: `CreateIndex`, `DropIndex`, `Readiness`, `ApplyConfig`, `ListMoves`, `ChangeMove`;
 - a daemon asks a silent peer `Ping`, and when it stops, every connected peer `GoAway`.
@@ -33,6 +35,9 @@ from pyshard.protocol.follower_commands import ReadCopy as ReadCopy
 from pyshard.protocol.follower_commands import ReadDigest as ReadDigest
 from pyshard.protocol.follower_commands import ReadDigestRows as ReadDigestRows
 from pyshard.protocol.follower_commands import ReadGroups as ReadGroups
+from pyshard.protocol.replica_commands import OpenReplicaCopy as OpenReplicaCopy
+from pyshard.protocol.replica_commands import PullGroups as PullGroups
+from pyshard.protocol.replica_commands import ReportReplica as ReportReplica
 from pyshard.security.tokens_and_roles import Role
 from pyshard.settings import settings
 

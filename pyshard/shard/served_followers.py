@@ -5,7 +5,7 @@ A follower has a name, such as that of a move. It reads a copy, then the groups 
 
 Rules:
 
-- A copy is given of ranges alone that the store owns, all of them.
+- A copy is given of ranges alone that the store owns, all of them; or of everything, to a replica.
 - A copy is read in turns that leave clients most of the shard's time, however fast it is asked for.
 - A copy is read over the connection that opened it, and ends with it, or when nobody reads it for a while.
 - What a follower is to be given is kept when its connection is lost, within the store's bound. It goes on where it was.
@@ -34,6 +34,7 @@ from pyshard.settings import settings
 from pyshard.shard.copy_ticket import CopyTicket, expected_size
 from pyshard.shard.paced_turns import PacedTurns
 from pyshard.shard.served_digests import DigestReading, ServedDigests
+from pyshard.shard.served_replicas import is_replica
 from pyshard.shard.slowed_writers import SlowedWriters
 from pyshard.storage import ICopy, IFollower, IStore
 
@@ -103,7 +104,7 @@ class ServedFollowers:
         self._new_id = new_id
         self._copies: dict[str, _CopyInUse] = {}
         self._following: dict[str, _Following] = {}
-        self._names = set(store.followers)  # for which something may be kept
+        self._names = {name for name in store.followers if not is_replica(name)}  # for which something may be kept
         self._look: IDelayedCall | None = None
         self.writers = SlowedWriters(self._behind, clock)
         self.on_names: Callable[[], None] = lambda: None
@@ -134,12 +135,16 @@ class ServedFollowers:
         except WrongShard:
             copy.close()
             raise
-        for earlier in [number for number, opened in self._copies.items() if opened.name == name]:
-            self._end_copy(earlier)
-        number = self._new_id()
-        opened = self._copies[number] = _CopyInUse(name, owner, copy)
-        self._await_reader(number, opened)
-        return CopyTicket(number, copy.head, expected_size(self._store, ranges))
+        return CopyTicket(self._opened(owner, name, copy), copy.head, expected_size(self._store, ranges))
+
+    async def open_whole_copy(self, owner: Hashable, name: str) -> tuple[str, ChangeGroup]:
+        """Make a copy of everything, for a replica, and keep what changes from there on.
+
+        :return: its id for `read_copy`, and its head.
+        :raises StorageFailed: there is no copy.
+        """
+        copy = await self._store.copy(name)
+        return self._opened(owner, name, copy), copy.head
 
     async def read_copy(self, owner: Hashable, number: str) -> list[Change]:
         """The next records of a copy; none at the end.
@@ -271,6 +276,15 @@ class ServedFollowers:
             self._stop(name)
 
     # ------------------------------------------------------------------ inside
+
+    def _opened(self, owner: Hashable, name: str, copy: ICopy) -> str:
+        """Have a copy read; one that the follower had before is given up."""
+        for earlier in [number for number, opened in self._copies.items() if opened.name == name]:
+            self._end_copy(earlier)
+        number = self._new_id()
+        opened = self._copies[number] = _CopyInUse(name, owner, copy)
+        self._await_reader(number, opened)
+        return number
 
     def _admit(self, name: str, ranges: SlotRanges) -> None:
         if not name or not ranges:

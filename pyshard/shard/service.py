@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from pyshard.metrics.shard_families import SHARD_FAMILIES
 from pyshard.net.client_endpoints import Dial
+from pyshard.replication.group_times import GroupTimes
 from pyshard.security import tls
 from pyshard.security.tokens_and_roles import Tokens
 from pyshard.server.connection_admission import ConnectionLimits
@@ -32,6 +33,7 @@ from pyshard.shard.protocol import ShardProtocol
 from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.shard import Shard
 from pyshard.shard.shard_moves import ShardMoves
+from pyshard.shard.shard_replica import ShardReplica
 from pyshard.shard.shard_stat import shard_stat, unhealthy, unready
 from pyshard.shard.slow_operations import SlowOperationLog
 
@@ -52,6 +54,7 @@ class ShardService(DescribedService):
     :param dial: leads to other shards, to pull ranges from them; None: it pulls from nobody.
     :param random: jitter.
     :param slow: seconds from which on an operation is slow, and has a line in the log; None: none is.
+    :param times: of leases, where the shard has replicas.
     """
 
     shard: Shard
@@ -71,12 +74,14 @@ class ShardService(DescribedService):
         dial: Dial | None = None,
         random: Random | None = None,
         slow: float | None = None,
+        times: GroupTimes | None = None,
     ) -> None:
         super().__init__()
         self._open_shard = open_shard
         self._clock = clock
         self._dial = dial
         self._random = random or Random()
+        self._times = times
         self._next_sweep: IDelayedCall | None = None
         slow_log = None if slow is None else SlowOperationLog(clock, slow, self._has_index)
         self.factory = ServerFactory(
@@ -110,6 +115,8 @@ class ShardService(DescribedService):
         if self.shard.store.ranges.sealed:  # it was killed meanwhile
             parked.slots_closed()
         self.shard.pause = PacedTurns(self._clock).next
+        if self._dial is not None:
+            self.shard.replica = ShardReplica(self.shard.store, self._clock, self._dial, self._random, self._times)
         self.moves = ShardMoves(self.shard, self.followers, self._clock, self._dial, self._random)
         super().privilegedStartService()
 
@@ -119,6 +126,8 @@ class ShardService(DescribedService):
             self.privilegedStartService()
         super().startService()
         self._sweep_later(more=False)
+        if self.shard.replica is not None:
+            self.shard.replica.start()
         self.moves.update()
 
     def stopService(self) -> Deferred[None]:
@@ -132,6 +141,8 @@ class ShardService(DescribedService):
         if self.shard.parked is not None:
             self.shard.parked.close()
         await maybeDeferred(super().stopService)
+        if self.shard.replica is not None:
+            self.shard.replica.close()
         self.moves.close()
         self.followers.close()
         await self.shard.store.close()

@@ -1,0 +1,55 @@
+"""The commands by which the replicas of a shard keep one log, and tell a bootstrap how they are.
+
+`pyshard.protocol.commands` has them beside all others.
+"""
+
+from __future__ import annotations
+
+from pyshard.protocol.argument_types import Boolean, Integer, Text
+from pyshard.protocol.chunked_arguments import ChunkedBytes
+from pyshard.protocol.command_boxes import SHARD, Command
+from pyshard.security.tokens_and_roles import Role
+from pyshard.settings import settings
+
+#: Characters of a replica's address, ``host:port``.
+MAX_ADDRESS = 300
+
+
+class PullGroups(Command):
+    """I have these groups, and shall not lead for a while; give me those behind. The answer waits a little for some."""
+
+    commandName = b"PullGroups"
+    answered_by = SHARD
+    role = Role.ADMIN
+    arguments = [
+        (b"pull", ChunkedBytes()),  # MessagePack, see pyshard.replication.pulls.Pull
+        (b"offset", Integer()),  # bytes of the groups that I have of answers with `more`; else 0
+    ]
+    response = [
+        (b"pulled", ChunkedBytes()),  # MessagePack, see pyshard.replication.pulls.Pulled; empty behind an offset
+        (b"groups", ChunkedBytes()),  # MessagePack: an array of `ChangeGroup`, or a part of it
+        (b"more", Boolean()),  # whether bytes are lacking behind these
+    ]
+
+
+class OpenReplicaCopy(Command):
+    """Keep a copy of all that you hold at this moment, and what changes from here on, for me to read."""
+
+    commandName = b"OpenReplicaCopy"
+    answered_by = SHARD
+    role = Role.ADMIN
+    arguments = [(b"replica", Text(MAX_ADDRESS))]  # my address
+    response = [
+        (b"copy", Text()),  # its id, for ReadCopy
+        (b"head", ChunkedBytes()),  # MessagePack: the `ChangeGroup` up to which it has all
+    ]
+
+
+class ReportReplica(Command):
+    """How are you, as a replica of your shard, and what is to become of its group?"""
+
+    commandName = b"ReportReplica"
+    answered_by = SHARD
+    role = Role.ADMIN
+    arguments = [(b"name", Text(settings.MAX_NAME))]  # of the shard; another one's replica says nothing
+    response = [(b"report", ChunkedBytes())]  # JSON, see pyshard.replication.wishes.ReplicaReport

@@ -1,0 +1,167 @@
+"""What a primary gives to the other replicas of its shard over connections: the groups of its log, in order.
+
+Rules:
+
+- what a replica is to be given is kept when its connection is lost, within the store's bound. It goes on where it was;
+- it has one question at a time. A later one takes the place of an earlier one, which may be of a connection that was
+  lost without a word;
+- a question is answered when there are groups, or after a little while with none;
+- large ones are given in parts, since a batch may change more than a box holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+import attrs
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from pyshard.errors import BadRequest, plain
+from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.change_pages import encode_groups
+from pyshard.replication.pulls import Pull, Pulled
+from pyshard.replication.replica import Replica
+from pyshard.settings import settings
+from pyshard.storage import IFollower, IStore
+
+_PREFIX = "replica "
+_PART = 4 * 1024 * 1024  # bytes of groups in one answer
+
+_pull = msgspec.msgpack.Decoder(Pull)
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def is_replica(follower: str) -> bool:
+    """Whether a follower's name is that of a replica."""
+    return follower.startswith(_PREFIX)
+
+
+def follower_name(address: str) -> str:
+    """How the replica at an address is called as a follower."""
+    return _PREFIX + address
+
+
+@attrs.define(eq=False)
+class _Given:
+    """A replica that is given groups.
+
+    :ivar after: the number of the last group that it was given.
+    :ivar asked: the question that waits for an answer.
+    """
+
+    follower: IFollower
+    after: int
+    asked: Deferred[list[ChangeGroup]] | None = None
+
+
+@attrs.define(eq=False)
+class _Rest:
+    """What of an answer's groups a connection hasn't been given yet."""
+
+    data: bytes
+    given: int = 0
+
+
+class ServedReplicas:
+    """The other replicas of a shard, at its primary; `pyshard.replication.replica.GroupSource` of its store.
+
+    :param store: the primary's.
+    :param clock: times questions.
+    :param wait: seconds for which a question waits for groups.
+    """
+
+    def __init__(self, store: IStore, clock: IReactorTime, wait: float) -> None:
+        self._store = store
+        self._clock = clock
+        self._wait = wait
+        self._given: dict[str, _Given] = {}
+        self._rests: dict[Hashable, _Rest] = {}
+
+    async def groups(self, follower: str, after: int) -> list[ChangeGroup]:
+        """See `GroupSource`.
+
+        :param follower: the replica's address.
+        """
+        name = follower_name(follower)
+        given = self._given.get(name)
+        if given is not None and given.asked is not None:
+            given.asked.cancel()
+            given = None
+        if given is None or given.after != after:
+            given = self._given[name] = _Given(self._store.follow(name, after), after)
+        given.follower.confirm(after)
+        asked = given.asked = given.follower.groups(settings.FOLLOW_BYTES)
+        waited = self._clock.callLater(self._wait, asked.cancel)
+        try:
+            groups = await asked
+        except CancelledError:
+            return []
+        finally:
+            given.asked = None
+            if waited.active():
+                waited.cancel()
+        if groups:
+            given.after = groups[-1].sequence
+        return groups
+
+    async def answer(self, owner: Hashable, replica: Replica, pull: bytes, offset: int) -> tuple[bytes, bytes, bool]:
+        """Answer a question, or give the next part of the last answer's groups.
+
+        :param owner: the connection.
+        :param pull: the question, as MessagePack.
+        :param offset: bytes of the groups that the connection has; 0: it asks anew.
+        :return: the answer without groups, the groups or a part of them, and whether bytes are lacking behind it.
+        :raises BadRequest: the question can't be read, or nothing was given up to that offset.
+        :raises NotConfigured: the replica doesn't lead.
+        """
+        if offset:
+            rest = self._rests.get(owner)
+            if rest is None or rest.given != offset:
+                raise BadRequest(f"offset: found {offset}, expected 0, or the bytes of the parts that were given")
+            return b"", *self._next_part(owner, rest)
+        try:
+            question = _pull.decode(pull)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+            raise BadRequest(f"pull: found what can't be read, {plain(str(error))}") from None
+        answer = await replica.pulled(question)
+        self._rests[owner] = rest = _Rest(encode_groups(answer.groups))
+        return _encode(msgspec.structs.replace(answer, groups=[])), *self._next_part(owner, rest)
+
+    def lost(self, owner: Hashable) -> None:
+        """A connection is gone."""
+        self._rests.pop(owner, None)
+
+    def keep_for(self, addresses: frozenset[str]) -> None:
+        """Keep groups for these replicas alone."""
+        names = {follower_name(address) for address in addresses}
+        for name in [name for name in self._store.followers if is_replica(name) and name not in names]:
+            self._given.pop(name, None)
+            self._store.forget(name)
+
+    def close(self) -> None:
+        """Give nothing any more; what is kept stays."""
+        for given in self._given.values():
+            given.follower.close()
+        self._given = {}
+
+    def _next_part(self, owner: Hashable, rest: _Rest) -> tuple[bytes, bool]:
+        part = rest.data[rest.given : rest.given + _PART]
+        rest.given += len(part)
+        more = rest.given < len(rest.data)
+        if not more:
+            self._rests.pop(owner, None)
+        return part, more
+
+
+def decode_pulled(data: bytes, groups: list[ChangeGroup]) -> Pulled:
+    """The answer to a pull.
+
+    :param data: MessagePack, without the groups.
+    :raises BadRequest: it can't be read.
+    """
+    try:
+        return msgspec.structs.replace(msgspec.msgpack.decode(data, type=Pulled), groups=groups)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise BadRequest(f"pulled: found what can't be read, {plain(str(error))}") from None

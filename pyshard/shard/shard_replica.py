@@ -1,0 +1,199 @@
+"""A shard's part in its group of replicas: what its store, its network and the decisions of replication have to do with
+one another.
+
+Rules:
+
+- a shard without replicas has nothing of this: `leads` and `takes_changes` are true, and no answer waits;
+- which replica this is, the group says by the identity of the store;
+- one that follows another owns nothing by itself: ranges, indexes and what is remembered come with the primary's log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from random import Random
+from typing import TypeVar
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from pyshard.errors import NotConfigured, OutcomeUnknown, PyshardError, ShardBehind
+from pyshard.model.replica_group import ReplicaGroup
+from pyshard.net.client_endpoints import Dial
+from pyshard.replication.group_times import GroupTimes
+from pyshard.replication.interfaces import Primary
+from pyshard.replication.replica import Replica
+from pyshard.replication.wishes import ReplicaReport
+from pyshard.shard.primary_connection import PrimaryConnection
+from pyshard.shard.served_replicas import ServedReplicas
+from pyshard.storage import IStore
+
+_T = TypeVar("_T")
+
+
+class ShardReplica:
+    """One shard's part.
+
+    :param store: the shard's.
+    :param clock: times leases and connections.
+    :param dial: leads to the other replicas.
+    :param random: jitter, and what makes beacons known.
+    :param times: the group's.
+    :ivar served: what other replicas are given.
+    :ivar on_term: called when this replica leads, or does so no more.
+    """
+
+    def __init__(
+        self, store: IStore, clock: IReactorTime, dial: Dial, random: Random, times: GroupTimes | None = None
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._dial = dial
+        self._random = random
+        self._times = times or GroupTimes()
+        self._replica: Replica | None = None
+        self._connection: tuple[str, PrimaryConnection] | None = None
+        self.served = ServedReplicas(store, clock, self._times.wait)
+        self.on_term: Callable[[], None] = lambda: None
+        promised = store.promised
+        if promised.ballot:
+            self._begin(msgspec.msgpack.decode(promised.text, type=ReplicaGroup))
+
+    @property
+    def is_one_of_several(self) -> bool:
+        """Whether the shard has replicas."""
+        return self._replica is not None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this one answers clients."""
+        return self._replica is None or self._replica.leads
+
+    def start(self) -> None:
+        """Go on with the group that the store remembers."""
+        if self._replica is not None:
+            self._replica.start()
+
+    def close(self) -> None:
+        """Ask and answer nobody any more."""
+        if self._replica is not None:
+            self._replica.stop()
+        self._hang_up()
+        self.served.close()
+
+    async def take_on(self, group: ReplicaGroup) -> None:
+        """Take on a group that a bootstrap gives; an older one is passed over.
+
+        :raises NotConfigured: this store isn't one of the group's.
+        """
+        if self._replica is None and not self._begin(group):
+            raise NotConfigured("the group of replicas doesn't have this store; the bootstrap will see it soon")
+        assert self._replica is not None
+        await self._replica.take_on(group)
+        if self._replica.leads:
+            self.served.keep_for(frozenset(replica.address for replica in group.replicas))
+
+    def check_changes(self) -> None:
+        """Refuse changes that this replica can't take now.
+
+        :raises ShardBehind: too few members are there, or another one is about to lead.
+        """
+        if self._replica is not None and not self._replica.takes_changes:
+            raise ShardBehind(
+                "this shard takes no changes now: it has too few replicas with all documents, or another one of them "
+                "is about to lead; see pyshard stat"
+            )
+
+    def check_leads(self) -> None:
+        """Refuse clients where another replica leads.
+
+        :raises NotConfigured: this one doesn't.
+        """
+        if not self.leads:
+            raise NotConfigured("this replica doesn't lead its shard; get the newest map")
+
+    def answer(self, answered: Deferred[_T], changes: bool) -> Deferred[_T]:
+        """Have an answer wait until all members have what it saw, and nobody else can lead.
+
+        :param changes: whether it is of something that may have changed anything.
+        :raises OutcomeUnknown: (in the Deferred) another replica leads by now, and may have what was changed, or not.
+        :raises NotConfigured: (in the Deferred) another one leads; nothing was changed.
+        """
+        if self._replica is None:
+            return answered
+        replica = self._replica
+
+        def wait(answer: _T) -> Deferred[_T] | _T:
+            def ended(failure: PyshardError) -> PyshardError:
+                return OutcomeUnknown(f"the primary has changed: {failure}") if changes else failure
+
+            try:
+                passed = replica.passed(self._store.position.sequence, changed=False)
+            except PyshardError as error:
+                raise ended(error) from None
+            if passed.called:
+                return answer
+            waiting: Deferred[_T] = Deferred()
+            passed.addCallbacks(
+                lambda _: waiting.callback(answer), lambda failure: waiting.errback(ended(failure.value))
+            )
+            return waiting
+
+        return answered.addCallback(wait)
+
+    async def pulled(self, owner: Hashable, pull: bytes, offset: int) -> tuple[bytes, bytes, bool]:
+        """Answer another replica; see `ServedReplicas.answer`.
+
+        :raises NotConfigured: this one doesn't lead.
+        """
+        if self._replica is None:
+            raise NotConfigured("this shard has no replicas, as far as it was told")
+        return await self.served.answer(owner, self._replica, pull, offset)
+
+    def report(self) -> ReplicaReport:
+        """What it says of itself to a bootstrap."""
+        if self._replica is not None:
+            return self._replica.report()
+        store = self._store
+        return ReplicaReport(store.identity, store.incarnation, not store.ephemeral, 0, store.position)
+
+    # ------------------------------------------------------------------ inside
+
+    def _begin(self, group: ReplicaGroup) -> bool:
+        """Be one of a group's replicas, if it has this store."""
+        identity = self._store.identity
+        me = next((each.address for each in group.replicas if each.store and each.store.identity == identity), None)
+        if me is None:
+            return False
+        self._replica = Replica(
+            me,
+            self._store,
+            self.served,
+            self._clock,
+            self._times,
+            lambda address: self._reach(me, address),
+            self._random.randbytes,
+            self._term_changed,
+        )
+        return True
+
+    def _term_changed(self) -> None:
+        self.on_term()
+
+    def _reach(self, me: str, address: str) -> Primary:
+        if self._connection is not None and self._connection[0] == address:
+            return self._connection[1]
+        self._hang_up()
+        replica = self._replica
+        place = None if replica is None or replica.group is None else replica.group.at(address)
+        assert place is not None, "it is one of the group's"
+        endpoint = self._dial(place.host, place.port)
+        made = PrimaryConnection(me, address, self._clock, endpoint, self._random, self._times.lease)
+        self._connection = address, made
+        return made
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection[1].close()
+            self._connection = None
