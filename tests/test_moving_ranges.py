@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
+from deferreds import change_state
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
@@ -54,7 +55,7 @@ def plan(cluster: MemoryCluster, source: str, target: str, ranges: SlotRanges = 
     """Have a move planned."""
     assert cluster.bootstrap is not None
     bootstrap = cluster.bootstrap.bootstrap
-    bootstrap.change(bootstrap.state.with_moves([Transfer(source, target, ranges)]))
+    change_state(bootstrap, bootstrap.state.with_moves([Transfer(source, target, ranges)]))
     return bootstrap.state.moves[-1]
 
 
@@ -150,7 +151,7 @@ def test_cancelled(cluster: MemoryCluster) -> None:
         assert cluster.bootstrap is not None
         state, bootstrap = state_of(cluster), cluster.bootstrap.bootstrap
         (move,) = state.moves
-        bootstrap.change(state.with_move(move.cancelled("the operator said so")))
+        change_state(bootstrap, state.with_move(move.cancelled("the operator said so")))
         until(cluster)
         assert owned(cluster) == before
         assert cluster.run(client.write(MOVING[1], DOCS[MOVING[1]])) > 0
@@ -352,9 +353,8 @@ def test_a_target_that_gets_full(cluster: MemoryCluster, complete: bool) -> None
     small = attrs.evolve(target.assignment.own, limit=target.store.used + 100)
     assert cluster.bootstrap is not None
     bootstrap = cluster.bootstrap.bootstrap
-    bootstrap.change(
-        bootstrap.state.with_shards([], [attrs.evolve(state_of(cluster).map.shards[1], limit=small.limit)], [])
-    )
+    limited = attrs.evolve(state_of(cluster).map.shards[1], limit=small.limit)
+    change_state(bootstrap, bootstrap.state.with_shards([], [limited], []))
     if not complete:
         move = plan(cluster, "shard0", "shard1")
     client = cluster.connect()

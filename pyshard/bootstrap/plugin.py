@@ -9,18 +9,16 @@ from random import Random
 from typing import TYPE_CHECKING, cast
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from pyshard.bootstrap import state_file
-from pyshard.bootstrap.bootstrap import Bootstrap, first_state
+from pyshard.bootstrap.bootstrap import Bootstrap
+from pyshard.bootstrap.opened_state import open_state
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.bootstrap.state_file import StateLock
+from pyshard.bootstrap.state_stores.file_state_store import FileStateStore
 from pyshard.errors import ConfigError, OutcomeUnknown
 from pyshard.http.http_option import HTTP_OPTION, add_http, http_endpoint
 from pyshard.model import config_file
-from pyshard.model.cluster_state import ClusterState
-from pyshard.model.layout_change import layout_change
-from pyshard.model.shard_map import ShardMap
 from pyshard.net import client_endpoints
 from pyshard.net.authenticating_endpoint import authenticated_dial
 from pyshard.net.steady_clock import run_steadily
@@ -40,8 +38,6 @@ from pyshard.server.twistd_file_options import twistd_files
 if TYPE_CHECKING:
     from pyshard.http.token_guard import TokenGuard
     from pyshard.http.web_page import Root
-
-_log = Logger()
 
 
 class BootstrapOptions(ShardAddressesOption):
@@ -96,37 +92,14 @@ class BootstrapOptions(ShardAddressesOption):
             )
             self["http"] = http_endpoint(self)
             # Last: a bootstrap that can't listen, since one runs already, has no business with the state's file.
-            self["state lock"] = StateLock(self["state"])
-            self["cluster state"] = open_state(self["state"], cluster.map, path)
+            self["state store"] = FileStateStore(StateLock(self["state"]))
+            try:
+                self["stored state"] = open_state(self["state store"], cluster.map, path)
+            except (ConfigError, OutcomeUnknown):
+                self["state store"].close()
+                raise
         except (ConfigError, OutcomeUnknown) as error:
             end(error)
-
-
-def open_state(path: Path, configured: ShardMap, config: Path) -> ClusterState:
-    """The state of the cluster, with the addresses and limits of its config file, saved.
-
-    Other shards or ranges in the file change nothing: documents move when they are told to. The log says so.
-
-    What was written and not synced before is here like all else, and settled before anybody hears of it.
-
-    :param path: the state file, of which the caller has the lock.
-    :raises ConfigError: it can't be read or written, or two shards would have one address.
-    :raises OutcomeUnknown: as `state_file.save`.
-    """
-    known = state_file.load(path)
-    if known is None:
-        state = first_state(uuid.uuid4().hex, configured)
-    else:
-        state = known.with_addresses(configured)
-        change = layout_change(state, configured)
-        if change.added or change.removed or change.emptied or change.transfers:
-            _log.warn(
-                "{config}: it has other shards or ranges than the cluster, whose own go on being used; "
-                "`pyshard plan {config}` shows what would change, and `pyshard apply {config}` changes it",
-                config=config,
-            )
-    state_file.save(path, state)
-    return state
 
 
 #: The name that twistd looks for.
@@ -148,8 +121,7 @@ def makeService(options: BootstrapOptions) -> DaemonService:
         log = options["open log"]() if options["open log"] else None
     except ConfigError as error:
         end(error)
-    lock: StateLock = options["state lock"]
-    bootstrap = Bootstrap(options["cluster state"], lock.save)  # which has the lock as long as anybody saves
+    bootstrap = Bootstrap(options["state store"], reactor, uuid.uuid4().hex, options["stored state"])
     tokens: TokenFile | None = options["tokens"]
     dial = authenticated_dial(dial, tokens.admin_secret if tokens else None)
     service = BootstrapService(

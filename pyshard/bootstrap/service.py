@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 
 from pyshard.bootstrap.bootstrap import Bootstrap, Condition
@@ -81,8 +81,14 @@ class BootstrapService(DescribedService):
         self.reconcilers.setServiceParent(self)
         driver.setServiceParent(self)
 
+    def stopService(self) -> Deferred[object]:
+        self.bootstrap.changes.close()
+        return maybeDeferred(super().stopService)
+
     def status(self) -> str:
         """See `DescribedService`."""
+        if not self.bootstrap.has_state:
+            return "waits for its state store"
         found = self.bootstrap.readiness()
         ready = sum(each.condition is Condition.READY for each in found)
         return f"epoch {self.bootstrap.state.epoch}, {ready} of {len(found)} shards ready"

@@ -6,14 +6,16 @@ from collections.abc import Callable
 
 import attrs
 import pytest
+from deferreds import change_state
 from model.cluster_state.states import STATE
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
-from pyshard.bootstrap import bootstrap, move_driver
+from pyshard.bootstrap import move_driver, state_changes
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.move_driver import MoveDriver
-from pyshard.errors import BadRequest, ConfigError, OutcomeUnknown
+from pyshard.bootstrap.state_stores.memory_state_store import MemoryStateStore, SwapFault
+from pyshard.errors import BadRequest, ConfigError
 from pyshard.model import shard_map
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.cluster_state_json import from_json
@@ -57,25 +59,17 @@ class Bench:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.saved: list[ClusterState] = []
-        self.disk_full = self.unsure = False
         self.asked: list[str] = []
         self.number = 1
         self.source: SourceReport | None = SourceReport(A)
         self.target: TargetReport | None = TargetReport(B)
         self.waiting: Deferred[MoveReports | None] | None = None
         self.slow = "high"
-        self.bootstrap = Bootstrap(STATE, self.save)
+        self.store = MemoryStateStore(STATE)
+        self.saved = self.store.swaps
+        self.bootstrap = Bootstrap(self.store, self.clock, "b1", self.store.stored)
         self.driver = MoveDriver(self.bootstrap, self.clock, lambda name: AskedShard(self, name))
         self.driver.startService()
-
-    def save(self, state: ClusterState) -> None:
-        """Save a state, if there is room."""
-        if self.disk_full:
-            raise ConfigError("no room")
-        if self.unsure:
-            raise OutcomeUnknown("it may be there")
-        self.saved.append(state)
 
     def ask(self, name: str) -> Deferred[MoveReports | None]:
         """What a shard says."""
@@ -88,7 +82,7 @@ class Bench:
 
     def plan(self) -> None:
         """Have the move planned."""
-        self.bootstrap.change(self.bootstrap.state.with_moves([TRANSFER]))
+        change_state(self.bootstrap, self.bootstrap.state.with_moves([TRANSFER]))
 
     def pass_time(self, seconds: float = 0.06) -> None:
         """Let questions be asked."""
@@ -202,9 +196,9 @@ def test_moves_do_not_wait_for_each_other() -> None:
     bench = Bench()
     bench.driver.stopService()
     more = [MapShard(name, (), 1 << 30, f"{name}.example", 5050) for name in ("more", "most")]
-    bench.bootstrap.change(bench.bootstrap.state.with_shards(more, [], []))
+    change_state(bench.bootstrap, bench.bootstrap.state.with_shards(more, [], []))
     planned = [Transfer("low", "more", ((0, 100),)), Transfer("high", "most", ((SLOTS - 1, SLOTS),))]
-    bench.bootstrap.change(bench.bootstrap.state.with_moves(planned))
+    change_state(bench.bootstrap, bench.bootstrap.state.with_moves(planned))
     shards = {
         "low": Says(None),
         "more": Says(MoveReports()),
@@ -219,10 +213,10 @@ def test_moves_do_not_wait_for_each_other() -> None:
 
 def test_what_can_not_be_saved_has_not_happened(bench: Bench) -> None:
     """The state stays, and the step is tried again."""
-    bench.disk_full = True
+    bench.store.away = ConfigError("no room")
     bench.pass_time(1)
     assert bench.phase() is Phase.PLANNED
-    bench.disk_full = False
+    bench.store.away = None
     bench.pass_time(0.1)
     assert bench.phase() is Phase.COPYING
 
@@ -237,15 +231,15 @@ def test_what_may_be_saved_has_not_happened_either(bench: Bench, settled: bool) 
     bench.target = EVEN
     bench.pass_time()
     assert bench.phase() is Phase.SEALING
-    bench.unsure = True
+    bench.store.fault = lambda _: SwapFault.LOST
     bench.target = attrs.evolve(EVEN, sealed=1)
     bench.pass_time(1)
     assert (bench.phase(), bench.bootstrap.state.epoch) == (Phase.SEALING, STATE.epoch)
     bench.target = None if not settled else bench.target
     bench.pass_time(SEALED_AT_MOST)
     assert bench.phase() is Phase.SEALING
-    bench.unsure = False
-    bench.pass_time(0.1)
+    bench.store.fault = lambda _: None
+    bench.pass_time(0.3)
     assert bench.phase() is (Phase.COMMITTED if settled else Phase.COPYING)
     assert bench.saved[-1] == bench.bootstrap.state
 
@@ -259,7 +253,7 @@ def test_a_target_that_is_empty_by_now(bench: Bench) -> None:
     bench.target = attrs.evolve(EVEN, sealed=1)
     bench.slow, bench.waiting = "low", Deferred()
     bench.pass_time()
-    bench.bootstrap.change(bench.bootstrap.state.with_identity("high", "3f", durable=False))
+    change_state(bench.bootstrap, bench.bootstrap.state.with_identity("high", "3f", durable=False))
     waiting, bench.waiting = bench.waiting, None
     waiting.callback(MoveReports({1: SourceReport(A)}, {}))
     assert bench.phase() is Phase.CANCELLED
@@ -272,7 +266,7 @@ def test_cancelled_while_the_shards_are_asked(bench: Bench) -> None:
     bench.waiting = Deferred()
     bench.pass_time()
     state = bench.bootstrap.state
-    bench.bootstrap.change(state.with_move(state.moves[0].cancelled("the operator said so")))
+    change_state(bench.bootstrap, state.with_move(state.moves[0].cancelled("the operator said so")))
     waiting, bench.waiting = bench.waiting, None
     waiting.callback(MoveReports({}, {1: EVEN}))
     assert bench.phase() is Phase.CANCELLED
@@ -314,7 +308,7 @@ def test_a_store_that_is_another_one(bench: Bench, loss: Callable[[Bench], None]
 def test_a_map_that_can_not_be(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A move that would give a shard too many ranges is cancelled; its source isn't left sealed."""
     pieces = tuple((number, number + 1) for number in range(0, 40, 2))
-    bench.bootstrap.change(bench.bootstrap.state.without_move(1).with_moves([Transfer("low", "high", pieces)]))
+    change_state(bench.bootstrap, bench.bootstrap.state.without_move(1).with_moves([Transfer("low", "high", pieces)]))
     monkeypatch.setattr(shard_map, "settings", attrs.evolve(settings, MAX_SHARD_RANGES=20))
     bench.number = 2
     bench.pass_time()
@@ -332,7 +326,7 @@ def test_no_room_in_the_state_after_the_commit(bench: Bench, monkeypatch: pytest
             raise BadRequest("the cluster state has 5,000,000 bytes")
         return from_json(text)
 
-    for module in (bootstrap, move_driver):
+    for module in (state_changes, move_driver):
         monkeypatch.setattr(module, "from_json", read)
     bench.pass_time()
     bench.target = EVEN
@@ -347,7 +341,7 @@ def test_no_room_in_the_state_after_the_commit(bench: Bench, monkeypatch: pytest
 
 def test_few_lines(bench: Bench, log_lines: list[str]) -> None:
     """What can't be saved for minutes is in the log a few times, not twenty times a second."""
-    bench.disk_full = True
+    bench.store.away = ConfigError("no room")
     bench.pass_time(120)
     waits = [line for line in log_lines if "move 1 waits: no room" in line]
     assert 1 <= len(waits) <= 70
