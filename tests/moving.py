@@ -98,6 +98,15 @@ def until(cluster: MemoryCluster, *phases: Phase) -> None:
     raise AssertionError(state_of(cluster).moves)
 
 
+def until_quiet(cluster: MemoryCluster) -> None:
+    """Let time pass until the state that is kept has no moves."""
+    for _ in range(2000):
+        if not cluster.state.moves:
+            return
+        cluster.advance(0.02)
+    raise AssertionError(cluster.state.moves)
+
+
 def owner(cluster: MemoryCluster) -> str:
     """Whose `QUARTER` is, as the map says."""
     (found,) = [shard.name for shard in state_of(cluster).map.shards if in_ranges(QUARTER[0][0], shard.ranges)]

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import uuid
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, cast
 
 from twisted.internet.interfaces import IReactorTime
 
-from pyshard.bootstrap import state_file
-from pyshard.bootstrap.bootstrap import Bootstrap
-from pyshard.bootstrap.opened_state import open_state
+from pyshard.bootstrap import state_file, state_options
+from pyshard.bootstrap.bootstrap import Bootstrap, first_state
+from pyshard.bootstrap.opened_state import open_file, warn_when_known
 from pyshard.bootstrap.service import BootstrapService
-from pyshard.bootstrap.state_file import StateLock
-from pyshard.bootstrap.state_stores.file_state_store import FileStateStore
+from pyshard.bootstrap.state_stores.state_store import StateStore
 from pyshard.errors import ConfigError, OutcomeUnknown
 from pyshard.http.http_option import HTTP_OPTION, add_http, http_endpoint
 from pyshard.model import config_file
@@ -50,7 +50,7 @@ class BootstrapOptions(ShardAddressesOption):
     )
     optParameters = [
         ["config", "c", None, "The cluster's config file, such as etc/shards.json."],
-        ["state", "s", None, "File that keeps the cluster's state [default: beside the config file, named .state]."],
+        *state_options.OPTIONS,
         [
             "listen",
             "l",
@@ -77,7 +77,7 @@ class BootstrapOptions(ShardAddressesOption):
                 )
             path = Path(self["config"]).absolute()
             cluster = config_file.load(self["config"])
-            self["state"] = Path(self["state"]).absolute() if self["state"] else state_file.default_path(path)
+            self["state"] = place = state_options.place_of_options(self, state_file.default_path(path))
             self["addresses"] = self.addresses()
             if self["listen"] is not None:
                 self["listen"] = listen_address.listening(self["listen"])
@@ -92,12 +92,11 @@ class BootstrapOptions(ShardAddressesOption):
             )
             self["http"] = http_endpoint(self)
             # Last: a bootstrap that can't listen, since one runs already, has no business with the state's file.
-            self["state store"] = FileStateStore(StateLock(self["state"]))
-            try:
-                self["stored state"] = open_state(self["state store"], cluster.map, path)
-            except (ConfigError, OutcomeUnknown):
-                self["state store"].close()
-                raise
+            self["configured"], self["config path"] = cluster.map, path
+            self["first state"] = partial(first_state, uuid.uuid4().hex, cluster.map)
+            self["state store"] = self["stored state"] = None
+            if isinstance(place.address, Path):
+                self["state store"], self["stored state"] = open_file(place.address, cluster.map, path)
         except (ConfigError, OutcomeUnknown) as error:
             end(error)
 
@@ -119,9 +118,12 @@ def makeService(options: BootstrapOptions) -> DaemonService:
         plain = client_endpoints.dial_with(reactor, reactor)
         dial = plain if options["tls"] is None else tls.dialing(plain, options["tls"], reactor, reloads=reloads)
         log = options["open log"]() if options["open log"] else None
+        store: StateStore = options["state store"] or state_options.open_etcd(options["state"], reactor, reloads)
     except ConfigError as error:
         end(error)
-    bootstrap = Bootstrap(options["state store"], reactor, uuid.uuid4().hex, options["stored state"])
+    bootstrap = Bootstrap(store, reactor, uuid.uuid4().hex, options["stored state"])
+    if store.shared:
+        warn_when_known(bootstrap, options["configured"], options["config path"])
     tokens: TokenFile | None = options["tokens"]
     dial = authenticated_dial(dial, tokens.admin_secret if tokens else None)
     service = BootstrapService(
@@ -133,6 +135,7 @@ def makeService(options: BootstrapOptions) -> DaemonService:
         tokens.current if tokens else None,
         with_files(options["connections"]),
         options["addresses"],
+        options["first state"] if store.shared else None,
     )
 
     def add_pages(root: Root, guard: TokenGuard) -> None:

@@ -81,8 +81,8 @@ def test_defaults(file: Path, asked: list[tuple[str, int]]) -> None:
     options = parsed("--config", file)
     assert asked == [("localhost", 9192)]
     assert options["listen"] == "tcp:port=9192:interface=127.0.0.1"
-    assert options["state"] == file.with_name("shards.state")
-    assert state_file.load(options["state"]) == options["stored state"].state
+    assert options["state"].address == file.with_name("shards.state")
+    assert state_file.load(options["state"].address) == options["stored state"].state
 
 
 def test_bootstrap_in_the_config_file(file: Path, asked: list[tuple[str, int]]) -> None:
@@ -101,7 +101,7 @@ def test_listen_in_place_of_the_config_file(file: Path, asked: list[tuple[str, i
 def test_state_elsewhere(file: Path, tmp_path: Path, asked: list[tuple[str, int]]) -> None:
     """The state may be kept anywhere."""
     options = parsed("--config", file, "--state", tmp_path / "elsewhere")
-    assert options["state"] == tmp_path / "elsewhere"
+    assert options["state"].address == tmp_path / "elsewhere"
     assert state_file.load(tmp_path / "elsewhere") == options["stored state"].state
     assert not file.with_name("shards.state").exists()
 
@@ -111,8 +111,8 @@ def test_paths_survive_a_change_of_folder(
 ) -> None:
     """twistd changes its working directory when it daemonizes: paths are absolute by then."""
     monkeypatch.chdir(tmp_path)
-    assert parsed("--config", "shards.json")["state"] == tmp_path / "shards.state"
-    assert parsed("--config", "shards.json", "--state", "here")["state"] == tmp_path / "here"
+    assert parsed("--config", "shards.json")["state"].address == tmp_path / "shards.state"
+    assert parsed("--config", "shards.json", "--state", "here")["state"].address == tmp_path / "here"
 
 
 def test_no_config() -> None:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import attrs
 import pytest
+from bootstrap.state_stores.fake_etcd import EtcdBench
 from deferreds import result
 from twisted.internet.defer import Deferred
 
@@ -24,14 +25,17 @@ _T = TypeVar("_T")
 class OpenedStore:
     """A state store, and how to use it.
 
+    :param pass_time: has what was asked be answered.
     :param again: opens it anew, as a next process does; None: it is gone with its process.
     """
 
     store: StateStore
+    pass_time: Callable[[], object] = lambda: None
     again: Callable[[], StateStore] | None = None
 
     def run(self, work: Deferred[_T]) -> _T:
         """The result of what it was asked."""
+        self.pass_time()
         return result(work)
 
     def reopen(self) -> None:
@@ -57,12 +61,21 @@ def file(request: pytest.FixtureRequest) -> Iterator[OpenedStore]:
         held.append(FileStateStore(StateLock(path)))
         return held[0]
 
-    yield OpenedStore(held[0], again)
+    yield OpenedStore(held[0], again=again)
     held.pop().close()
+
+
+@contextmanager
+def etcd(request: pytest.FixtureRequest) -> Iterator[OpenedStore]:
+    """In a fake etcd, on a network in memory."""
+    bench = EtcdBench()
+    yield OpenedStore(bench.store, bench.network.settle, lambda: EtcdBench.joining(bench).store)
+    bench.close()
 
 
 #: Name → opens a store.
 OPENERS: dict[str, Callable[[pytest.FixtureRequest], AbstractContextManager[OpenedStore]]] = {
     "memory": memory,
     "file": file,
+    "etcd": etcd,
 }

@@ -1,4 +1,4 @@
-"""What every state store does: in memory, in a file, and in etcd, which runs here where it is installed."""
+"""What every state store does. Over a real etcd the same tests run in tests/functional/test_etcd.py."""
 
 from __future__ import annotations
 
@@ -97,6 +97,7 @@ def test_who_waits_is_told(opened: OpenedStore) -> None:
     opened.run(opened.store.wait(NOTHING))
     waiting, given_up = opened.store.wait(first), opened.store.wait(first)
     given_up.addErrback(lambda _: None)
+    opened.pass_time()
     assert not waiting.called
     given_up.cancel()
     put(opened, NEXT, first, "b-1")
