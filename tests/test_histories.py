@@ -20,6 +20,7 @@ from random import Random
 
 import attrs
 import pytest
+from deferreds import change_state
 from faults import Faults
 from green_threads import GreenThreads
 from histories import Recorder, Tally, total
@@ -197,7 +198,7 @@ class Run:
         self.addresses[own.name].append((own.host, port))
         self._listen_at(own.name)
         ranges = [attrs.evolve(one, port=port) if one is own else one for one in keeper.state.map.shards]
-        keeper.change(attrs.evolve(keeper.state, epoch=keeper.state.epoch + 1, map=ShardMap(ranges)))
+        change_state(keeper, attrs.evolve(keeper.state, epoch=keeper.state.epoch + 1, map=ShardMap(ranges)))
         for face in self.faces:
             if self.random.random() < 0.5:
                 face.refresh()

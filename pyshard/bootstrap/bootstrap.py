@@ -2,8 +2,8 @@
 
 Rules:
 
-- A change is saved before anybody hears of it.
-- A state that could not be read again is never saved, whatever a shard says of itself.
+- A change is in the state store before anybody hears of it (`pyshard.bootstrap.state_changes`).
+- A state that could not be read again is never put there, whatever a shard says of itself.
 - A shard that another cluster has configured, that has another name, or that lost its durable data is refused and
   reported. It is never overwritten.
 - A durable shard that owns nothing, such as a drained one, has nothing to lose: a new store may take its place, so that
@@ -18,10 +18,13 @@ from collections.abc import Callable
 from enum import Enum
 
 import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
+from pyshard.bootstrap.state_changes import CHANGE_WITHIN, Change, StateChanges
+from pyshard.bootstrap.state_stores.state_store import StateStore, StoredState
 from pyshard.errors import ForeignCluster, StaleEpoch, WrongIdentity, of_peer
 from pyshard.model.cluster_state import ClusterState
-from pyshard.model.cluster_state_json import from_json, to_json
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.protocol.greeting import Greeting
 from pyshard.settings import settings
@@ -126,42 +129,51 @@ class NewStores:
 class Bootstrap:
     """Owns the cluster state, and knows how ready each shard is.
 
-    :param state: the state to begin with; it is saved already.
-    :param save: puts a state where it outlives this process, or raises `ConfigError`, or `OutcomeUnknown`.
+    :param store: where the state is kept.
+    :param clock: times changes.
+    :param writer: as that of `StateChanges`.
+    :param stored: the state to begin with; None: it is still to be read.
+    :ivar changes: the state, and the way to change it.
     """
 
-    def __init__(self, state: ClusterState, save: Callable[[ClusterState], None]) -> None:
-        self.state = state
-        self._save = save
+    def __init__(self, store: StateStore, clock: IReactorTime, writer: str, stored: StoredState | None = None) -> None:
+        self.store = store
+        self.changes = StateChanges(store, clock, writer, stored, self._changed)
         self._listeners: list[Callable[[], None]] = []
         self._readiness: dict[str, ShardReadiness] = {}
 
+    @property
+    def state(self) -> ClusterState:
+        """The newest state that is known.
+
+        :raises Unavailable: none is, since the state store wasn't reached yet.
+        """
+        return self.changes.state
+
+    @property
+    def has_state(self) -> bool:
+        """Whether a state is known."""
+        return self.changes.known is not None
+
     def on_change(self, listener: Callable[[], None]) -> None:
-        """Have `listener` called after every change of the state."""
+        """Have `listener` called after every change of the state, also by another bootstrap."""
         self._listeners.append(listener)
 
     def off_change(self, listener: Callable[[], None]) -> None:
         """Have `listener` called no more."""
         self._listeners.remove(listener)
 
-    def change(self, state: ClusterState) -> None:
-        """Make `state` the cluster's: save it, then tell everybody.
+    def change(self, decide: Change, within: float = CHANGE_WITHIN) -> Deferred[None]:
+        """Change the state, then tell everybody; see `StateChanges.change`."""
+        return self.changes.change(decide, within)
 
-        :raises BadRequest: it is one that nobody could read; nothing has changed.
-        :raises ConfigError: it can't be saved; nothing has changed.
-        :raises OutcomeUnknown: it may be saved, or not. This process goes on with what it had, which it has told
-            already, and tells nobody of the other one. The next change that is saved settles it, and so does a restart.
-        """
-        if state != self.state:
-            from_json(to_json(state))  # what is saved must be there after a restart, whatever a peer wrote into it
-            self._save(state)
-            self.state = state
-            addresses = {shard.name: shard.address for shard in state.map.shards}
-            self._readiness = {  # of who answers at another address nothing is known yet
-                name: known for name, known in self._readiness.items() if addresses.get(name) == known.address
-            }
-            for listener in list(self._listeners):  # one may come or go meanwhile, with a shard
-                listener()
+    def _changed(self) -> None:
+        addresses = {shard.name: shard.address for shard in self.state.map.shards}
+        self._readiness = {  # of who answers at another address nothing is known yet
+            name: known for name, known in self._readiness.items() if addresses.get(name) == known.address
+        }
+        for listener in list(self._listeners):  # one may come or go meanwhile, with a shard
+            listener()
 
     def set_readiness(self, name: str, condition: Condition, detail: str = "") -> bool:
         """Set how ready a shard is.
@@ -177,6 +189,8 @@ class Bootstrap:
 
     def readiness(self) -> list[ShardReadiness]:
         """How ready each shard is, in slot order."""
+        if not self.has_state:
+            return []
         return [
             self._readiness.get(shard.name)
             or ShardReadiness(shard.name, shard.address, Condition.UNREACHABLE, "not reached yet")

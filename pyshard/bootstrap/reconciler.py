@@ -8,6 +8,7 @@ Rules:
 - A shard in memory that comes with new stores all the time is taken up only now and then.
 - A shard that doesn't answer is dialed again for ever; one that is pinged and silent counts as unreachable. While
   anything comes from it, such as a large answer before that to the ping, some pings may stay unanswered.
+- A shard that knows more than this bootstrap has the state store read: another bootstrap may have told it.
 - A shard that has left the map, or has another address, has its reconciler stopped (`shard_reconcilers`).
 """
 
@@ -35,6 +36,8 @@ from pyshard.errors import (
     shortened,
 )
 from pyshard.model import cluster_state_json
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.shard_map import MapShard
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.disconnect_reason import reason_of
 from pyshard.net.reconnecting_dialer import Dialer
@@ -190,20 +193,40 @@ class ShardReconciler(Service):
 
     async def _approve(self, connection: DialedConnection, greeting: Greeting) -> None:
         bootstrap = self._bootstrap
-        own = bootstrap.state.map.named(self.shard)
-        if own is None:
-            raise WrongIdentity(f"shard {self.shard!r} has left the cluster")
         self._told = NOTHING_TOLD
+        if greeting.epoch > bootstrap.state.epoch:  # another bootstrap may have told it of a change
+            await bootstrap.changes.look()
+        own = self._own(bootstrap.state)
         try:
-            state = judge(bootstrap.state, own, greeting)
-            if state is not bootstrap.state:
+            if judge(bootstrap.state, own, greeting) is not bootstrap.state:
                 self._new_stores.check(self.shard, self._clock.seconds())
-                bootstrap.change(state)
+                await bootstrap.change(lambda state: self._with_greeted(state, own, greeting))
                 self._new_stores.add(self._clock.seconds())
             await self._configure(connection)
         except _REFUSALS:
             self._condition = Condition.REFUSED
             raise
+
+    def _own(self, state: ClusterState) -> MapShard:
+        """The shard, as a state has it.
+
+        :raises WrongIdentity: it has left the cluster.
+        """
+        own = state.map.named(self.shard)
+        if own is None:
+            raise WrongIdentity(f"shard {self.shard!r} has left the cluster")
+        return own
+
+    def _with_greeted(self, state: ClusterState, own: MapShard, greeting: Greeting) -> ClusterState:
+        """The state with the store that has greeted.
+
+        :param own: the shard as it was when that began.
+        :raises Unavailable: another bootstrap has taken up a store of that shard meanwhile. It may be a newer one.
+        """
+        present = self._own(state)
+        if present.identity not in (own.identity, greeting.identity):
+            raise Unavailable(f"another bootstrap has met another store of shard {self.shard!r}; it is dialed again")
+        return judge(state, present, greeting)
 
     def connected(self, connection: DialedConnection) -> None:
         """See `DialerOwner`."""
@@ -257,9 +280,14 @@ class ShardReconciler(Service):
     async def _configure(self, connection: DialedConnection) -> None:
         while self._told != self._bootstrap.state.order:
             state = self._bootstrap.state
-            await connection.call(
-                commands.Configure, settings.TIMEOUT, name=self.shard, state=cluster_state_json.to_json(state)
-            )
+            text = cluster_state_json.to_json(state)
+            try:
+                await connection.call(commands.Configure, settings.TIMEOUT, name=self.shard, state=text)
+            except StaleEpoch:  # another bootstrap may have told it of a change
+                await self._bootstrap.changes.look()
+                if self._bootstrap.state.order <= state.order:
+                    raise
+                continue
             self._told = state.order
             self._settled(state.order)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 
 from pyshard.bootstrap.bootstrap import Bootstrap, Condition
@@ -15,8 +15,10 @@ from pyshard.bootstrap.move_driver import MoveDriver
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.bootstrap.reconciler import ShardReconciler
 from pyshard.bootstrap.shard_reconcilers import ShardReconcilers
+from pyshard.bootstrap.state_watch import StateWatch
 from pyshard.metrics.bootstrap_families import BOOTSTRAP_FAMILIES
 from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
+from pyshard.model.cluster_state import ClusterState
 from pyshard.net.client_endpoints import Dial
 from pyshard.security import tls
 from pyshard.security.tokens_and_roles import Tokens
@@ -37,6 +39,8 @@ class BootstrapService(DescribedService):
     :param tokens: gives the tokens that are valid now; None: whoever connects may do everything.
     :param connections: how many there may be.
     :param addresses: where shards are dialed in place of where the map says.
+    :param first: gives the state of a new cluster, where the state store is shared with other bootstraps; None: nobody
+        else changes the state.
     :ivar reconcilers: of the shards.
     :ivar driver: of moves.
     """
@@ -53,9 +57,12 @@ class BootstrapService(DescribedService):
         tokens: Callable[[], Tokens] | None = None,
         connections: ConnectionLimits | None = None,
         addresses: AddressMapping = AS_ANNOUNCED,
+        first: Callable[[], ClusterState] | None = None,
     ) -> None:
         super().__init__()
         self.bootstrap = bootstrap
+        if first is not None:
+            StateWatch(bootstrap.store, bootstrap.changes, clock, first).setServiceParent(self)
         self.reconcilers = ShardReconcilers(
             bootstrap,
             lambda shard: ShardReconciler(
@@ -81,8 +88,14 @@ class BootstrapService(DescribedService):
         self.reconcilers.setServiceParent(self)
         driver.setServiceParent(self)
 
+    def stopService(self) -> Deferred[object]:
+        self.bootstrap.changes.close()
+        return maybeDeferred(super().stopService)
+
     def status(self) -> str:
         """See `DescribedService`."""
+        if not self.bootstrap.has_state:
+            return "waits for its state store"
         found = self.bootstrap.readiness()
         ready = sum(each.condition is Condition.READY for each in found)
         return f"epoch {self.bootstrap.state.epoch}, {ready} of {len(found)} shards ready"

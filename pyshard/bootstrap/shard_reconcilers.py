@@ -38,6 +38,8 @@ class ShardReconcilers(MultiService):
         return gatherResults(settled).addCallback(lambda _: None)
 
     def _follow_map(self) -> None:
+        if not self._bootstrap.has_state:
+            return
         shards = {shard.name: shard for shard in self._bootstrap.state.map.shards}
         for name, (address, reconciler) in list(self._by_name.items()):
             if name not in shards or shards[name].address != address:

@@ -17,7 +17,7 @@ An example::
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -33,6 +33,7 @@ from pyshard.blocking.connector import Connector
 from pyshard.blocking.pyshard import over
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
+from pyshard.bootstrap.state_stores.memory_state_store import MemoryStateStore
 from pyshard.client import Client, connect
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
@@ -69,6 +70,7 @@ class MemoryCluster:
     :ivar tokens: the valid tokens; assign others to exchange them.
     :ivar clock: the cluster's time.
     :ivar network: the network, for `cut`, `silence` and listening on addresses of one's own.
+    :ivar state_store: where the bootstrap keeps the cluster's state.
     :ivar services: the running shards' services by name; ``services[name].shard`` is the shard itself.
     """
 
@@ -93,12 +95,25 @@ class MemoryCluster:
         self.map = ShardMap(
             MapShard(f"shard{number}", owned, size, _HOST, _FIRST_PORT + number) for number, owned in enumerate(ranges)
         )
-        self.state: ClusterState = first_state(self._id(), self.map)
+        self.state_store = MemoryStateStore(first_state(self._id(), self.map))
         self.bootstrap: BootstrapService | None = None
+        self._bootstraps = count(1)
         for name in self.names:
             self.start_shard(name)
         self.start_bootstrap()
         self.advance(1)
+
+    @property
+    def state(self) -> ClusterState:
+        """The cluster's state, as it is kept."""
+        stored = self.state_store.stored
+        assert stored is not None, "there is one from the beginning"
+        return stored.state
+
+    @state.setter
+    def state(self, state: ClusterState) -> None:
+        """Have the bootstrap that is started next begin with another state."""
+        self.state_store = MemoryStateStore(state)
 
     @property
     def names(self) -> Sequence[str]:
@@ -201,7 +216,7 @@ class MemoryCluster:
         """Start the bootstrap, which isn't running, from its last state."""
         assert self.bootstrap is None, "the bootstrap runs already"
         host, port = settings.BOOTSTRAP_SERVER
-        bootstrap = Bootstrap(self.state, self._save)
+        bootstrap = self._new_bootstrap()
         endpoint = self.network.listen(str(host), int(port))
         dial = self._dial_as_daemon()
         self.bootstrap = BootstrapService(bootstrap, self.clock, endpoint, dial, self.random, self._checked_tokens)
@@ -230,6 +245,9 @@ class MemoryCluster:
     ) -> None:
         self.close()
 
+    def _new_bootstrap(self) -> Bootstrap:
+        return Bootstrap(self.state_store, self.clock, f"bootstrap {next(self._bootstraps)}", self.state_store.stored)
+
     def _valid_tokens(self) -> Tokens:
         assert self.tokens is not None, "a cluster that has tokens keeps having some"
         return self.tokens
@@ -242,9 +260,6 @@ class MemoryCluster:
         token = self._valid_tokens().first(Role.ADMIN)
         assert token is not None, "without a token of role admin the bootstrap can't configure any shard"
         return token.secret
-
-    def _save(self, state: ClusterState) -> None:
-        self.state = state
 
     def _id(self) -> str:
         return UUID(int=self.random.getrandbits(128)).hex

@@ -13,8 +13,9 @@ from rich.panel import Panel
 from rich.text import Text
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
-from pyshard.bootstrap.plugin import open_state
+from pyshard.bootstrap.opened_state import open_state
 from pyshard.bootstrap.state_file import StateLock
+from pyshard.bootstrap.state_stores.file_state_store import FileStateStore
 from pyshard.cli.common_options import refuse_outer, tls_options
 from pyshard.cli.exit_codes import CommandFailed, ExitCode, one_line
 from pyshard.cli.rich_output import show
@@ -117,7 +118,8 @@ def up(
         if config_file is None:
             replace_privately(path, config_text(cluster))
         with StateLock(state_file(directory, data)) as lock:
-            everything = clusters.with_all_shards(cluster, open_state(lock.path, cluster.map, path))
+            opened = open_state(FileStateStore(lock), cluster.map, path)
+        everything = clusters.with_all_shards(cluster, opened.state)
         if data is not None:
             clusters.remember(data, wanted)
         announcements = _Announcements(usage(cluster, token_file, files), fate_of_documents(data))
