@@ -247,9 +247,10 @@ def _group_as(shard: MapShard, configured: MapShard) -> ReplicaGroup | None:
     :raises BadRequest: some that are members would go.
     """
     store = StoreId(shard.identity, "") if shard.identity else None
-    now = shard.group or new_group([MapReplica(shard.host, shard.port, store, shard.durable)])
-    wanted = configured.group or new_group([MapReplica(configured.host, configured.port)])
-    group = now.with_replicas(wanted.replicas, wanted.least)
+    place = MapReplica(configured.host, configured.port)
+    wanted = configured.group or new_group([place], lease=settings.LEASE if shard.group is None else shard.group.lease)
+    now = shard.group or new_group([MapReplica(shard.host, shard.port, store, shard.durable)], lease=wanted.lease)
+    group = now.with_replicas(wanted.replicas, wanted.least, wanted.lease)
     return None if configured.group is None else group
 
 

@@ -28,7 +28,7 @@ from pyshard.model.replica_group import ReplicaGroup
 from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.log_positions import common_point
 from pyshard.replication.answer_gate import AnswerGate
-from pyshard.replication.group_times import GroupTimes
+from pyshard.replication.group_times import of_lease
 from pyshard.replication.interfaces import Primary, ReplicaStore
 from pyshard.replication.member_term import MemberTerm
 from pyshard.replication.primary_term import Course, PrimaryTerm
@@ -59,7 +59,6 @@ class Replica:
     :param store: its store.
     :param source: gives the groups of that store to others.
     :param clock: times leases; its seconds go on while the machine is suspended.
-    :param times: the group's.
     :param reach: gives the replica at an address.
     :param random: gives so many random bytes.
     :param on_term: called when this replica leads, or does so no more.
@@ -75,7 +74,6 @@ class Replica:
         store: ReplicaStore,
         source: GroupSource,
         clock: IReactorTime,
-        times: GroupTimes,
         reach: Callable[[str], Primary],
         random: Callable[[int], bytes],
         on_term: Callable[[], None] = lambda: None,
@@ -84,7 +82,6 @@ class Replica:
         self._store = store
         self._source = source
         self._clock = clock
-        self._times = times
         self._reach = reach
         self._random = random
         self._on_term = on_term
@@ -218,7 +215,7 @@ class Replica:
             self._follow()
 
     async def _lead(self, group: ReplicaGroup) -> None:
-        term = PrimaryTerm(group, self._times, self._clock.seconds(), self._random(16))
+        term = PrimaryTerm(group, of_lease(group.lease), self._clock.seconds(), self._random(16))
         term.committed = self._store.committed
         await self._store.lead(group.ballot)
         self._primary, self._gate = term, AnswerGate(term, self._clock.seconds)
@@ -227,7 +224,7 @@ class Replica:
 
     def _begin_member(self) -> None:
         assert self.group is not None
-        self._member = MemberTerm(self.group, self._me, self._times, self._clock.seconds())
+        self._member = MemberTerm(self.group, self._me, of_lease(self.group.lease), self._clock.seconds())
 
     def _end_term(self) -> None:
         led, gate, following = self._primary is not None, self._gate, self._following

@@ -19,7 +19,6 @@ from twisted.python.failure import Failure
 
 from pyshard.metrics.shard_families import SHARD_FAMILIES
 from pyshard.net.client_endpoints import Dial
-from pyshard.replication.group_times import GroupTimes
 from pyshard.security import tls
 from pyshard.security.tokens_and_roles import Tokens
 from pyshard.server.connection_admission import ConnectionLimits
@@ -54,7 +53,6 @@ class ShardService(DescribedService):
     :param dial: leads to other shards, to pull ranges from them; None: it pulls from nobody.
     :param random: jitter.
     :param slow: seconds from which on an operation is slow, and has a line in the log; None: none is.
-    :param times: of leases, where the shard has replicas.
     """
 
     shard: Shard
@@ -74,14 +72,12 @@ class ShardService(DescribedService):
         dial: Dial | None = None,
         random: Random | None = None,
         slow: float | None = None,
-        times: GroupTimes | None = None,
     ) -> None:
         super().__init__()
         self._open_shard = open_shard
         self._clock = clock
         self._dial = dial
         self._random = random or Random()
-        self._times = times
         self._next_sweep: IDelayedCall | None = None
         slow_log = None if slow is None else SlowOperationLog(clock, slow, self._has_index)
         self.factory = ServerFactory(
@@ -116,7 +112,7 @@ class ShardService(DescribedService):
             parked.slots_closed()
         self.shard.pause = PacedTurns(self._clock).next
         if self._dial is not None:
-            self.shard.replica = ShardReplica(self.shard.store, self._clock, self._dial, self._random, self._times)
+            self.shard.replica = ShardReplica(self.shard.store, self._clock, self._dial, self._random)
         self.moves = ShardMoves(self.shard, self.followers, self._clock, self._dial, self._random)
         super().privilegedStartService()
 

@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IReactorTime
 from pyshard.errors import NotConfigured, OutcomeUnknown, PyshardError, ShardBehind
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.net.client_endpoints import Dial
-from pyshard.replication.group_times import GroupTimes
+from pyshard.replication.group_times import of_lease
 from pyshard.replication.interfaces import Primary
 from pyshard.replication.replica import Replica
 from pyshard.replication.wishes import ReplicaReport
@@ -39,22 +39,18 @@ class ShardReplica:
     :param clock: times leases and connections.
     :param dial: leads to the other replicas.
     :param random: jitter, and what makes beacons known.
-    :param times: the group's.
     :ivar served: what other replicas are given.
     :ivar on_term: called when this replica leads, or does so no more.
     """
 
-    def __init__(
-        self, store: IStore, clock: IReactorTime, dial: Dial, random: Random, times: GroupTimes | None = None
-    ) -> None:
+    def __init__(self, store: IStore, clock: IReactorTime, dial: Dial, random: Random) -> None:
         self._store = store
         self._clock = clock
         self._dial = dial
         self._random = random
-        self._times = times or GroupTimes()
         self._replica: Replica | None = None
         self._connection: tuple[str, PrimaryConnection] | None = None
-        self.served = ServedReplicas(store, clock, self._times.wait)
+        self.served = ServedReplicas(store, clock)
         self.on_term: Callable[[], None] = lambda: None
         promised = store.promised
         if promised.ballot:
@@ -90,6 +86,7 @@ class ShardReplica:
         if self._replica is None and not self._begin(group):
             raise NotConfigured("the group of replicas doesn't have this store; the bootstrap will see it soon")
         assert self._replica is not None
+        self.served.wait = of_lease(group.lease).wait
         await self._replica.take_on(group)
         if self._replica.leads:
             self.served.keep_for(frozenset(replica.address for replica in group.replicas))
@@ -171,7 +168,6 @@ class ShardReplica:
             self._store,
             self.served,
             self._clock,
-            self._times,
             lambda address: self._reach(me, address),
             self._random.randbytes,
             self._term_changed,
@@ -186,10 +182,12 @@ class ShardReplica:
             return self._connection[1]
         self._hang_up()
         replica = self._replica
-        place = None if replica is None or replica.group is None else replica.group.at(address)
+        group = None if replica is None else replica.group
+        place = None if group is None else group.at(address)
+        assert group is not None, "who reaches for another one is one of a group"
         assert place is not None, "it is one of the group's"
         endpoint = self._dial(place.host, place.port)
-        made = PrimaryConnection(me, address, self._clock, endpoint, self._random, self._times.lease)
+        made = PrimaryConnection(me, address, self._clock, endpoint, self._random, group.lease)
         self._connection = address, made
         return made
 

@@ -27,14 +27,14 @@ from pyshard.model.range_moves import StoreId
 from pyshard.model.replica_group import MapReplica, ReplicaGroup, new_group
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.replication.group_decision import next_group
-from pyshard.replication.group_times import GroupTimes
+from pyshard.replication.group_times import of_lease
 from pyshard.replication.pulls import Pull, Pulled
 from pyshard.replication.replica import Replica
 from pyshard.replication.wishes import ReplicaReport
 
 _T = TypeVar("_T")
 
-TIMES = GroupTimes(1.0, 4 / 3)
+TIMES = of_lease(1.0)
 KEYS = [b"a", b"b", b"c"]
 
 
@@ -131,7 +131,6 @@ class Machine:
             store,
             _Source(self, store, clock),
             clock,  # type: ignore[arg-type]  # it has what is used of a reactor
-            TIMES,
             lambda address: _Far(self, address),
             self.world.random.randbytes,
         )
@@ -266,7 +265,7 @@ class World:
         self.machines = {address: Machine(self, address, number) for number, address in enumerate(addresses)}
         self.cut: set[tuple[str, str]] = set()
         self.loss = 0.0
-        self.state = new_group([MapReplica("h", number + 1) for number in range(replicas)], least=1)
+        self.state = new_group([MapReplica("h", number + 1) for number in range(replicas)], 1, 1.0)
         self.terms: list[str] = []
         self.history: list[tuple[object, Operation]] = []
         self.away: set[str] = set()  # bootstraps that are down

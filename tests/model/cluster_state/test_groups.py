@@ -34,7 +34,7 @@ GROUP_TEXT = (
     b',"group":{"ballot":3,"primary":"127.0.0.1:5050","members":["127.0.0.1:5050","127.0.0.1:6050"],"replicas":['
     b'{"host":"127.0.0.1","port":5050,"store":["1d","a"],"durable":true},'
     b'{"host":"127.0.0.1","port":6050,"store":["2d","b"],"durable":true},'
-    b'{"host":"127.0.0.1","port":7050,"store":null,"durable":false}],"least":2}'
+    b'{"host":"127.0.0.1","port":7050,"store":null,"durable":false}],"least":2,"lease":3.0}'
 )
 
 
