@@ -62,26 +62,26 @@ def first_state(cluster: str, configured: ShardMap) -> ClusterState:
     return ClusterState(cluster, 1, configured)
 
 
-def judge(state: ClusterState, own: MapShard, greeting: Greeting) -> ClusterState:
-    """The state by which the shard that answered at `own`'s address is to be configured. Pure.
+def check_greeting(state: ClusterState, own: MapShard, address: str, greeting: Greeting) -> None:
+    """Refuse who can't be a shard, or a replica of it, whatever its store is. Pure.
 
-    :return: `state`, or the next one when the shard's store is a new one that may take the place.
-    :raises ForeignCluster, WrongIdentity, StaleEpoch: it may not; the message says why and what to do.
+    :param address: where it answered.
+    :raises ForeignCluster, WrongIdentity, StaleEpoch: it can't; the message says why and what to do.
     """
     if greeting.role != "shard":
-        raise WrongIdentity(f"a {greeting.role} answers at {own.address}, where shard {own.name!r} should be")
+        raise WrongIdentity(f"a {greeting.role} answers at {address}, where shard {own.name!r} should be")
     if greeting.cluster and greeting.cluster != state.cluster:
         raise ForeignCluster(
-            f"the shard at {own.address} belongs to another cluster ({greeting.cluster}, as {greeting.name!r}); this "
+            f"the shard at {address} belongs to another cluster ({greeting.cluster}, as {greeting.name!r}); this "
             f"one is {state.cluster}. Correct the address, or restart that shard empty"
         )
     if greeting.name and greeting.name != own.name:
-        raise WrongIdentity(f"shard {greeting.name!r} answers at {own.address}, where shard {own.name!r} should be")
+        raise WrongIdentity(f"shard {greeting.name!r} answers at {address}, where shard {own.name!r} should be")
     others = (shard for shard in state.map.shards if shard.name != own.name)
-    other = next((shard for shard in others if shard.identity == greeting.identity), None)
+    other = next((shard for shard in others if greeting.identity in identities(shard).values()), None)
     if other is not None:
         raise WrongIdentity(
-            f"the shard at {own.address} is {other.name!r} at {other.address} already; "
+            f"the shard at {address} is {other.name!r} at {other.address} already; "
             f"give {own.name!r} an address of its own"
         )
     if greeting.epoch > state.epoch:
@@ -89,6 +89,22 @@ def judge(state: ClusterState, own: MapShard, greeting: Greeting) -> ClusterStat
             f"shard {own.name!r} knows epoch {greeting.epoch} and this bootstrap {state.epoch}; "
             "restore the bootstrap's newest state file"
         )
+
+
+def identities(shard: MapShard) -> dict[str, str]:
+    """Address → id of the store there, for a shard and its replicas; of those whose store isn't known nothing."""
+    known = {shard.address: shard.identity} if shard.identity else {}
+    replicas = () if shard.group is None else shard.group.replicas
+    return known | {replica.address: replica.store.identity for replica in replicas if replica.store is not None}
+
+
+def judge(state: ClusterState, own: MapShard, greeting: Greeting) -> ClusterState:
+    """The state by which the shard that answered at `own`'s address is to be configured. Pure.
+
+    :return: `state`, or the next one when the shard's store is a new one that may take the place.
+    :raises ForeignCluster, WrongIdentity, StaleEpoch: it may not; the message says why and what to do.
+    """
+    check_greeting(state, own, own.address, greeting)
     if own.identity == greeting.identity:
         return state
     if own.identity and (greeting.cluster or (own.durable and own.ranges)):

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 from pyshard.bootstrap.bootstrap import Bootstrap, Condition
 from pyshard.bootstrap.bootstrap_stat import bootstrap_stat, unready
 from pyshard.bootstrap.config_application import ConfigApplication
+from pyshard.bootstrap.group_driver import GroupDriver
 from pyshard.bootstrap.move_driver import MoveDriver
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.bootstrap.reconciler import ShardReconciler
@@ -18,6 +19,7 @@ from pyshard.bootstrap.shard_reconcilers import ShardReconcilers
 from pyshard.bootstrap.state_watch import StateWatch
 from pyshard.metrics.bootstrap_families import BOOTSTRAP_FAMILIES
 from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
+from pyshard.model.address_text import host_and_port
 from pyshard.model.cluster_state import ClusterState
 from pyshard.net.client_endpoints import Dial
 from pyshard.security import tls
@@ -65,13 +67,14 @@ class BootstrapService(DescribedService):
             StateWatch(bootstrap.store, bootstrap.changes, clock, first).setServiceParent(self)
         self.reconcilers = ShardReconcilers(
             bootstrap,
-            lambda shard: ShardReconciler(
+            lambda name, host, port: ShardReconciler(
                 bootstrap,
-                shard.name,
+                name,
+                host_and_port(host, port),
                 clock,
-                dial(*addresses.dialed(shard.host, shard.port)),
+                dial(*addresses.dialed(host, port)),
                 random,
-                addresses.detour(shard.host, shard.port),
+                addresses.detour(host, port),
             ),
         )
         self.driver = driver = MoveDriver(bootstrap, clock, self.reconcilers.named)
@@ -87,6 +90,7 @@ class BootstrapService(DescribedService):
         self.listener.setServiceParent(self)
         self.reconcilers.setServiceParent(self)
         driver.setServiceParent(self)
+        GroupDriver(bootstrap, clock, self.reconcilers.at).setServiceParent(self)
 
     def stopService(self) -> Deferred[object]:
         self.bootstrap.changes.close()
