@@ -149,7 +149,7 @@ def test_what_is_kept_for_followers(
     where = ["--data-dir", str(tmp_path / "data")] if kept == "durable" else []
     store = opened(makeService(parsed(*where, *arguments)).serving).store
     assert isinstance(store, MemoryStore | LmdbStore)
-    found = store._bound if isinstance(store, MemoryStore) else store._engine.retention._bound
+    found = store._followers._bound if isinstance(store, MemoryStore) else store._engine.retention._bound
     assert found == bound
     store.close()
 

@@ -23,7 +23,6 @@ Rules:
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,7 +34,7 @@ import lmdb
 
 from pyshard.clocks import steady_seconds
 from pyshard.settings import settings
-from pyshard.storage.durable.checkpoint import PAGE, CheckpointSchedule
+from pyshard.storage.durable.checkpoint import CheckpointSchedule
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
@@ -44,8 +43,7 @@ from pyshard.storage.durable.given_up_counts import CountsAhead
 from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.group_commit import Committed
 from pyshard.storage.durable.hidden_records import recount
-from pyshard.storage.durable.lmdb_environment import file_use, open_environment
-from pyshard.storage.durable.lmdb_file_use import FileUse
+from pyshard.storage.durable.lmdb_data import LmdbData
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
 from pyshard.storage.durable.log_retention import opened_log
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, LoggedUpdate, Update
@@ -89,7 +87,7 @@ class StorageEngine:
     :ivar sequence: the number of the last group that readers see.
     :ivar safe: the number of the last group that will never be undone.
     :ivar on_safe: called in the writer's thread when there are more of these; None: nobody waits for that.
-    :ivar on_growth: called with the lock held before the map grows. It must end all transactions that are open.
+    :ivar lmdb: what LMDB has.
     """
 
     def __init__(
@@ -109,38 +107,27 @@ class StorageEngine:
         self._checkpoints = CheckpointSchedule(most_changed)
         self._last_sync = steady()
         self._given_bytes, self._background = 0, 0.0  # of the present commit; see `Committed`
-        self._flushed = 0  # pages of LMDB that all flushes have changed, more or less
         self.unsynced = False
         self.on_safe: Callable[[], None] | None = None
-        self.on_growth: Callable[[], None] = lambda: None
-        self.lock = threading.Lock()
         self.swept = self.trimmed = b""
         self.memtable, self.ahead = Memtable(), CountsAhead()
-        self.environment, self.databases = open_environment(directory, first_map)
+        self.lmdb = LmdbData(directory, first_map, seconds())
+        self.lock, self.environment, self.databases = self.lmdb.lock, self.lmdb.environment, self.lmdb.databases
+        meta, self.counters = self.lmdb.meta, self.lmdb.counters.copy()
+        self.text = meta.text
+        self.incarnation = Incarnation.next(meta.incarnation, durability, new_id)
         try:
-            with self.environment.begin() as transaction:
-                self._meta = meta = Meta.read(transaction, self.databases)
-            self.text, saved = meta.text, meta.counters
-            self._lmdb_counters = Counters.first(seconds()) if saved is None else Counters.unpacked(saved)
-            self.incarnation = Incarnation.next(meta.incarnation, durability, new_id)
-            self.counters = self._lmdb_counters.copy()
-            flushed = self._lmdb_counters.sequence
-            self.log, self.retention = opened_log(directory, meta.log, flushed, bound, steady)
+            self.log, self.retention = opened_log(directory, meta.log, self.lmdb.counters.sequence, bound, steady)
         except BaseException:
             self.environment.close()
             raise
         try:
             self._replay_log()
             self.sequence = self.safe = self.log.sequence
-            self.retention.release(self._lmdb_counters.sequence)
+            self.retention.release(self.lmdb.counters.sequence)
         except BaseException:
             self.close()
             raise
-
-    def file_use(self) -> FileUse:
-        """How LMDB's file is used."""
-        with self.lock:
-            return file_use(self.environment, self.databases, self._flushed)
 
     @contextmanager
     def reading(self) -> Iterator[MergedView]:
@@ -172,7 +159,7 @@ class StorageEngine:
             self._background = self._steady() - began
         self._sync_if_due()
         if self.log.kept:
-            self.retention.release(self._lmdb_counters.sequence)
+            self.retention.release(self.lmdb.counters.sequence)
         if self.safe != self.log.synced:
             self.safe = self.log.synced
             if self.on_safe is not None:
@@ -181,7 +168,7 @@ class StorageEngine:
 
     def flush_all(self) -> None:
         """Write the whole memtable to LMDB, so that the next start has nothing to replay."""
-        if self._lmdb_counters.sequence < self.log.sequence or self._meta.incarnation != self.incarnation:
+        if self.lmdb.counters.sequence < self.log.sequence or self.lmdb.meta.incarnation != self.incarnation:
             self._commit_direct([DirectUpdate(WriteTransaction.flush_all)])
 
     def finish(self) -> None:
@@ -206,7 +193,7 @@ class StorageEngine:
         if self.log.groups:  # both files may have some
             self.log.groups = []
             self._checkpoints.begin(self.memtable, self.log.sequence)
-        if not self._lmdb_counters.sequence or self._meta.incarnation != self.incarnation:
+        if not self.lmdb.counters.sequence or self.lmdb.meta.incarnation != self.incarnation:
             self._transact([])
         if self.counters.hidden.ranges.hidden:
             with self.reading() as view:
@@ -246,7 +233,7 @@ class StorageEngine:
                 self.swept = changes.swept
         except Exception as error:  # noqa: BLE001  # see `FailureLog.outcomes`
             if isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT):
-                self.retention.leave_behind(self._lmdb_counters.sequence)  # the next change may have room then
+                self.retention.leave_behind(self.lmdb.counters.sequence)  # the next change may have room then
             return self._failures.outcomes(self._commit_group, updates[:tried] or updates)
         return outcomes
 
@@ -258,8 +245,8 @@ class StorageEngine:
             self.counters = counters
             self.sequence = self.log.active.sequence
             if changes.indexes is not None:
-                self._lmdb_counters.set_indexes(changes.indexes, changes.next_index)
-                self._lmdb_counters.indexes_since = counters.indexes_since
+                self.lmdb.counters.set_indexes(changes.indexes, changes.next_index)
+                self.lmdb.counters.indexes_since = counters.indexes_since
             self.text = self.text if changes.text is None else changes.text
             self.swept = self.swept if changes.swept is None else changes.swept
             self.trimmed = self.trimmed if changes.trimmed is None else changes.trimmed
@@ -271,8 +258,8 @@ class StorageEngine:
         if self.log.broken:
             self._transact([])
         if self._checkpoints.may_begin(len(self.memtable.records), self.log.size):
-            self.retention.make_room_to_rotate(self._lmdb_counters.sequence)
-            if self.log.files > self._meta.log.files:
+            self.retention.make_room_to_rotate(self.lmdb.counters.sequence)
+            if self.log.files > self.lmdb.meta.log.files:
                 self._transact([])
             self.log.rotate(self._steady())
             self._checkpoints.begin(self.memtable, self.log.sequence)
@@ -301,7 +288,7 @@ class StorageEngine:
         try:
             with self.environment.begin(write=True, buffers=True) as lmdb_transaction:
                 transaction = WriteTransaction(
-                    lmdb_transaction, self.databases, self.memtable, self._lmdb_counters.copy(), self.counters.copy()
+                    lmdb_transaction, self.databases, self.memtable, self.lmdb.counters.copy(), self.counters.copy()
                 )
                 if self.log.broken:
                     transaction.flush_all()
@@ -317,14 +304,13 @@ class StorageEngine:
                 saved.ballot, saved.origin = transaction.counters.ballot, transaction.counters.origin
                 saved.hidden = HiddenCounts(transaction.counters.hidden.ranges)
                 meta = Meta(saved.packed(), self.text, self.retention.saved(), self.incarnation)
-                meta.write(lmdb_transaction, self.databases, self._meta)
+                meta.write(lmdb_transaction, self.databases, self.lmdb.meta)
         except lmdb.MapFullError:
-            self._double_map()
+            self.lmdb.double_map()
             return self._transact(updates, checkpointed)
-        self._lmdb_counters, self._meta = saved, meta
+        self.lmdb.committed(saved, meta, transaction.flushed)
         if transaction.first_listed is not None:
             self.swept = min(self.swept, transaction.first_listed)
-        self._flushed += 2 * len(transaction.flushed) + sum(map(len, transaction.flushed.values())) // PAGE
         with self.lock:
             self.memtable.discard(transaction.flushed)
             self.counters = transaction.counters
@@ -332,11 +318,6 @@ class StorageEngine:
             self._checkpoints.current = None
             self.retention.begin_anew(saved.sequence)
         return outcomes
-
-    def _double_map(self) -> None:
-        with self.lock:
-            self.on_growth()
-            self.environment.set_mapsize(self.environment.info()["map_size"] * 2)
 
     def _sync_if_due(self) -> None:
         """Sync the log from time to time, where not each group is synced."""

@@ -42,10 +42,10 @@ from pyshard.storage.durable.group_commit import GroupCommit
 from pyshard.storage.durable.hidden_records import trim
 from pyshard.storage.durable.index_records import DurableIndex
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
+from pyshard.storage.durable.lmdb_snapshots import LmdbSnapshots
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, LoggedUpdate, Update
 from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.durable.page_of_keys import page_between
-from pyshard.storage.durable.snapshot_rows import expired_records, live_rows
 from pyshard.storage.durable.store_followers import StoreFollowers
 from pyshard.storage.durable.update_size import update_size
 from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound
@@ -90,7 +90,6 @@ class LmdbStore(RangeChanges):
         self.identity = directory.identity
         self._directory = directory
         self._seconds = seconds
-        self._snapshots: set[Snapshot[Any]] = set()  # those that are open
         try:
             self._engine = StorageEngine(directory, seconds, durability, first_map, most_changed, steady, bound)
         except ConfigError:
@@ -99,7 +98,7 @@ class LmdbStore(RangeChanges):
         except (lmdb.Error, OSError, ValueError, msgspec.MsgspecError) as error:
             directory.close()
             raise ConfigError(f"{directory.records}: the data can't be opened ({error})") from None
-        self._engine.on_growth = self._end_snapshots_for_growth
+        self._snapshots = LmdbSnapshots(self._engine)
         self.incarnation = self._engine.incarnation.id
         self._writer: GroupCommit[Update] = GroupCommit(
             self._engine.commit_first, call_from_thread, self._engine.finish, steady
@@ -195,25 +194,7 @@ class LmdbStore(RangeChanges):
         return histogram(counters.hidden.visible(counters.bucket_counts), start, end, bars)
 
     def snapshot(self) -> Snapshot[Row]:
-        now, databases, use = self._now(), self._engine.databases, self._engine.file_use()
-        with self._engine.frozen() as (transaction, counters, memtable):
-            indexes, owned = sorted(counters.documents), counters.hidden.ranges.owned
-            expired = expired_records(transaction.cursor(db=databases.expiries), memtable, indexes, now, owned)
-            rows = live_rows(transaction.cursor(db=databases.records), memtable, indexes, now, owned)
-
-            def release() -> None:
-                self._snapshots.discard(opened)
-                transaction.abort()
-
-            memtable_bytes = memtable.bytes_in_memory()
-
-            def pinned() -> int:
-                return memtable_bytes + self._engine.file_use().kept_since(use)
-
-            records = sum(counters.documents.values()) - counters.hidden.documents()
-            opened = Snapshot(records, expired, rows, self._engine.lock, release, pinned)
-            self._snapshots.add(opened)
-        return opened
+        return self._snapshots.open(self._now())
 
     @property
     def sequence(self) -> int:
@@ -290,7 +271,7 @@ class LmdbStore(RangeChanges):
     def _writer_closed(self, _: object) -> None:
         self._followers.end("the store was closed")
         with self._engine.lock:
-            self._end_snapshots("the store was closed")
+            self._snapshots.end("the store was closed")
         self._engine.close()
         self._directory.close()
 
@@ -319,13 +300,6 @@ class LmdbStore(RangeChanges):
         if changes is not None:
             changes.given_bytes += room - executor.room
         return answers
-
-    def _end_snapshots_for_growth(self) -> None:
-        self._end_snapshots("the shard's data outgrew its map, which can't grow under a snapshot")
-
-    def _end_snapshots(self, why: str) -> None:
-        for snapshot in list(self._snapshots):
-            snapshot.end(why)
 
     def _is_more_to_sweep(self) -> bool:
         if self._engine.counters.follows:

@@ -50,7 +50,7 @@ class StoreFollowers:
         :param closed: called once when it is closed.
         """
         engine = self._engine
-        use = engine.file_use()
+        use = engine.lmdb.file_use()
         with engine.frozen() as (transaction, counters, memtable):
             head = ChangeGroup(
                 engine.sequence,
@@ -71,7 +71,7 @@ class StoreFollowers:
                 transaction.abort()
 
             def pinned() -> int:
-                return memtable_bytes + engine.file_use().kept_since(use)
+                return memtable_bytes + engine.lmdb.file_use().kept_since(use)
 
             copy = StoreCopy(head, rows, engine.lock, release, pinned)
             if name is not None:

@@ -18,7 +18,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain
 
 from twisted.internet.defer import Deferred, execute, fail, succeed
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyshard.clocks import steady_seconds
@@ -33,20 +32,18 @@ from pyshard.protocol.store_ranges import Origin, StoreRanges
 from pyshard.storage import index_ids
 from pyshard.storage.absorbed_groups import is_absorbed, records_for, refuse_incomplete
 from pyshard.storage.batch_executor import BatchExecutor, no_such_index
-from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound, FollowerPlaces, behind
+from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound
 from pyshard.storage.following_interface import ICopy, IFollower
 from pyshard.storage.interface import ITSELF, Page, PageBounds, Sender, Task
-from pyshard.storage.memory.change_ring import ChangeRing, RingFollower
 from pyshard.storage.memory.dropped_indexes import forget_dropped
 from pyshard.storage.memory.hidden_records import HiddenRecords
 from pyshard.storage.memory.index_records import MemoryIndex
+from pyshard.storage.memory.ring_followers import RingFollowers
 from pyshard.storage.memory.store_at_moment import StoreAtMoment
 from pyshard.storage.page_walk import page_of
 from pyshard.storage.ranges_interface import RangeChanges
 from pyshard.storage.slot_histogram import histogram, new_bucket_counts
 from pyshard.storage.snapshot import Snapshot, StoreCopy
-
-_log = Logger()
 
 _SWEPT = 100  # expired records that are removed together to count a snapshot's documents
 
@@ -82,11 +79,8 @@ class MemoryStore(RangeChanges):
         self._names: dict[str, int] = {}
         self._next_index = DEFAULT_INDEX + 1
         self._hidden = HiddenRecords(self, self._indexes)
-        self._steady = steady
-        self._bound = bound
-        self._places = FollowerPlaces()
-        self._ring: ChangeRing | None = None
-        self._followers: dict[str, RingFollower] = {}
+        self._followers = RingFollowers(bound, steady, self._take_notes)
+        self._noting = False  # whether changes are kept for followers
         self.sequence = 0
         self.touched = False
         self.origin: Origin | None = None
@@ -120,7 +114,9 @@ class MemoryStore(RangeChanges):
         executor = BatchExecutor(self._indexes.get, used, limit, room, now, self._next_versions, owned)
         answers = list(map(executor.answer, tasks))
         if self.touched:
-            if self._ring is None and not self._hidden.ahead.ranges:  # as `_changed` does then, without the call
+            if (
+                self._followers.ring is None and not self._hidden.ahead.ranges
+            ):  # as `_changed` does then, without the call
                 self.touched = False
                 self.sequence += 1
             else:
@@ -162,7 +158,7 @@ class MemoryStore(RangeChanges):
             self._dropped.append(dropped)
         for number in set(wanted) - set(self._indexes):
             made = self._indexes[number] = MemoryIndex(self, wanted[number], self._now())
-            made.take_notes(self._ring is not None)
+            made.take_notes(self._noting)
             self._hidden.ahead.add_index(number)
         if self._names != indexes or known < next_index:
             self._names = dict(indexes)
@@ -177,7 +173,7 @@ class MemoryStore(RangeChanges):
         most -= self._hidden.trim(max(0, most)) if self.origin is None else 0
         if self.touched or left != self.ranges.left:
             self._changed(ranges=None if left == self.ranges.left else self.ranges)
-        self._release()
+        self._followers.release()
         forget_dropped(self._dropped, most)
         more = bool(self._dropped or (self.origin is None and self.ranges.left))
         return succeed(more or any(index.may_be_swept(now) for index in self._indexes.values()))
@@ -204,34 +200,21 @@ class MemoryStore(RangeChanges):
 
     def copy(self, name: str | None, ranges: SlotRanges | None = None) -> Deferred[ICopy]:
         if name is not None:
-            self._places.follow(name, self.sequence)
-            self._keep_changes()
+            self._followers.add_place(name, self.sequence)
         moment = StoreAtMoment(self._indexes, ranges=ranges)
         named = self._names, self._remembered, self._next_index
         head = ChangeGroup(self.sequence, 0, self._version, [], *named, self.ranges)
         return succeed(StoreCopy(head, moment.changes(), release=moment.forget, pinned=moment.pinned))
 
     def follow(self, name: str, after: int, ranges: SlotRanges | None = None) -> IFollower:
-        self._places.follow(name, after)
-        self._keep_changes()
-        assert self._ring is not None
-        if not self._ring.has_after(after):
-            self.forget(name)
-            raise behind(name, after)
-        if name in self._followers:
-            self._followers.pop(name).end(f"{name} follows anew")
-        follower = self._followers[name] = RingFollower(name, after, ranges, self._places, lambda: self._ring)
-        return follower
+        return self._followers.follow(name, after, ranges, self.sequence)
 
     @property
     def followers(self) -> Collection[str]:
-        return self._places.by_name
+        return self._followers.places.by_name
 
     def forget(self, name: str) -> None:
-        self._places.forget(name)
-        if name in self._followers:
-            self._followers.pop(name).end(f"{name} follows no more")
-        self._release()
+        self._followers.forget(name)
 
     def absorb(self, group: ChangeGroup, origin: Origin | None = None) -> Deferred[None]:
         if origin is not None and is_absorbed(self.origin, origin):
@@ -285,9 +268,7 @@ class MemoryStore(RangeChanges):
         """See `IStore`: here nothing ever waits."""
 
     def close(self) -> Deferred[None]:
-        for follower in self._followers.values():
-            follower.end("the store was closed")
-        self._followers = {}
+        self._followers.end("the store was closed")
         self._indexes, self._dropped, self.held = {}, [], 0
         self._hidden = HiddenRecords(self, self._indexes)
         return succeed(None)
@@ -314,33 +295,17 @@ class MemoryStore(RangeChanges):
         self.touched = False
         self.sequence += 1
         self._hidden.ahead.settle()
-        if self._ring is not None:
+        if self._noting:
             changes = [change for number, index in self._indexes.items() for change in index.changes(number)]
             next_index = 0 if indexes is None else self._next_index
-            self._ring.add(ChangeGroup(self.sequence, 0, self._version, changes, indexes, text, next_index, ranges))
-            self._release()
-            for follower in list(self._followers.values()):
-                follower.wake()
+            group = ChangeGroup(self.sequence, 0, self._version, changes, indexes, text, next_index, ranges)
+            self._followers.add(group)
 
-    def _keep_changes(self) -> None:
-        """Keep changes from now on, if they aren't kept yet."""
-        if self._ring is None:
-            self._ring = ChangeRing(self._bound, self._steady, self.sequence)
-            for index in self._indexes.values():
-                index.take_notes(True)
-
-    def _release(self) -> None:
-        """Keep no more than followers need, within the bound; nothing if there are none."""
-        if self._ring is None:
-            return
-        needed = self._places.needed()
-        if needed is not None:
-            for name in self._places.leave_behind(self._ring.release(needed)):
-                _log.warn("{follower} follows too slowly: it has to start from a copy", follower=name)
-        if not self._places.any:
-            self._ring = None
-            for index in self._indexes.values():
-                index.take_notes(False)
+    def _take_notes(self, wanted: bool) -> None:
+        """Have the indexes note what changes from now on, or no more."""
+        self._noting = wanted
+        for index in self._indexes.values():
+            index.take_notes(wanted)
 
     def _now(self) -> int:
         return int(self._seconds() * 1000)
