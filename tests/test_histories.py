@@ -69,7 +69,7 @@ class LastingStore(MemoryStore):
             apply = super().apply
             self._waiting.append(lambda: apply(tasks, limit, room, sender).chainDeferred(done))
             if len(self._waiting) == 1:
-                self.clock.callLater(self._random.random() * self.delay, self.commit)
+                self.clock.callLater(self._random.random() * self.delay, self.commit_waiting)
             return done
         return super().apply(tasks, limit, room, sender)
 
@@ -80,7 +80,7 @@ class LastingStore(MemoryStore):
             job()
         return succeed(None)
 
-    def commit(self) -> None:
+    def commit_waiting(self) -> None:
         """Commit what waits."""
         waiting, self._waiting = self._waiting, []
         for job in waiting:
@@ -134,7 +134,7 @@ class Run:
 
     def _commit(self) -> None:
         for store in self.stores.values():
-            store.commit()
+            store.commit_waiting()
 
     def step(self) -> None:
         """Some calls, perhaps a fault, and some time."""

@@ -2,7 +2,8 @@
 
 Rules:
 
-- changes are kept only while somebody follows, within a bound;
+- changes are kept only while somebody follows, within a bound. One of several replicas keeps those that aren't
+  committed in any case;
 - whoever waits for groups is told at once that there is one more.
 """
 
@@ -35,6 +36,8 @@ class RingFollowers:
         self._steady = steady
         self._take_notes = take_notes
         self._followers: dict[str, RingFollower] = {}
+        self._uncommitted: set[str] = set()  # the names of those that are given what isn't committed
+        self._always: int | None = None  # groups above this number are kept, whoever follows
         self.places = FollowerPlaces()
         self.ring: ChangeRing | None = None
 
@@ -46,10 +49,13 @@ class RingFollowers:
         self.places.follow(name, sequence)
         self._keep(sequence)
 
-    def follow(self, name: str, after: int, ranges: SlotRanges | None, sequence: int) -> RingFollower:
+    def follow(
+        self, name: str, after: int, ranges: SlotRanges | None, sequence: int, readable: Callable[[], int] | None
+    ) -> RingFollower:
         """See `IFollowedStore.follow`.
 
         :param sequence: the number of the store's last group.
+        :param readable: see `RingFollower`.
         """
         self.places.follow(name, after)
         ring = self._keep(sequence)
@@ -58,7 +64,11 @@ class RingFollowers:
             raise behind(name, after)
         if name in self._followers:
             self._followers.pop(name).end(f"{name} follows anew")
-        follower = self._followers[name] = RingFollower(name, after, ranges, self.places, lambda: self.ring)
+        follower = self._followers[name] = RingFollower(name, after, ranges, self.places, lambda: self.ring, readable)
+        if readable is None:
+            self._uncommitted.add(name)
+        else:
+            self._uncommitted.discard(name)
         return follower
 
     def forget(self, name: str) -> None:
@@ -73,6 +83,34 @@ class RingFollowers:
         assert self.ring is not None
         self.ring.add(group)
         self.release()
+        self._wake()
+
+    def committed(self, sequence: int) -> None:
+        """From here on keep all groups above a number in any case. Those up to it are committed.
+
+        :param sequence: of a store that was alone, the number of its last group.
+        """
+        if self.ring is None:
+            self.ring = ChangeRing(self._bound, self._steady, sequence)
+        self._always = sequence
+        self.release()
+        self._wake()
+
+    def begin_anew(self, sequence: int) -> None:
+        """Forget all groups, and all who follow.
+
+        :param sequence: the number before that of the next group.
+        """
+        self.end("this store becomes a copy of another one")
+        self.places.leave_behind(sequence + 1 if self.ring is None else max(sequence, self.ring.last) + 1)
+        self.ring, self._always = ChangeRing(self._bound, self._steady, sequence), sequence
+
+    def end_uncommitted(self, why: str) -> None:
+        """End those that are given what isn't committed."""
+        for name in self._uncommitted & self._followers.keys():
+            self._followers.pop(name).end(why)
+
+    def _wake(self) -> None:
         for follower in list(self._followers.values()):
             follower.wake()
 
@@ -81,10 +119,11 @@ class RingFollowers:
         if self.ring is None:
             return
         needed = self.places.needed()
-        if needed is not None:
-            for name in self.places.leave_behind(self.ring.release(needed)):
+        if needed is not None or self._always is not None:
+            gone = self.ring.release(self.ring.last if needed is None else needed, self._always)
+            for name in self.places.leave_behind(gone):
                 _log.warn("{follower} follows too slowly: it has to start from a copy", follower=name)
-        if not self.places.any:
+        if not self.places.any and self._always is None:
             self.ring = None
             self._take_notes(False)
 
