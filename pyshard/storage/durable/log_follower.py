@@ -30,6 +30,7 @@ class LogFollower(WaitingFollower):
     :param ranges: which slots it wants; None: all.
     :param places: the places of all followers.
     :param readable: gives the number of the last group that it may be given.
+    :param whole: whether it is given groups that change nothing, too.
     :param wait: called when somebody waits for the next groups; then `wake` is to be called when there are some.
     """
 
@@ -41,12 +42,14 @@ class LogFollower(WaitingFollower):
         places: FollowerPlaces,
         readable: Callable[[], int],
         wait: Callable[[], None],
+        whole: bool = False,
     ) -> None:
         super().__init__(name, places)
         self._reader = reader
         self._ranges = ranges
         self._readable = readable
         self._wait = wait
+        self._whole = whole
 
     def end(self, why: str) -> None:
         """See `WaitingFollower`."""
@@ -65,4 +68,5 @@ class LogFollower(WaitingFollower):
             raise behind(self._name, self._reader.sequence) from None
         except OSError as error:
             raise StorageFailed(f"the shard's log could not be read: {reason_of(error)}") from None
-        return without_gaps(change_group(group, self._ranges) for group in groups)
+        found = [change_group(group, self._ranges) for group in groups]
+        return found if self._whole else without_gaps(found)

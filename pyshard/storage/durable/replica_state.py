@@ -43,7 +43,7 @@ class ReplicaState:
     """
 
     def __init__(self, saved: SavedReplica | None, counters: Counters) -> None:
-        known = saved or SavedReplica(starts=ALWAYS_ALONE)
+        known = saved or SavedReplica()
         self.role = ReplicaRole.ALONE if saved is None else ReplicaRole.MEMBER
         self.promised: Promise = known.promised
         self.promising: Promise | None = None
@@ -52,6 +52,8 @@ class ReplicaState:
         self.pending: deque[Group] = deque()
         self.uncommitted: UncommittedGroups | None = None
         self.begin_history(known.starts, counters.sequence)
+        if saved is None:
+            self.ballots = ALWAYS_ALONE
 
     def begin_history(self, ballots: BallotHistory, last: int) -> None:
         """Know the ballots of all groups that there are.

@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from pyshard.model.slot_ranges import SlotRanges
@@ -97,7 +98,8 @@ class StoreFollowers:
             raise behind(name, after) from None
         if engine.safe < engine.sequence:
             engine.unsynced = True  # what was written while nobody followed may not be synced in the weaker modes
-        follower = LogFollower(name, reader, ranges, places, lambda: engine.readable(uncommitted), self._wait)
+        until = partial(engine.readable, uncommitted)
+        follower = LogFollower(name, reader, ranges, places, until, self._wait, whole=uncommitted)
         self._followers[name] = follower
         if uncommitted:
             self._uncommitted.add(name)

@@ -60,6 +60,7 @@ class MemoryReplica:
     _indexes: dict[int, MemoryIndex]
     _dropped: list[MemoryIndex]
     _names: dict[str, int]
+    _next_index: int
     _hidden: HiddenRecords
     _followers: RingFollowers
     _new_id: Callable[[], str]
@@ -170,7 +171,7 @@ class MemoryReplica:
                 self._dropped.append(index)
             self._indexes.clear()
             self._hidden = HiddenRecords(self, self._indexes)  # type: ignore[arg-type]  # the store is one
-            self._names, self._remembered, self.origin = {}, None, None
+            self._names, self._remembered, self.origin, self._next_index = {}, None, None, 0
             self._have_indexes(head.indexes or {}, head.next_index)
             self._hidden.set_ranges(StoreRanges(owned=()))
             self.sequence, self._committed = head.sequence, 0
