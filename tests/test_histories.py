@@ -70,7 +70,7 @@ class LastingStore(MemoryStore):
             apply = super().apply
             self._waiting.append(lambda: apply(tasks, limit, room, sender).chainDeferred(done))
             if len(self._waiting) == 1:
-                self.clock.callLater(self._random.random() * self.delay, self.commit)
+                self.clock.callLater(self._random.random() * self.delay, self.commit_waiting)
             return done
         return super().apply(tasks, limit, room, sender)
 
@@ -81,7 +81,7 @@ class LastingStore(MemoryStore):
             job()
         return succeed(None)
 
-    def commit(self) -> None:
+    def commit_waiting(self) -> None:
         """Commit what waits."""
         waiting, self._waiting = self._waiting, []
         for job in waiting:
@@ -135,7 +135,7 @@ class Run:
 
     def _commit(self) -> None:
         for store in self.stores.values():
-            store.commit()
+            store.commit_waiting()
 
     def step(self) -> None:
         """Some calls, perhaps a fault, and some time."""

@@ -5,7 +5,8 @@ Rules:
 - a group of the log has a ballot and a number. In all replicas of a shard one ballot and number mean one content;
 - numbers rise by 1, and ballots never fall along a log;
 - two logs that have the same ballot at the same number are the same up to there: whoever leads under a ballot first has
-  all that came before it.
+  all that came before it;
+- ballot 0 is an exception. Groups of it were made by stores that were alone, so they say nothing of other stores'.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def common_point(mine: BallotHistory, my_last: int, theirs: BallotHistory, their
     """
     spans = {ballot: (first, last) for ballot, first, last in _spans(theirs, their_last)}
     for ballot, first, last in reversed(_spans(mine, my_last)):
-        if ballot in spans:
+        if ballot and ballot in spans:
             their_first, their_end = spans[ballot]
             common = min(last, their_end)
             if common >= max(first, their_first):

@@ -106,6 +106,11 @@ class CheckpointSchedule:
             return None
         return self.current, *self.current.next_keys(memtable, self.pages_due)
 
+    def end(self, sequence: int) -> None:
+        """LMDB has all groups up to a number: a checkpoint of no more than these is done."""
+        if self.current is not None and self.current.sequence <= sequence:
+            self.current = None
+
     def flushed(self, done: int) -> None:
         """Go on behind what was flushed; a checkpoint of which that was the last part is done."""
         self.pages_due = self.background_due = 0

@@ -88,7 +88,7 @@ class WriteTransaction:
         :param most: how many records at the most.
         :return: whether there may be more.
         """
-        for index in list(self.counters.dropped):
+        for index in list(self.lmdb_counters.dropped):
             first = lmdb_encoding.PREFIX.pack(index, 0)[:4]
             changed = self.memtable.some_of_dropped(index, first, most, self.flushed)
             for db_key in changed:
@@ -101,7 +101,7 @@ class WriteTransaction:
             if most > 0:
                 self.lmdb_counters.dropped.remove(index)
                 self.counters.dropped.remove(index)
-        return bool(self.counters.dropped)
+        return bool(self.lmdb_counters.dropped)
 
     def _count_flushed(self, changed: dict[bytes, bytes], before: list[int]) -> None:
         """Count that LMDB has some records in place of others.
