@@ -93,9 +93,8 @@ class Replica:
         self._began_anew = True
         self.group: ReplicaGroup | None = None
         self.failed = ""
-        ballot, text = store.promised
-        if ballot:
-            self.group = _decode(text)
+        if store.promised.ballot:
+            self.group = _decode(store.promised.text)
             self._begin_member()
 
     @property
@@ -128,7 +127,7 @@ class Replica:
         """
         if self._gate is None or self._primary is None:
             raise NotConfigured("this replica doesn't lead its shard; get the newest map")
-        self._primary.commit(self._store.safe)
+        self._primary.commit(self._store.position.sequence)
         return self._gate.passed(seen, changed)
 
     async def pulled(self, question: Pull) -> Pulled:
@@ -142,7 +141,7 @@ class Replica:
             raise NotConfigured("this replica doesn't lead its shard; ask the bootstrap for the newest group")
         if question.ballot != term.group.ballot:
             return Pulled(term.group.ballot, term.group if question.ballot < term.group.ballot else None)
-        course = term.heard(question, self._store.history, self._store.position.sequence, self._clock.seconds())
+        course = term.heard(question, self._store.ballots, self._store.position.sequence, self._clock.seconds())
         await self._committed(term, gate)
         if course is Course.NOBODY:
             raise BadRequest(f"replica {question.address}: found a store that isn't of the group")
@@ -169,7 +168,7 @@ class Replica:
             durable,
             ballot,
             store.position,
-            store.complete,
+            not store.incomplete,
             self._wish(),
             self.failed,
         )
@@ -184,13 +183,13 @@ class Replica:
     def _wish(self) -> Wish | None:
         now = self._clock.seconds()
         if self._primary is not None:
-            self._primary.commit(self._store.safe)
+            self._primary.commit(self._store.position.sequence)
             return self._primary.wish(self._store.position.sequence, now)
         if self._member is None or self.group is None:
             return None
         if self.group.primary == self._me:
             return Wish(WishKind.RENEW, self._me) if self._knows_me(self.group) else None
-        return self._member.stand(self._store.complete, now)
+        return self._member.stand(not self._store.incomplete, now)
 
     def _knows_me(self, group: ReplicaGroup) -> bool:
         return group.holds(self._me, StoreId(self._store.identity, self._store.incarnation))
@@ -199,7 +198,7 @@ class Replica:
         if self.group is not None and group.ballot <= self.group.ballot:
             return
         await self._store.promise(group.ballot, _encode(group))
-        leads = group.primary == self._me and self._knows_me(group) and self._store.complete
+        leads = group.primary == self._me and self._knows_me(group) and not self._store.incomplete
         same = self.group is not None and self.group.primary == group.primary and not leads
         if same and self._member is not None and self._following is not None:
             self.group = group  # and go on with what is under way, such as a copy
@@ -210,7 +209,7 @@ class Replica:
         if leads:
             await self._lead(group)
         else:
-            await self._store.follow_others()
+            await self._store.be_member()
             self._begin_member()
             self._follow()
 
@@ -239,13 +238,13 @@ class Replica:
     async def _committed(self, term: PrimaryTerm, gate: AnswerGate) -> None:
         """Let the store, and those who wait, know how much is committed."""
         before = self._store.committed
-        if term.commit(self._store.safe) > before:
+        if term.commit(self._store.position.sequence) > before:
             await self._store.commit(term.committed)
         gate.look()
 
     def _common(self, question: Pull) -> int:
         store = self._store
-        return common_point(store.history, store.position.sequence, question.history, question.last)
+        return common_point(store.ballots, store.position.sequence, question.history, question.last)
 
     # ------------------------------------------------------------------ a member
 
@@ -283,9 +282,9 @@ class Replica:
                 self._me,
                 store.identity,
                 store.incarnation,
-                store.history,
+                store.ballots,
                 store.position.sequence,
-                store.complete,
+                not store.incomplete,
                 term.beacon,
             )
         )
@@ -312,7 +311,7 @@ class Replica:
     async def _cut(self, sequence: int, primary: Primary) -> None:
         try:
             await self._store.cut(sequence)
-        except BadRequest:
+        except FollowerBehind:
             await self._copy(primary)
 
     async def _copy(self, primary: Primary) -> None:
@@ -321,7 +320,7 @@ class Replica:
         await self._store.begin_copy(head)
         try:
             while rows := await primary.copied_rows():
-                await self._store.take_copied(rows)
+                await self._store.load_page(rows)
         except SnapshotEnded:
             return  # it isn't complete, so another copy is begun
         await self._store.end_copy()
