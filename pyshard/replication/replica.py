@@ -22,7 +22,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pyshard.errors import BadRequest, FollowerBehind, NotConfigured, PyshardError, SnapshotEnded
+from pyshard.errors import BadRequest, FollowerBehind, NotConfigured, PyshardError, SnapshotEnded, plain
 from pyshard.model.range_moves import StoreId
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.protocol.change_groups import ChangeGroup
@@ -90,7 +90,7 @@ class Replica:
         self._gate: AnswerGate | None = None
         self._member: MemberTerm | None = None
         self._following: Deferred[None] | None = None
-        self._began_anew = True
+        self._why = ""  # the primary gives nothing
         self.group: ReplicaGroup | None = None
         self.failed = ""
         if store.promised.ballot:
@@ -266,9 +266,15 @@ class Replica:
         while (term := self._member) is not None and term.group.primary == address:
             try:
                 await self._pull_once(term, primary)
-            except (PyshardError, OSError) as error:
-                self._log.debug("{primary}: {why}", primary=address, why=error)
+            except PyshardError as error:
+                self._note(address, str(error))
                 await deferLater(self._clock, _PAUSE)
+
+    def _note(self, address: str, why: str) -> None:
+        """Say why the primary gives nothing, once."""
+        if why != self._why:
+            self._why = why
+            self._log.info("the primary at {primary} gives nothing: {why}", primary=address, why=plain(why))
 
     async def _pull_once(self, term: MemberTerm, primary: Primary) -> None:
         """Ask once, and do as the answer says."""
@@ -297,6 +303,7 @@ class Replica:
                 await deferLater(self._clock, _PAUSE)
             return
         term.answered(answer.beacon, self._clock.seconds())
+        self._why = ""
         if answer.cut is not None:
             await self._cut(answer.cut, primary)
         elif answer.copy:

@@ -91,7 +91,7 @@ class ServedReplicas:
             given.asked.cancel()
             given = None
         if given is None or given.after != after:
-            given = self._given[name] = _Given(self._store.follow(name, after), after)
+            given = self._given[name] = _Given(self._store.follow(name, after, uncommitted=True), after)
         given.follower.confirm(after)
         asked = given.asked = given.follower.groups(settings.FOLLOW_BYTES)
         waited = self._clock.callLater(self.wait, asked.cancel)

@@ -37,6 +37,7 @@ from pyshard.bootstrap.state_stores.memory_state_store import MemoryStateStore
 from pyshard.client import Client, connect
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
+from pyshard.model.replica_group import MapReplica, new_group
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.net.authenticating_endpoint import authenticated_dial
 from pyshard.net.client_endpoints import Dial
@@ -67,6 +68,8 @@ class MemoryCluster:
         seconds; default: a new `pyshard.storage.MemoryStore`.
     :param tokens: the valid tokens, one of them of an admin, as `pyshard.security.tokens_and_roles.parse` returns them;
         default: no client needs a token.
+    :param replicas: how many replicas each shard has. The first one is called as its shard, the others ``shard0.2``, ….
+    :param lease: seconds of their leases; see docs/availability.md.
     :ivar tokens: the valid tokens; assign others to exchange them.
     :ivar clock: the cluster's time.
     :ivar network: the network, for `cut`, `silence` and listening on addresses of one's own.
@@ -82,6 +85,8 @@ class MemoryCluster:
         seed: int = 0,
         store: Callable[[str, Callable[[], float]], IStore] | None = None,
         tokens: Tokens | None = None,
+        replicas: int = 1,
+        lease: float = settings.LEASE,
     ) -> None:
         self.tokens = tokens
         self._checked_tokens = None if tokens is None else self._valid_tokens
@@ -93,12 +98,13 @@ class MemoryCluster:
         self._open_store = store or (lambda _, seconds: MemoryStore(self._id(), seconds))
         ranges = _equal_parts(shards) if isinstance(shards, int) else shards
         self.map = ShardMap(
-            MapShard(f"shard{number}", owned, size, _HOST, _FIRST_PORT + number) for number, owned in enumerate(ranges)
+            _replicated(MapShard(f"shard{number}", owned, size, _HOST, _FIRST_PORT + number), replicas, lease)
+            for number, owned in enumerate(ranges)
         )
         self.state_store = MemoryStateStore(first_state(self._id(), self.map))
         self.bootstrap: BootstrapService | None = None
         self._bootstraps = count(1)
-        for name in self.names:
+        for name in self.processes:
             self.start_shard(name)
         self.start_bootstrap()
         self.advance(1)
@@ -119,6 +125,15 @@ class MemoryCluster:
     def names(self) -> Sequence[str]:
         """The shards' names, in the map's order."""
         return [shard.name for shard in self.map.shards]
+
+    @property
+    def processes(self) -> dict[str, tuple[str, int]]:
+        """The names of all replicas of all shards, and where each is."""
+        return {
+            shard.name if number == 1 else f"{shard.name}.{number}": place
+            for shard in self.map.shards
+            for number, place in enumerate(shard.places, 1)
+        }
 
     def connect(
         self, *, deadline: float = settings.DEADLINE, secret: bytes | Callable[[], bytes] | None = None
@@ -189,12 +204,11 @@ class MemoryCluster:
         self.network.advance(seconds)
 
     def start_shard(self, name: str) -> None:
-        """Start a shard that isn't running; with a store in memory it is empty."""
-        own = self.map.named(name)
-        assert own is not None, f"there is no {name}"
+        """Start a shard, or a replica of one, that isn't running; with a store in memory it is empty."""
+        assert name in self.processes, f"there is no {name}"
         assert name not in self.services, f"{name} runs already"
         shard = Shard(self._open_store(name, self.clock.seconds), self.clock.seconds)
-        endpoint, dial = self.network.listen(own.host, own.port), self._dial_as_daemon()
+        endpoint, dial = self.network.listen(*self.processes[name]), self._dial_as_daemon()
         service = ShardService(lambda: shard, self.clock, endpoint, self._checked_tokens, dial=dial, random=self.random)
         self.services[name] = service
         service.startService()
@@ -205,10 +219,9 @@ class MemoryCluster:
 
     def kill_shard(self, name: str) -> None:
         """End a shard abruptly: its connections break, and bytes on their way are lost."""
-        own = self.map.named(name)
-        assert own is not None
-        self.network.listeners.pop((own.host, own.port))
-        self.network.cut(own.host, own.port)
+        host, port = self.processes[name]
+        self.network.listeners.pop((host, port))
+        self.network.cut(host, port)
         self.network.settle()
         self.run(maybeDeferred(self.services.pop(name).stopService))
 
@@ -263,6 +276,14 @@ class MemoryCluster:
 
     def _id(self) -> str:
         return UUID(int=self.random.getrandbits(128)).hex
+
+
+def _replicated(shard: MapShard, replicas: int, lease: float) -> MapShard:
+    """A shard with so many replicas, a hundred ports from one to the next."""
+    if replicas == 1:
+        return shard
+    places = [MapReplica(shard.host, shard.port + 100 * number) for number in range(replicas)]
+    return shard.led_by_group(new_group(places, lease=lease))
 
 
 def _equal_parts(shards: int) -> list[list[tuple[int, int]]]:
