@@ -107,13 +107,16 @@ class Run:
         self.addresses: dict[str, list[tuple[str, int]]] = defaultdict(list)  # further ones of each shard
         self.kills = 0
         self.recorder = Recorder(KEYS, random)
-        self.cluster = MemoryCluster(random.choice([1, 2, 3]), seed=seed, store=self._store)
+        self.cluster = self._cluster(seed)
         self.faults = Faults(self.cluster, random, self._commit)
         delay = random.choice([0, 0.05, 1, 3])
         for store in self.stores.values():
             store.clock, store.delay = self.cluster.clock, delay
         self.faces = self._faces(GreenThreads(self.cluster.clock, random, random.choice([0, 0.02, 0.2]), monkeypatch))
         self.cluster.run(self.cluster.connect().create_index(PAGES))
+
+    def _cluster(self, seed: int) -> MemoryCluster:
+        return MemoryCluster(self.random.choice([1, 2, 3]), seed=seed, store=self._store)
 
     def _faces(self, threads: GreenThreads) -> list[Face]:
         """Some clients, mostly of all three faces."""
@@ -228,13 +231,17 @@ class Run:
                     face.make(call)
                     self._wait()
         documents = sum(call.outcome is not None for call in looks[-2 * len(KEYS) :])
-        assert sum(store.documents for store in self.stores.values()) == documents
+        assert self._documents() == documents
         for face in self.faces:
             face.close()
         cluster.close()
         cluster.advance(4)
         assert cluster.clock.getDelayedCalls() == []
         return self.recorder.check()
+
+    def _documents(self) -> int:
+        """How many documents all shards have."""
+        return sum(store.documents for store in self.stores.values())
 
     def _wait(self) -> None:
         """Wait until every call has ended."""
