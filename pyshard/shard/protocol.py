@@ -320,7 +320,9 @@ class ShardProtocol(ServerConnection):
     def open_replica_copy(self, replica: str) -> Deferred[Arguments]:
         self._replica().check_leads()
         opened = Deferred.fromCoroutine(self._followers.open_whole_copy(self, follower_name(replica)))
-        return opened.addCallback(lambda copy: {"copy": copy[0], "head": encode_group(copy[1])})
+        return self._shard.gated(opened).addCallback(  # what it has may not be committed yet
+            lambda copy: {"copy": copy[0], "head": encode_group(copy[1])}
+        )
 
     def report_replica(self, name: str) -> Arguments:
         self._shard.check_name(name)

@@ -17,6 +17,7 @@ from typing import TypeVar
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from pyshard.errors import NotConfigured, OutcomeUnknown, PyshardError, ShardBehind
 from pyshard.model.replica_group import ReplicaGroup
@@ -129,7 +130,7 @@ class ShardReplica:
                 passed = replica.passed(self._store.position.sequence, changed=False)
             except PyshardError as error:
                 raise ended(error) from None
-            if passed.called:
+            if passed.called and not isinstance(passed.result, Failure):
                 return answer
             waiting: Deferred[_T] = Deferred()
             passed.addCallbacks(
