@@ -55,7 +55,8 @@ class ReplicaGroup:
     :param members: the addresses of those that have every acknowledged change.
     :param replicas: all of them, and the learners, in the order of the config.
     :param least: with fewer members the shard takes no changes.
-    :raises ValueError: the primary is no member, or a member no replica, or two replicas have one address.
+    :raises ValueError: the primary is no member, or a member no replica, or two replicas have one address, or there are
+        fewer replicas than changes need.
     """
 
     ballot: int
@@ -73,6 +74,8 @@ class ReplicaGroup:
             )
         if len(set(addresses)) < len(addresses):
             raise ValueError(f"replicas: found {addresses}, expected an address for each")
+        if not 1 <= self.least <= len(addresses):
+            raise ValueError(f"min_replicas: found {self.least}, expected 1 to {len(addresses)}, as there are replicas")
 
     @property
     def learners(self) -> tuple[str, ...]:

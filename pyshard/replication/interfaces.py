@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -36,7 +36,7 @@ class ReplicaStore(Protocol):
 
     @property
     def safe(self) -> int:
-        """The number of the last group that it will never lose by itself."""
+        """The number of the last group that it will never lose by itself. Groups being written aren't safe yet."""
         ...
 
     @property
@@ -55,7 +55,7 @@ class ReplicaStore(Protocol):
         ...
 
     def promise(self, ballot: int, text: bytes) -> Deferred[None]:
-        """Save that no lower ballot counts any more; it fires when the disk has it."""
+        """Save that no lower ballot counts any more; it fires when the disk has it. The last may have a new text."""
         ...
 
     def lead(self, ballot: int) -> Deferred[int]:
@@ -97,7 +97,8 @@ class ReplicaStore(Protocol):
 class Primary(Protocol):
     """The primary, as a member reaches it over the network.
 
-    Each raises what the network does, and `PyshardError` as the primary does, in the Deferred.
+    Each raises `PyshardError` in the Deferred, as the primary does, or since it can't be reached. Each ends within a
+    limit of time.
     """
 
     def pull(self, question: Pull) -> Deferred[Pulled]:
@@ -110,4 +111,15 @@ class Primary(Protocol):
 
     def copied_rows(self) -> Deferred[list[Change]]:
         """The next records of the copy; none at the end."""
+        ...
+
+
+class GroupSource(Protocol):
+    """Gives the groups of the primary's own log."""
+
+    def groups(self, follower: str, after: int) -> Awaitable[list[ChangeGroup]]:
+        """Those behind a number, when there are some; none after a while.
+
+        :raises FollowerBehind: they aren't kept.
+        """
         ...
