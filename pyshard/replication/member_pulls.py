@@ -23,7 +23,8 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import BadRequest, PyshardError, SnapshotEnded
 from pyshard.model.replica_group import ReplicaGroup
-from pyshard.protocol.log_positions import cut_off
+from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.log_positions import ballot_at, cut_off
 from pyshard.replication.interfaces import Primary, ReplicaStore
 from pyshard.replication.member_term import MemberTerm
 from pyshard.replication.pulls import Pull, Pulled
@@ -159,10 +160,20 @@ class MemberPulls:
         """Take groups, and note what is committed of them and of those before."""
         store, groups = self._store, answer.groups
         if groups:
+            parted = next((group.sequence for group in groups if self._has_another(group)), None)
+            if parted is not None:  # behind what is safe, such as what a disk that failed never got
+                await self._do(partial(store.cut, parted - 1))
             await self._do(lambda: store.append(groups))
         committed = min(answer.committed, groups[-1].sequence if groups else question.last)
         if committed > store.committed:
             await self._do(lambda: store.commit(committed))
+
+    def _has_another(self, group: ChangeGroup) -> bool:
+        """Whether the log has another group at the same place."""
+        store = self._store
+        if group.sequence > store.position.sequence:
+            return False
+        return ballot_at(store.history, group.sequence) != group.ballot
 
     async def _copy(self, term: MemberTerm) -> float:
         """Become a copy of the primary's store."""

@@ -80,6 +80,7 @@ class SimulatedBootstrap:
     ) -> None:
         self.address = address
         self.life = 0
+        self.alive = True
         self._clock = clock
         self._network = network
         self._random = random

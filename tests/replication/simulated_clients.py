@@ -140,8 +140,14 @@ class SimulatedClient:
             else:
                 answer.addBoth(back)
 
+        def arrive() -> None:
+            if machine.alive or life != machine.life:
+                machine.run(life, serve)
+            else:  # nobody listens
+                self._network.send(address, self.name, end, Failure(NotConfigured("refused")))
+
         self._clock.callLater(self._random.choice([0.5, 1.5]), end, Failure(Unavailable("no answer")))
-        self._network.send(self.name, address, machine.run, life, serve, in_order=True)
+        self._network.send(self.name, address, arrive, in_order=True)
         return result
 
     def _served(self, machine: Machine, key: bytes, verb: str, value: int, condition: object) -> Deferred[object]:

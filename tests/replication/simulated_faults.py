@@ -85,6 +85,20 @@ class Faults:
         elif kind == "rates":
             self._rates()
 
+    def kill(self, machine: Machine, weak: bool = False) -> None:
+        """End a process.
+
+        :param weak: and have its machine lose some of what its disk was told.
+        """
+        primary = machine.address == self._state.group.primary
+        if weak:
+            machine.lose_power()
+        else:
+            machine.kill()
+        self._note(f"{'power' if weak else 'kill'} {machine.address}")
+        if primary:
+            self._primary_killed()
+
     def mend(self) -> None:
         """End all that goes on, but for machines that are to start, or to wake."""
         network = self._network
@@ -110,14 +124,7 @@ class Faults:
         # of what loses something one at a time is gone, or all could be lost
         if (self._ephemeral or weak) and not self._may_lose_one():
             return
-        primary = machine.address == self._state.group.primary
-        if weak:
-            machine.lose_power()
-        else:
-            machine.kill()
-        self._note(f"{kind} {machine.address}")
-        if primary:
-            self._primary_killed()
+        self.kill(machine, weak)
         self._clock.callLater(self._random.choice([0.01, 0.3, self._random.uniform(0.0, 4.0)]), machine.start)
 
     def _cut(self, pairs: list[tuple[str, str]]) -> None:

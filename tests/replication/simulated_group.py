@@ -95,6 +95,7 @@ class World:
             self._primary_killed,
         )
         self.figures = Figures()
+        self.busy = False  # whether clients make calls
         self.events: list[str] = []
         self._problems: list[str] = []
         self._killed_at: float | None = None
@@ -121,6 +122,7 @@ class World:
 
     def begin_clients(self) -> None:
         """Have clients make calls."""
+        self.busy = True
         for client in self.clients:
             Deferred.fromCoroutine(client.work()).addErrback(self._wrong)
 
@@ -130,7 +132,7 @@ class World:
         while not self._is_whole() and self.clock.seconds() < end:
             self.clock.advance(0.5)
         group = self.state.group
-        assert self._is_whole(), self._told(f"the group isn't whole in {within} s: {group}")
+        assert self._is_whole(), self.told(f"the group isn't whole in {within} s: {group}")
 
     def end(self) -> Figures:
         """End all faults, and check that the group becomes whole, and that what all have seen makes sense."""
@@ -140,10 +142,11 @@ class World:
         end, before = self.clock.seconds() + HEALING, self.history.acknowledged_at
         while self.history.acknowledged_at == before and self.clock.seconds() < end:
             self.clock.advance(0.1)
-        assert self.history.acknowledged_at > before, self._told("no change is acknowledged, though all is well")
+        assert self.history.acknowledged_at > before, self.told("no change is acknowledged, though all is well")
         for client in self.clients:
             client.stopped = True
         self.clock.advance(4.0)
+        self.busy = False
         self.settle()
         self.check()
         for bootstrap in self.bootstraps:
@@ -158,10 +161,10 @@ class World:
         assert not self._problems, self._problems[0]
         leader = self.leader
         for machine in self.machines.values():
-            assert not machine.replica.failed, self._told(machine.replica.failed)
-            assert machine.store.position == leader.store.position, self._told("logs differ at the end")
+            assert not machine.replica.failed, self.told(machine.replica.failed)
+            assert machine.store.position == leader.store.position, self.told("logs differ at the end")
             values = machine.store.snapshot()[1]
-            assert values == leader.store.values, self._told("values differ at the end")
+            assert values == leader.store.values, self.told("values differ at the end")
         self.check_history(leader.store.values)
 
     def check_history(self, values: dict[bytes, bytes]) -> None:
@@ -171,25 +174,22 @@ class World:
             try:
                 check(operations)
             except AssertionError as error:
-                raise AssertionError(self._told(f"{key!r}: {error}")) from None
+                raise AssertionError(self.told(f"{key!r}: {error}")) from None
+
+    def told(self, problem: str) -> str:
+        """A problem, and what has happened of late."""
+        return "\n".join([problem, *self.events[-45:]])
 
     # ------------------------------------------------------------------ inside
 
     def _is_whole(self) -> bool:
-        group, machines = self.state.group, self.machines
-        return (
-            group.members == set(machines)
-            and self.leader.replica.leads
-            and all(machine.replica.group == group for machine in machines.values())
-            and len({(machine.store.position, machine.store.committed) for machine in machines.values()}) == 1
-        ) or (group.members == set(machines) and self._is_busy())
-
-    def _is_busy(self) -> bool:
-        """Whether clients go on, so that logs are never the same at one moment."""
-        return self.leader.replica.leads and not self.clients[0].stopped and self._all_have_it()
-
-    def _all_have_it(self) -> bool:
-        return all(machine.replica.group == self.state.group for machine in self.machines.values())
+        """Whether all are members and know it; and have the same, unless clients go on."""
+        group, machines = self.state.group, self.machines.values()
+        if group.members != set(self.machines) or not self.leader.replica.leads:
+            return False
+        if any(machine.replica.group != group for machine in machines):
+            return False
+        return self.busy or len({(machine.store.position, machine.store.committed) for machine in machines}) == 1
 
     def _wrong(self, failure: Failure) -> None:
         self._problems.append(raised(failure))
@@ -199,9 +199,6 @@ class World:
 
     def _swapped(self, group: ReplicaGroup) -> None:
         self._note(f"{group.ballot}: {group.primary} {sorted(group.members)}")
-
-    def _told(self, problem: str) -> str:
-        return "\n".join([problem, *self.events[-45:]])
 
     def _primary_killed(self) -> None:
         if self._killed_at is None:

@@ -20,6 +20,7 @@ class End(Protocol):
 
     address: str
     life: int
+    alive: bool
 
     def run(self, life: int, work: Callable[[], object]) -> None:
         """Do something in a process, unless it has ended; when the machine is awake."""
@@ -78,8 +79,14 @@ class SimulatedNetwork:
                 answer.addBoth(back)
 
         self._clock.callLater(limit, near.run, life, lambda: end(Failure(Unavailable("no answer"))))
+        def arrive() -> None:
+            if far.alive or far_life != far.life:
+                far.run(far_life, serve)
+            else:  # nobody listens
+                back(Failure(Unavailable("refused")))
+
         for _ in range(2 if self.doubled and self._random.random() < self.doubled else 1):
-            self.send(near.address, far.address, far.run, far_life, serve)
+            self.send(near.address, far.address, arrive)
         return result
 
     def _delay(self, in_order: bool) -> float:
