@@ -58,7 +58,8 @@ class ReplicaGroup:
     :param least: with fewer members the shard takes no changes.
     :param lease: seconds for which a primary answers by the promise of a member. It stays as it is: a primary that
         counts by another one than its members could answer beside the next primary.
-    :raises ValueError: the primary is no member, or a member no replica, or two replicas have one address.
+    :raises ValueError: the primary is no member, or a member no replica, or two replicas have one address, or there are
+        fewer replicas than changes need.
     """
 
     ballot: int
@@ -77,6 +78,8 @@ class ReplicaGroup:
             )
         if len(set(addresses)) < len(addresses):
             raise ValueError(f"replicas: found {addresses}, expected an address for each")
+        if not 1 <= self.least <= len(addresses):
+            raise ValueError(f"min_replicas: found {self.least}, expected 1 to {len(addresses)}, as there are replicas")
 
     @property
     def learners(self) -> tuple[str, ...]:

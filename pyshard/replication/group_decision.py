@@ -5,14 +5,17 @@ Rules:
 - a report counts if it is of the store that the group knows, and under the group's ballot;
 - while the primary reports, it alone is heard: it says itself whom it misses;
 - else the member leads that has the most in its log, of those whose promise has run out. Each of them has all that was
-  acknowledged.
+  acknowledged;
+- one whose store can't go on doesn't lead. If it leads already, and is alone, it may try again under a new ballot.
 
-Which of two next groups comes true, the compare-and-swap of the cluster's state decides.
+Which of two next groups comes true, the compare-and-swap of the cluster's state decides. What is made of old reports
+does no harm, as long as the group was read before they were asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeGuard
 
 from pyshard.model.range_moves import StoreId
 from pyshard.model.replica_group import ReplicaGroup
@@ -32,10 +35,11 @@ def next_group(group: ReplicaGroup, reports: Mapping[str, ReplicaReport]) -> Rep
     standing = [
         address
         for address in group.others
-        if (report := counting.get(address)) is not None and report.complete and _stands(report.wish, address)
+        if (report := counting.get(address)) is not None and _stands(report, address)
     ]
     if not standing:
-        return None
+        alone = primary is not None and not group.others
+        return group.renewed() if alone and primary is not None and _wants(primary.wish, WishKind.RENEW) else None
     return group.led_by(max(standing, key=lambda address: (counting[address].position, address)))
 
 
@@ -43,8 +47,13 @@ def _counts(group: ReplicaGroup, address: str, report: ReplicaReport) -> bool:
     return report.ballot == group.ballot and group.holds(address, StoreId(report.identity, report.incarnation))
 
 
-def _stands(wish: Wish | None, address: str) -> bool:
-    return wish is not None and wish.kind is WishKind.LEAD and wish.address == address
+def _stands(report: ReplicaReport, address: str) -> bool:
+    wish = report.wish
+    return report.complete and not report.failed and _wants(wish, WishKind.LEAD) and wish.address == address
+
+
+def _wants(wish: Wish | None, kind: WishKind) -> TypeGuard[Wish]:
+    return wish is not None and wish.kind is kind
 
 
 def _granted(group: ReplicaGroup, wish: Wish) -> ReplicaGroup | None:

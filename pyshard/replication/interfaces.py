@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -27,7 +28,8 @@ class ReplicaStore(IReplicatedStore, Protocol):
 class Primary(Protocol):
     """The primary, as a member reaches it over the network.
 
-    Each raises what the network does, and `PyshardError` as the primary does, in the Deferred.
+    Each raises `PyshardError` in the Deferred, as the primary does, or since it can't be reached. Each ends within a
+    limit of time.
     """
 
     def pull(self, question: Pull) -> Deferred[Pulled]:
@@ -40,4 +42,15 @@ class Primary(Protocol):
 
     def copied_rows(self) -> Deferred[list[Change]]:
         """The next records of the copy; none at the end."""
+        ...
+
+
+class GroupSource(Protocol):
+    """Gives the groups of the primary's own log."""
+
+    def groups(self, follower: str, after: int) -> Awaitable[list[ChangeGroup]]:
+        """Those behind a number, when there are some; none after a while.
+
+        :raises FollowerBehind: they aren't kept.
+        """
         ...

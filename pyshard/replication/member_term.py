@@ -7,7 +7,8 @@ Rules:
   before;
 - so questions that nobody answers prolong nothing;
 - a member whose promise has run out may stand for the primary's place. From then on it asks for nothing more under this
-  ballot: else the old primary could answer by a new promise, while this one is made the primary;
+  ballot: else the old primary could answer by a new promise, while this one is made the primary. That is saved before
+  it is told, so a restart doesn't change it;
 - a member that has just begun doesn't know what it promised before, so it waits for one grace.
 """
 
@@ -25,17 +26,20 @@ class MemberTerm:
     :param me: this replica's address.
     :param times: the group's.
     :param began: when it began, by the clock that all other moments are of.
-    :ivar standing: whether it stands for the primary's place.
+    :param standing: whether it stands for the primary's place since before a restart.
+    :ivar standing: whether it stands for the primary's place, so that it asks for nothing more.
+    :ivar saved: whether that is saved, so that it may be told.
     :ivar beacon: of the primary's last answer; empty: there was none.
+    :ivar promised_until: when the promise has run out.
     :ivar heard: when the primary answered last, or the term began.
     """
 
-    def __init__(self, group: ReplicaGroup, me: str, times: GroupTimes, began: float) -> None:
+    def __init__(self, group: ReplicaGroup, me: str, times: GroupTimes, began: float, standing: bool = False) -> None:
         self.group = group
         self._me = me
         self._times = times
-        self._promised_until = began + times.grace
-        self.standing = False
+        self.promised_until = began + times.grace
+        self.standing = self.saved = standing
         self.beacon = b""
         self.heard = began
 
@@ -48,15 +52,15 @@ class MemberTerm:
         """Note the primary's answer, to promise with the next question not to lead for a while."""
         if not self.standing:
             self.beacon, self.heard = beacon, now
-            self._promised_until = max(self._promised_until, now + self._times.grace)
+            self.promised_until = max(self.promised_until, now + self._times.grace)
 
-    def stand(self, complete: bool, now: float) -> Wish | None:
-        """Stand for the primary's place, if the promise has run out.
+    def may_stand(self, complete: bool, now: float) -> bool:
+        """Whether it may stand for the primary's place: the promise has run out.
 
         :param complete: whether the store has all up to its last group.
         """
-        if not self.is_member or not complete:
-            return None
-        if now >= self._promised_until:
-            self.standing = True
-        return Wish(WishKind.LEAD, self._me) if self.standing else None
+        return self.is_member and complete and (self.standing or now >= self.promised_until)
+
+    def wish(self) -> Wish | None:
+        """What it wants, if that may be told."""
+        return Wish(WishKind.LEAD, self._me) if self.standing and self.saved else None

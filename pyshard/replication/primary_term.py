@@ -6,10 +6,15 @@ Rules:
   bootstrap may have made it a member before this side hears of it;
 - a lease is of one needed replica, counted from when this side sent the answer that the replica's question followed. To
   answer what it has read, a primary needs those of all;
-- a member that is silent, or has to begin from a copy, is to be removed. Until that is known, it is needed;
+- a member that is silent, gets no further, doesn't have this side's answers, or has to begin from a copy, is to be
+  removed. Until that is known, it is needed;
+- nobody is to be removed while this side's own promise to an earlier primary goes on: that one may still answer by it,
+  and doesn't know yet that it leads no more;
+- a primary that misses a member for long, and isn't told to go on without it, gives way: it answers the other members
+  no more, so that one of them can lead. Perhaps no bootstrap reaches it;
 - a learner that keeps up is to join; one at a time. It is needed from then on, and the wish is told only when it has
   what was committed before without it;
-- to switch, the primary takes no more changes, and says so when the other one has all.
+- to switch, the primary takes no more changes, and says so when the other one has all. It doesn't wait for that long.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ from math import inf
 
 import attrs
 
+from pyshard.errors import BadRequest
 from pyshard.model.range_moves import StoreId
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.protocol.log_positions import BallotHistory, common_point
@@ -44,14 +50,19 @@ class _Other:
     """Another replica, as the primary knows it.
 
     :param heard: when it asked last, or the term began.
+    :param well: when it last asked after one answer more than before had reached it, and had what that gave; or when
+        the term began.
+    :param sent: when this side sent the last answer that reached it.
     :param confirmed: the number up to which it has all groups of this log.
     :param leased: until when the primary may answer by its promise.
-    :param given: the number of this log's last group when it was answered last.
+    :param given: the number of this log's last safe group when it asked last.
     :param keeps_up: whether it had all when it asked that there was when it asked before.
     :param lost: whether it has to begin from a copy.
     """
 
     heard: float
+    well: float
+    sent: float = -inf
     confirmed: int = 0
     leased: float = -inf
     given: int = 0
@@ -66,18 +77,23 @@ class PrimaryTerm:
     :param times: the group's.
     :param began: when the term began, by the clock that all other moments are of.
     :param token: 16 random bytes, so that beacons of other terms and processes don't count.
+    :param bound_until: when this side's own promise to an earlier primary has run out.
     :ivar committed: all groups up to this number are committed.
     """
 
-    def __init__(self, group: ReplicaGroup, times: GroupTimes, began: float, token: bytes) -> None:
+    def __init__(
+        self, group: ReplicaGroup, times: GroupTimes, began: float, token: bytes, bound_until: float = -inf
+    ) -> None:
         self.group = group
+        self.bound_until = bound_until
         self._times = times
         self._token = token
         self._others = {
-            replica.address: _Other(began) for replica in group.replicas if replica.address != group.primary
+            replica.address: _Other(began, began) for replica in group.replicas if replica.address != group.primary
         }
         self._joining: str | None = None
         self._switching: str | None = None
+        self._switching_until = -inf
         self.committed = 0
 
     @property
@@ -87,27 +103,34 @@ class PrimaryTerm:
         return others if self._joining is None else others | {self._joining}
 
     @property
-    def takes_changes(self) -> bool:
+    def has_enough(self) -> bool:
+        """Whether there are members enough for changes."""
+        return len(self.group.members) >= self.group.least
+
+    def takes_changes(self, now: float) -> bool:
         """Whether there are members enough, and the primary's place isn't about to be another's."""
-        return len(self.group.members) >= self.group.least and self._switching is None
+        return self.has_enough and not self._switches(now)
 
     def beacon(self, now: float) -> bytes:
         """What an answer that is sent now brings along."""
         return _BEACON.pack(self._token, now)
 
-    def heard(self, pull: Pull, history: BallotHistory, last: int, now: float) -> Course:
+    def heard(self, pull: Pull, history: BallotHistory, last: int, safe: int, now: float) -> Course:
         """Note what a replica has, and say how it goes on.
 
         :param pull: its question, under this ballot.
         :param history: of this side's log.
         :param last: the number of that log's last group.
+        :param safe: the number of the last group there that is safe, and can be given.
         """
         other = self._others.get(pull.address)
         if other is None or not self.group.holds(pull.address, StoreId(pull.identity, pull.incarnation)):
             return Course.NOBODY
         other.heard = now
         sent = self._sent(pull.beacon, now)
+        reached = sent is not None and sent > other.sent
         if sent is not None:
+            other.sent = max(other.sent, sent)
             other.leased = max(other.leased, sent + self._times.lease)
         common = common_point(history, last, pull.history, pull.last)
         other.lost = not pull.complete or (common == 0 and pull.last > 0)
@@ -115,8 +138,10 @@ class PrimaryTerm:
             return Course.COPY
         if common < pull.last:
             return Course.CUT
+        if reached and (pull.last >= other.given or pull.last > other.confirmed):
+            other.well = now
         other.keeps_up = pull.last >= other.given > 0
-        other.given = last
+        other.given = safe
         other.confirmed = pull.last
         return Course.GROUPS
 
@@ -141,31 +166,55 @@ class PrimaryTerm:
         """Address of each other replica → the number up to which it has all groups."""
         return {address: other.confirmed for address, other in self._others.items()}
 
-    def switch(self, address: str | None) -> None:
-        """Take no more changes, so that a member can lead in this one's place; None: go on as before."""
-        self._switching = address
+    def gives_way(self, address: str, now: float) -> bool:
+        """Whether a replica isn't to be answered, since another one that is needed has been silent for long.
+
+        That one is answered when it asks again, so that all goes on if it is the last to be waited for.
+        """
+        patience = self._times.silence + self._times.grace
+        return any(now - self._others[other].heard > patience for other in self.needed - {address})
+
+    def switch(self, address: str | None, now: float) -> None:
+        """Take no more changes for a while, so that a member can lead in this one's place; None: go on as before.
+
+        :raises BadRequest: it is no other member.
+        """
+        if address is not None and address not in self.group.others:
+            raise BadRequest(
+                f"replicas: found {address} to lead, expected one of the other members {sorted(self.group.others)}"
+            )
+        self._switching, self._switching_until = address, now + self._times.lease
 
     def wish(self, last: int, now: float) -> Wish | None:
         """What is to become of the group.
 
         :param last: the number of the log's last group.
         """
-        for address in sorted(self.needed):
-            other = self._others[address]
-            if other.lost or now - other.heard > self._times.silence:
-                return Wish(WishKind.REMOVE, address)
-        if self._switching is not None:
-            ready = self._switching in self.group.others and self._others[self._switching].confirmed >= last
-            return Wish(WishKind.SWITCH, self._switching) if ready and self.committed >= last else None
+        missed = [address for address in self.needed if self._misses(address, now)]
+        if missed:
+            longest = min(missed, key=lambda address: (self._others[address].well, address))
+            return Wish(WishKind.REMOVE, longest) if now >= self.bound_until else None
+        if self._switches(now) and self._switching is not None:
+            ready = self._others[self._switching].confirmed >= last and self.committed >= last
+            return Wish(WishKind.SWITCH, self._switching) if ready else None
         if self._joining is None:
             self._joining = next((each for each in self.group.learners if self._may_join(each, now)), None)
         if self._joining is None or self._others[self._joining].confirmed < self.committed:
             return None
         return Wish(WishKind.JOIN, self._joining)
 
+    # ------------------------------------------------------------------ inside
+
+    def _misses(self, address: str, now: float) -> bool:
+        other = self._others[address]
+        return other.lost or now - other.well > self._times.silence
+
+    def _switches(self, now: float) -> bool:
+        return self._switching is not None and now < self._switching_until
+
     def _may_join(self, address: str, now: float) -> bool:
         other = self._others[address]
-        return other.keeps_up and not other.lost and now - other.heard <= self._times.silence
+        return other.keeps_up and not self._misses(address, now)
 
     def _sent(self, beacon: bytes, now: float) -> float | None:
         """When a beacon was sent; None: it isn't of this term."""

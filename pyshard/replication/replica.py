@@ -6,50 +6,36 @@ Rules:
   passed over;
 - the primary of a group leads if its store is the one that the group knows. One that began anew asks for a new ballot
   first: it doesn't know who was about to join;
+- a primary that leads under the next ballot, too, goes on with the answers that wait;
 - everybody else follows the primary: a member, or a learner;
-- what a member asks, and what it is answered, counts under one ballot only.
+- what a member asks, and what it is answered, counts under one ballot only;
+- a member stands for the primary's place only when a bootstrap asks: that one can then settle it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Callable
+from math import inf
 
-import msgspec
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pyshard.errors import BadRequest, FollowerBehind, NotConfigured, PyshardError, SnapshotEnded, plain
+from pyshard.errors import NotConfigured, PyshardError
 from pyshard.model.range_moves import StoreId
 from pyshard.model.replica_group import ReplicaGroup
-from pyshard.protocol.change_groups import ChangeGroup
-from pyshard.protocol.log_positions import common_point
 from pyshard.replication.answer_gate import AnswerGate
 from pyshard.replication.group_times import of_lease
-from pyshard.replication.interfaces import Primary, ReplicaStore
+from pyshard.replication.interfaces import GroupSource, Primary, ReplicaStore
+from pyshard.replication.member_pulls import MemberPulls
 from pyshard.replication.member_term import MemberTerm
-from pyshard.replication.primary_term import Course, PrimaryTerm
+from pyshard.replication.primary_term import PrimaryTerm
+from pyshard.replication.pull_answers import PullAnswers
 from pyshard.replication.pulls import Pull, Pulled
+from pyshard.replication.remembered_group import decode_remembered, encode_remembered
+from pyshard.replication.store_turns import StoreTurns
 from pyshard.replication.wishes import ReplicaReport, Wish, WishKind
-
-_PAUSE = 0.05  # seconds before a question that failed is asked again
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(ReplicaGroup).decode
-
-
-class GroupSource(Protocol):
-    """Gives the groups of the primary's own log."""
-
-    def groups(self, follower: str, after: int) -> Awaitable[list[ChangeGroup]]:
-        """Those behind a number, when there are some; none after a while.
-
-        :raises FollowerBehind: they aren't kept.
-        """
-        ...
 
 
 class Replica:
@@ -63,6 +49,7 @@ class Replica:
     :param random: gives so many random bytes.
     :param on_term: called when this replica leads, or does so no more.
     :ivar group: the group; None: it was told of none yet.
+    :ivar leads_since: the first ballot since which this process leads without a break; 0: it doesn't lead.
     :ivar failed: why it can't go on by itself; empty: it can.
     """
 
@@ -80,22 +67,25 @@ class Replica:
     ) -> None:
         self._me = me
         self._store = store
-        self._source = source
         self._clock = clock
         self._reach = reach
         self._random = random
         self._on_term = on_term
+        self._answers = PullAnswers(store, source, clock.seconds, self.look)
         self._taking_on = DeferredLock()
+        self._turns = StoreTurns()
         self._primary: PrimaryTerm | None = None
         self._gate: AnswerGate | None = None
         self._member: MemberTerm | None = None
         self._following: Deferred[None] | None = None
-        self._why = ""  # the primary gives nothing
+        self._bound_until = -inf  # when what was promised under former ballots has run out
+        self._closed = False
+        self.leads_since = 0
         self.group: ReplicaGroup | None = None
         self.failed = ""
         if store.promised.ballot:
-            self.group = _decode(store.promised.text)
-            self._begin_member()
+            self.group, standing = decode_remembered(store.promised.text)
+            self._begin_member(standing)
 
     @property
     def leads(self) -> bool:
@@ -105,7 +95,22 @@ class Replica:
     @property
     def takes_changes(self) -> bool:
         """Whether it leads, and takes changes."""
-        return self._primary is not None and self._primary.takes_changes
+        return self._primary is not None and self._primary.takes_changes(self._clock.seconds())
+
+    @property
+    def gate(self) -> AnswerGate:
+        """Where answers wait to what is done from now on. Take it before something is done, and ask it afterwards.
+
+        :raises NotConfigured: this replica doesn't lead.
+        """
+        if self._gate is None or self._primary is None:
+            raise NotConfigured("this replica doesn't lead its shard; get the newest map")
+        return self._gate
+
+    @property
+    def member_term(self) -> MemberTerm | None:
+        """See `FollowerOwner`."""
+        return self._member
 
     def start(self) -> None:
         """Go on with the group that the store remembers."""
@@ -113,221 +118,208 @@ class Replica:
 
     def stop(self) -> None:
         """Ask and answer nobody any more."""
+        self._closed = True
         self._end_term()
 
     def take_on(self, group: ReplicaGroup) -> Deferred[None]:
-        """Take on a group, when those before it have been; an older one is passed over."""
-        taken: Deferred[None] = self._taking_on.run(lambda: Deferred.fromCoroutine(self._take_on(group)))
-        return taken
+        """Take on a group, when those before it have been; an older one is passed over.
+
+        What fails is told in the report, and is tried again with the next group, or with this one.
+        """
+        taking: Deferred[None] = self._taking_on.run(lambda: Deferred.fromCoroutine(self._take_on(group)))
+        return taking.addErrback(self._not_taken_on)
+
+    def heard_of(self, group: ReplicaGroup) -> None:
+        """See `FollowerOwner`."""
+        self.take_on(group)
+
+    def store_can(self, why_not: str) -> None:
+        """See `FollowerOwner`."""
+        self.failed = why_not
 
     def passed(self, seen: int, changed: bool) -> Deferred[None]:
-        """Fires when an answer may be given; see `AnswerGate.passed`.
+        """Fires when an answer may be given; see `AnswerGate.passed`. What it answers was done just now.
 
         :raises NotConfigured: this replica doesn't lead.
         """
-        if self._gate is None or self._primary is None:
+        return self.gate.passed(seen, changed)
+
+    def look(self) -> None:
+        """Let answers pass: more is safe in the store."""
+        if self._primary is not None and self._gate is not None:
+            self._advance()
+            self._gate.look()
+
+    def switch(self, address: str | None) -> None:
+        """Let a member lead in this one's place, if that is soon possible; None: go on as before.
+
+        :raises NotConfigured: this replica doesn't lead.
+        :raises BadRequest: it is no other member.
+        """
+        if self._primary is None:
             raise NotConfigured("this replica doesn't lead its shard; get the newest map")
-        self._primary.commit(self._store.position.sequence)
-        return self._gate.passed(seen, changed)
+        self._primary.switch(address, self._clock.seconds())
 
     async def pulled(self, question: Pull) -> Pulled:
-        """Answer a member, or a learner.
+        """Answer a member, or a learner; see `PullAnswers`.
 
         :raises NotConfigured: this replica doesn't lead.
         :raises BadRequest: who asks isn't of the group.
         """
-        term, gate = self._primary, self._gate
-        if term is None or gate is None or self.failed:
+        term = self._primary
+        if term is None:
             raise NotConfigured("this replica doesn't lead its shard; ask the bootstrap for the newest group")
-        if question.ballot != term.group.ballot:
-            return Pulled(term.group.ballot, term.group if question.ballot < term.group.ballot else None)
-        course = term.heard(question, self._store.ballots, self._store.position.sequence, self._clock.seconds())
-        await self._committed(term, gate)
-        if course is Course.NOBODY:
-            raise BadRequest(f"replica {question.address}: found a store that isn't of the group")
-        groups: list[ChangeGroup] = []
-        if course is Course.GROUPS:
-            try:
-                groups = await self._source.groups(question.address, question.last)
-            except FollowerBehind:
-                term.falls_behind(question.address)
-                course = Course.COPY
-        if self._primary is not term:  # what its log has now may be another primary's
-            raise NotConfigured("this replica leads its shard no more; ask the bootstrap for the newest group")
-        cut = self._common(question) if course is Course.CUT else None
-        beacon = term.beacon(self._clock.seconds())
-        return Pulled(term.group.ballot, None, term.committed, beacon, cut, course is Course.COPY, groups)
+        return await self._answers.answer(question, term, lambda: self._primary is term)
+
+    async def answer_bootstrap(self) -> ReplicaReport:
+        """What it says of itself to a bootstrap. A member may stand for the primary's place with this."""
+        term = self._member
+        if term is not None and self._may_stand(term) and not term.saved:
+            await self._taking_on.run(lambda: Deferred.fromCoroutine(self._stand(term)))
+        return self.report()
 
     def report(self) -> ReplicaReport:
-        """What it says of itself to a bootstrap. A member may stand for the primary's place with this."""
-        store, ballot = self._store, 0 if self.group is None else self.group.ballot
-        durable = not store.ephemeral
+        """What it says of itself to anybody."""
+        store, ballot = self._store, self.group.ballot if self.group else 0
+        durable, wish = not store.ephemeral, self._wish()
+        identity, incarnation = store.identity, store.incarnation
         return ReplicaReport(
-            store.identity,
-            store.incarnation,
-            durable,
-            ballot,
-            store.position,
-            not store.incomplete,
-            self._wish(),
-            self.failed,
+            identity, incarnation, durable, ballot, store.position, not store.incomplete, wish, self.failed
         )
 
     def fail(self, why: str) -> None:
-        """Lead no more under this ballot: the store can't go on."""
+        """Lead no more under this ballot: the store can't go on. One that follows goes on trying."""
+        if self._member is None:
+            self._end_term()
         self.failed = why
-        self._end_term()
 
     # ------------------------------------------------------------------ inside
 
     def _wish(self) -> Wish | None:
-        now = self._clock.seconds()
         if self._primary is not None:
-            self._primary.commit(self._store.position.sequence)
-            return self._primary.wish(self._store.position.sequence, now)
-        if self._member is None or self.group is None:
+            self._advance()
+            return self._primary.wish(self._store.position.sequence, self._clock.seconds())
+        if self.group is None or self._closed:
             return None
         if self.group.primary == self._me:
-            return Wish(WishKind.RENEW, self._me) if self._knows_me(self.group) else None
-        return self._member.stand(not self._store.incomplete, now)
+            begun_anew = self._member is not None or self.failed
+            can_lead = begun_anew and self._knows_me(self.group) and not self._store.incomplete
+            return Wish(WishKind.RENEW, self._me) if can_lead else None
+        return None if self._member is None or self.failed else self._member.wish()
 
     def _knows_me(self, group: ReplicaGroup) -> bool:
         return group.holds(self._me, StoreId(self._store.identity, self._store.incarnation))
 
-    async def _take_on(self, group: ReplicaGroup) -> None:
-        if self.group is not None and group.ballot <= self.group.ballot:
+    def _may_stand(self, term: MemberTerm) -> bool:
+        if term.group.primary == self._me or self.failed or not self._knows_me(term.group):
+            return False
+        return term.may_stand(not self._store.incomplete, self._clock.seconds())
+
+    async def _stand(self, term: MemberTerm) -> None:
+        """Stand for the primary's place, and save that."""
+        if self._member is not term or not self._may_stand(term):
             return
-        await self._store.promise(group.ballot, _encode(group))
+        term.standing = True  # it asks for nothing more, whether the disk has it yet or not
+        text = encode_remembered(term.group, standing=True)
+        try:
+            await self._turns.run(lambda: self._store.promise(term.group.ballot, text))
+        except (PyshardError, OSError) as error:
+            self._log.warn("this replica can't save that it stands for the primary's place: {why}", why=error)
+        else:
+            term.saved = True
+
+    async def _take_on(self, group: ReplicaGroup) -> None:
+        before = self.group
+        if self._closed or (before is not None and group.ballot <= before.ballot):
+            return
+        await self._turns.run(lambda: self._store.promise(group.ballot, encode_remembered(group)))
+        if self._is_over():
+            return
         leads = group.primary == self._me and self._knows_me(group) and not self._store.incomplete
-        same = self.group is not None and self.group.primary == group.primary and not leads
-        if same and self._member is not None and self._following is not None:
+        same = before is not None and before.primary == group.primary and group.at(self._me) is not None
+        if same and not leads and self._following is not None:
             self.group = group  # and go on with what is under way, such as a copy
             self._begin_member()
             return
-        self._end_term()
+        goes_on = leads and self._primary is not None and before is not None and group.ballot == before.ballot + 1
+        gate = self._gate if goes_on else None
+        self._end_term(gate)
         self.group, self.failed = group, ""
         if leads:
-            await self._lead(group)
-        else:
-            await self._store.be_member()
-            self._begin_member()
-            self._follow()
+            await self._lead(group, gate)
+            return
+        self._begin_member()
+        try:
+            await self._turns.run(self._store.be_member)
+        finally:
+            if not self._is_over():
+                self._follow()
 
-    async def _lead(self, group: ReplicaGroup) -> None:
-        term = PrimaryTerm(group, of_lease(group.lease), self._clock.seconds(), self._random(16))
+    async def _lead(self, group: ReplicaGroup, gate: AnswerGate | None) -> None:
+        await self._turns.run(lambda: self._store.lead(group.ballot))
+        if self._is_over() or self.failed:
+            return
+        term = PrimaryTerm(group, of_lease(group.lease), self._clock.seconds(), self._random(16), self._bound_until)
         term.committed = self._store.committed
-        await self._store.lead(group.ballot)
-        self._primary, self._gate = term, AnswerGate(term, self._clock.seconds)
-        await self._committed(term, self._gate)
+        self._primary = term
+        self.leads_since = self.leads_since if gate else group.ballot
+        self._gate = gate or AnswerGate(term, self._clock.seconds, self._advance)
+        self._gate.go_on(term)
+        self.look()
         self._on_term()
 
-    def _begin_member(self) -> None:
+    def _begin_member(self, standing: bool = False) -> None:
         assert self.group is not None
-        self._member = MemberTerm(self.group, self._me, of_lease(self.group.lease), self._clock.seconds())
+        self._note_bound()
+        self._member = MemberTerm(self.group, self._me, of_lease(self.group.lease), self._clock.seconds(), standing)
 
-    def _end_term(self) -> None:
+    def _note_bound(self) -> None:
+        if self._member is not None:
+            self._bound_until = max(self._bound_until, self._member.promised_until)
+
+    def _end_term(self, kept: AnswerGate | None = None) -> None:
+        """Lead and follow no more.
+
+        :param kept: goes on under the next ballot.
+        """
         led, gate, following = self._primary is not None, self._gate, self._following
-        self._primary = self._gate = self._member = self._following = None
-        if gate is not None:
+        self._note_bound()
+        self._primary = self._member = self._following = None
+        self._gate = kept
+        if kept is None:
+            self.leads_since = 0
+        if gate is not None and gate is not kept:
             gate.end(NotConfigured("this replica doesn't lead its shard any more"))
         if following is not None:
             following.cancel()
         if led:
             self._on_term()
 
-    async def _committed(self, term: PrimaryTerm, gate: AnswerGate) -> None:
-        """Let the store, and those who wait, know how much is committed."""
-        before = self._store.committed
-        if term.commit(self._store.position.sequence) > before:
-            await self._store.commit(term.committed)
-        gate.look()
+    def _is_over(self) -> bool:
+        return self._closed
 
-    def _common(self, question: Pull) -> int:
-        store = self._store
-        return common_point(store.ballots, store.position.sequence, question.history, question.last)
+    def _not_taken_on(self, failure: Failure) -> None:
+        self._fails("it can't take on a group", failure)
 
-    # ------------------------------------------------------------------ a member
+    def _advance(self) -> None:
+        """Let the store know how much is committed."""
+        term, store = self._primary, self._store
+        if term is not None and term.commit(store.safe) > store.committed:
+            committed = term.committed
+            store.commit(committed).addErrback(self._not_committed)
+
+    def _not_committed(self, failure: Failure) -> None:
+        self._fails("its store can't commit", failure)
+
+    def _fails(self, what: str, failure: Failure) -> None:
+        if failure.check(PyshardError, OSError) is None:
+            self._log.failure("this replica can't go on: {what}", failure, what=what)
+        self.fail(f"{what}: {failure.getErrorMessage()}")
 
     def _follow(self) -> None:
-        if self._member is None or self._member.group.primary == self._me:
+        group = self.group
+        if self._member is None or group is None or group.primary == self._me or group.at(self._me) is None:
             return
-        primary = self._member.group.primary
-        following = Deferred.fromCoroutine(self._pull(primary, self._reach(primary)))
-        self._following = following
-        following.addErrback(self._stopped)
-
-    def _stopped(self, failure: Failure) -> None:
-        if failure.check(CancelledError) is None:
-            self.failed = failure.getErrorMessage()
-            self._log.failure("this replica stops", failure)
-
-    async def _pull(self, address: str, primary: Primary) -> None:
-        """Follow a primary, under one ballot after the other, until it is another one."""
-        while (term := self._member) is not None and term.group.primary == address:
-            try:
-                await self._pull_once(term, primary)
-            except PyshardError as error:
-                self._note(address, str(error))
-                await deferLater(self._clock, _PAUSE)
-
-    def _note(self, address: str, why: str) -> None:
-        """Say why the primary gives nothing, once."""
-        if why != self._why:
-            self._why = why
-            self._log.info("the primary at {primary} gives nothing: {why}", primary=address, why=plain(why))
-
-    async def _pull_once(self, term: MemberTerm, primary: Primary) -> None:
-        """Ask once, and do as the answer says."""
-        store = self._store
-        if term.standing:
-            await deferLater(self._clock, _PAUSE)
-            return
-        answer = await primary.pull(
-            Pull(
-                term.group.ballot,
-                self._me,
-                store.identity,
-                store.incarnation,
-                store.ballots,
-                store.position.sequence,
-                not store.incomplete,
-                term.beacon,
-            )
-        )
-        if self._member is not term:  # the answer is of an older ballot
-            return
-        if answer.ballot != term.group.ballot:
-            if answer.group is not None and answer.ballot > term.group.ballot:
-                await self.take_on(answer.group)  # it cancels this one, if it has another primary
-            else:
-                await deferLater(self._clock, _PAUSE)
-            return
-        term.answered(answer.beacon, self._clock.seconds())
-        self._why = ""
-        if answer.cut is not None:
-            await self._cut(answer.cut, primary)
-        elif answer.copy:
-            await self._copy(primary)
-        else:
-            if answer.groups:
-                await store.append(answer.groups)
-            committed = min(answer.committed, store.position.sequence)
-            if committed > store.committed:
-                await store.commit(committed)
-
-    async def _cut(self, sequence: int, primary: Primary) -> None:
-        try:
-            await self._store.cut(sequence)
-        except FollowerBehind:
-            await self._copy(primary)
-
-    async def _copy(self, primary: Primary) -> None:
-        """Become a copy of the primary's store."""
-        head = await primary.open_copy()
-        await self._store.begin_copy(head)
-        try:
-            while rows := await primary.copied_rows():
-                await self._store.load_page(rows)
-        except SnapshotEnded:
-            return  # it isn't complete, so another copy is begun
-        await self._store.end_copy()
+        primary = self._reach(group.primary)
+        follower = MemberPulls(group.primary, primary, self._me, self._store, self._turns, self._clock, self)
+        self._following = follower.start()

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from pyshard.errors import NotConfigured, PermissionDenied, PyshardError
+from pyshard.errors import PermissionDenied, PyshardError
 from pyshard.model import cluster_state_json
 from pyshard.net.command_connection import DirectResponder
 from pyshard.protocol import commands
@@ -32,11 +32,10 @@ from pyshard.server.factory import ServerFactory
 from pyshard.settings import settings
 from pyshard.shard.batch_key_bytes import front_of
 from pyshard.shard.open_snapshots import OpenSnapshots
+from pyshard.shard.replica_responders import ReplicaResponders
 from pyshard.shard.served_followers import ServedFollowers
-from pyshard.shard.served_replicas import follower_name
 from pyshard.shard.shard import Shard
 from pyshard.shard.shard_moves import ShardMoves
-from pyshard.shard.shard_replica import ShardReplica
 from pyshard.shard.shard_stat import shard_stat
 from pyshard.shard.slow_operations import SlowOperationLog
 from pyshard.shard.snapshot_limits import SnapshotPeer
@@ -96,9 +95,7 @@ class ShardProtocol(ServerConnection):
             (commands.ReadDigestRows, self.read_digest_rows),
             (commands.ForgetFollower, self.forget_follower),
             (commands.ReportMoves, self.report_moves),
-            (commands.PullGroups, self.pull_groups),
-            (commands.OpenReplicaCopy, self.open_replica_copy),
-            (commands.ReportReplica, self.report_replica),
+            *ReplicaResponders(self._shard, self._followers, self).responders(),
         ]
 
     def direct_responders(self) -> Iterable[tuple[bytes, DirectResponder]]:
@@ -247,8 +244,8 @@ class ShardProtocol(ServerConnection):
         return {"stat": msgspec.json.encode(shard_stat(self._shard, self._snapshots, self.factory))}
 
     def open_snapshot(self) -> Deferred[Arguments]:
-        opened = self._snapshots.open(self, SnapshotPeer(self.origin, self.role is Role.ADMIN))
-        return self._shard.gated(opened).addCallback(
+        peer = SnapshotPeer(self.origin, self.role is Role.ADMIN)
+        return self._shard.gated(lambda: self._snapshots.open(self, peer)).addCallback(
             lambda opened: {"snapshot": opened.id, "documents": opened.documents, "epoch": opened.epoch}
         )
 
@@ -312,26 +309,6 @@ class ShardProtocol(ServerConnection):
 
     def report_moves(self) -> Arguments:
         return {"reports": encode_reports(self._moves.reports())}
-
-    def pull_groups(self, pull: bytes, offset: int) -> Deferred[Arguments]:
-        pulled = Deferred.fromCoroutine(self._replica().pulled(self, pull, offset))
-        return pulled.addCallback(lambda found: {"pulled": found[0], "groups": found[1], "more": found[2]})
-
-    def open_replica_copy(self, replica: str) -> Deferred[Arguments]:
-        self._replica().check_leads()
-        opened = Deferred.fromCoroutine(self._followers.open_whole_copy(self, follower_name(replica)))
-        return self._shard.gated(opened).addCallback(  # what it has may not be committed yet
-            lambda copy: {"copy": copy[0], "head": encode_group(copy[1])}
-        )
-
-    def report_replica(self, name: str) -> Arguments:
-        self._shard.check_name(name)
-        return {"report": msgspec.json.encode(self._replica().report())}
-
-    def _replica(self) -> ShardReplica:
-        if self._shard.replica is None:
-            raise NotConfigured("this shard can't reach other ones, so it can't be one of several replicas")
-        return self._shard.replica
 
     def _greeting(self) -> Arguments:
         assignment, store = self._shard.assignment, self._shard.store

@@ -39,13 +39,13 @@ from pyshard.metrics.batch_counts import BatchCounts
 from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS, LazySlots
-from pyshard.model.slot_ranges import SlotRanges, common, in_ranges, positions_in, range_with, without
+from pyshard.model.slot_ranges import SlotRanges, common, in_ranges, range_with, without
 from pyshard.protocol.batch_answers import Answer, Result
 from pyshard.protocol.batch_encoding import check_size
 from pyshard.protocol.batch_operations import Read, Run, changes, count_of, gives
 from pyshard.settings import settings
 from pyshard.shard.assignment import Assignment, accept, not_owned, remembered_assignment
-from pyshard.shard.batch_plan import BatchPlan
+from pyshard.shard.batch_plan import BatchPlan, have_any_of
 from pyshard.shard.parked_requests import ParkedRequests
 from pyshard.shard.shard_replica import ShardReplica
 from pyshard.shard.store_stat import store_stat
@@ -148,12 +148,12 @@ class Shard:
             replica.check_leads()
             if changing:
                 replica.check_changes()
-            return replica.answer(self._apply_or_wait(epoch, runs, sender), changing)
+            return replica.answer(lambda: self._apply_or_wait(epoch, runs, sender), changing)
         return self._apply_or_wait(epoch, runs, sender)
 
-    def gated(self, answered: Deferred[_T]) -> Deferred[_T]:
-        """Have an answer that changed nothing wait until it may be given; see `ShardReplica.answer`."""
-        return answered if self.replica is None else self.replica.answer(answered, changes=False)
+    def gated(self, begin: Callable[[], Deferred[_T]]) -> Deferred[_T]:
+        """Do what changes nothing, and have its answer wait until it may be given; see `ShardReplica.answer`."""
+        return begin() if self.replica is None else self.replica.answer(begin, changes=False)
 
     def _apply_or_wait(self, epoch: int, runs: Sequence[Run], sender: Sender) -> Deferred[list[Answer]]:
         """Apply a batch, now or when its slots aren't closed any more."""
@@ -273,7 +273,7 @@ class Shard:
                 return succeed([Answer(at_hand, {})])
         served = self._served_to(assignment, epoch)
         plan = BatchPlan(assignment, self._store, runs, served)
-        if may_wait and plan.refuses and _have_any_of(assignment, runs, without(assignment.served_to(epoch), served)):
+        if may_wait and plan.refuses and have_any_of(assignment, runs, without(assignment.served_to(epoch), served)):
             return None
         self.operations += operations
         applied = self._store.apply(plan.tasks, assignment.own.limit, settings.ANSWER_BYTES, sender)
@@ -298,13 +298,14 @@ class Shard:
                 return None
             raise not_owned(assignment, slot)
 
-        if self.replica is not None:
-            self.replica.check_leads()
-        if self.parked is not None:
-            return self.gated(self.parked.serve(sender, (), begin))
-        begun = begin(False)
-        assert begun is not None
-        return self.gated(begun)
+        def begin_or_wait() -> Deferred[_T]:
+            if self.parked is not None:
+                return self.parked.serve(sender, (), begin)
+            begun = begin(False)
+            assert begun is not None
+            return begun
+
+        return self.gated(begin_or_wait)
 
     def _page(self, assignment: Assignment, index: str, slot: int, after: bytes | None, end: int) -> Deferred[Page]:
         number = assignment.state.index_id(index)
@@ -345,9 +346,3 @@ class Shard:
                 "will tell the shard soon"
             )
         return assignment
-
-
-def _have_any_of(assignment: Assignment, runs: Sequence[Run], slots: SlotRanges) -> bool:
-    """Whether runs have keys in some slots; those of unknown indexes have none."""
-    known = (run for run in runs if not run.index or run.index in assignment.state.indexes)
-    return bool(slots) and any(positions_in(LazySlots(run.keys, run.index.encode()), slots) for run in known)

@@ -75,6 +75,11 @@ class IReplicatedStore(Protocol):
         ...
 
     @property
+    def safe(self) -> int:
+        """The number of the last group of its log that is as safe as the store makes it."""
+        ...
+
+    @property
     def ballots(self) -> BallotHistory:
         """The ballots of its log; nothing while the store is incomplete."""
         ...

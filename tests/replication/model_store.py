@@ -66,6 +66,7 @@ class ModelStore:
         self.incomplete = not disk.complete
         self.promised = Promise(*disk.promised)
         self._leads = 0  # the ballot
+        self._cuts = 0  # how often groups went
         self._copying: tuple[ChangeGroup, dict[bytes, bytes]] | None = None
         self._waiting: list[Deferred[None]] = []
 
@@ -96,6 +97,17 @@ class ModelStore:
         if after < self.base.sequence:
             raise FollowerBehind("gone")
         return [group for group in self.log[after - self.base.sequence :] if group.sequence <= self.safe]
+
+    def snapshot(self) -> tuple[ChangeGroup, dict[bytes, bytes]]:
+        """What is committed: where the log stood then, and the values."""
+        number, known = self.disk.flushed
+        values, ballot = dict(known), self.base.ballot
+        for group in self.log:
+            if group.sequence <= self.committed:
+                ballot = group.ballot
+                if group.sequence > number:
+                    _apply(group, values)
+        return ChangeGroup(self.committed, ballot, 0, []), values
 
     def more(self) -> Deferred[None]:
         """Fires when more is safe."""
@@ -172,7 +184,8 @@ class ModelStore:
     def cut(self, sequence: int) -> Deferred[None]:
         """See `ReplicaStore`."""
         if sequence < max(self.committed, self.base.sequence):
-            return fail(FollowerBehind("committed groups can't be cut"))
+            return fail(BadRequest("committed groups can't be cut"))
+        self._cuts += 1
         self.log = self.log[: sequence - self.base.sequence]
         self.ballots = cut_off(self.ballots, sequence)
         self.safe = min(self.safe, sequence)
@@ -184,7 +197,9 @@ class ModelStore:
 
     def begin_copy(self, head: ChangeGroup) -> Deferred[None]:
         """See `ReplicaStore`."""
+        self._cuts += 1
         self.incomplete, self.disk.complete = True, False
+        self.incarnation = self.disk.incarnation = self.disk.incarnation + "c"
         self.log, self.ballots, self.base = [], (), LogPosition()
         self.disk.log, self.disk.history, self.disk.base, self.disk.flushed = [], (), LogPosition(), (0, {})
         self.values, self.applied, self.committed, self.safe = {}, 0, 0, 0
@@ -222,26 +237,40 @@ class ModelStore:
 
     def _apply(self, sequence: int) -> None:
         for group in self.log[max(0, self.applied - self.base.sequence) : sequence - self.base.sequence]:
-            for change in group.changes:
-                if change.record is None:
-                    self.values.pop(change.key, None)
-                else:
-                    self.values[change.key] = change.record
+            _apply(group, self.values)
             self.applied = group.sequence
 
     def _sync(self) -> Deferred[None]:
         """Have the disk get the log as it is now. Syncs end in the order in which they began."""
-        log, history = list(self.log), self.ballots
+        cuts, last, log = self._cuts, self.position.sequence, self.log[:]
 
         def saved(_: None) -> None:
-            self.disk.log = [group for group in log if group.sequence > self.disk.base.sequence]
-            self.disk.history = history
-            present = {group.sequence: group for group in self.log}
-            still = [group.sequence for group in log if present.get(group.sequence) is group]
-            self.safe = max([self.safe, *still])
+            disk = self.disk
+            if cuts == self._cuts:
+                self.safe = max(self.safe, last)
+            disk.log = [group for group in log if group.sequence > disk.base.sequence]
+            disk.history = cut_off(self.ballots, last) if cuts == self._cuts else _history(disk)
             waiting, self._waiting = self._waiting, []
             for waiter in waiting:
                 if not waiter.called:
                     waiter.callback(None)
 
         return self._synced().addCallback(saved)
+
+
+def _history(disk: Disk) -> BallotHistory:
+    """That of a log which has lost groups since: what can be told of it without them."""
+    history: BallotHistory = ()
+    if disk.base.sequence:
+        history = with_group(history, disk.base.ballot, disk.base.sequence)
+    for group in disk.log:
+        history = with_group(history, group.ballot, group.sequence)
+    return history
+
+
+def _apply(group: ChangeGroup, values: dict[bytes, bytes]) -> None:
+    for change in group.changes:
+        if change.record is None:
+            values.pop(change.key, None)
+        else:
+            values[change.key] = change.record

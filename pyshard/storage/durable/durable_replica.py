@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.log_positions import BallotHistory, LogPosition
+from pyshard.storage.durable.durability_modes import Durability
 from pyshard.storage.durable.engine import StorageEngine
 from pyshard.storage.durable.group_commit import GroupCommit
 from pyshard.storage.durable.logged_and_direct_updates import ReplicaUpdate, Update
@@ -42,6 +43,12 @@ class DurableReplica:
     def position(self) -> LogPosition:
         """See `IReplicatedStore`."""
         return position_of(self._engine)
+
+    @property
+    def safe(self) -> int:
+        """See `IReplicatedStore`."""
+        engine, last = self._engine, self.position.sequence
+        return min(engine.safe, last) if engine.durability is Durability.FSYNC else last
 
     @property
     def ballots(self) -> BallotHistory:

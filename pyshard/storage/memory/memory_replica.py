@@ -75,6 +75,11 @@ class MemoryReplica:
         return LogPosition(self._ballots[-1][0] if last else 0, last)
 
     @property
+    def safe(self) -> int:
+        """See `IReplicatedStore`."""
+        return self.position.sequence
+
+    @property
     def ballots(self) -> BallotHistory:
         """See `IReplicatedStore`."""
         return () if self.incomplete else self._ballots

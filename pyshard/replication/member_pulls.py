@@ -1,0 +1,209 @@
+"""A member, or a learner, that follows the primary's log: it asks for more, and has its store take what comes.
+
+Rules:
+
+- it says that it has what is safe in its store, and nothing else;
+- it goes on under one ballot after the other, as long as the primary is the same;
+- what its network can't do is tried again soon, and what its store can't do a little later. It never stops by itself;
+- a member never becomes a copy of the primary's store: for that it would first have to forget what may be nowhere else.
+  It waits until it is removed from the members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pyshard.errors import BadRequest, FollowerBehind, PyshardError, SnapshotEnded
+from pyshard.model.replica_group import ReplicaGroup
+from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.log_positions import ballot_at, cut_off
+from pyshard.replication.interfaces import Primary, ReplicaStore
+from pyshard.replication.member_term import MemberTerm
+from pyshard.replication.pulls import Pull, Pulled
+from pyshard.replication.store_turns import StoreTurns
+
+_PAUSE = 0.05  # seconds before a question that failed is asked again
+_LONG_PAUSE = 1.0  # seconds before a store that couldn't do something is asked again
+_BALLOTS = 200  # that a question names: how far back two logs may part
+
+_T = TypeVar("_T")
+
+
+class _StoreTrouble(Exception):
+    """This replica's own store couldn't do something."""
+
+
+class FollowerOwner(Protocol):
+    """Whose log it is."""
+
+    @property
+    def member_term(self) -> MemberTerm | None:
+        """What this side knows under its ballot, unless it leads."""
+        ...
+
+    def heard_of(self, group: ReplicaGroup) -> None:
+        """The primary knows a newer group."""
+        ...
+
+    def store_can(self, why_not: str) -> None:
+        """Whether the store can go on; empty: it can."""
+        ...
+
+
+class MemberPulls:
+    """Follows one primary, until it is cancelled or the primary is another one.
+
+    :param address: the primary's.
+    :param primary: reaches it.
+    :param me: this replica's address.
+    :param store: this replica's.
+    :param turns: at that store.
+    :param clock: times pauses, and what is promised.
+    :param owner: the replica.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        address: str,
+        primary: Primary,
+        me: str,
+        store: ReplicaStore,
+        turns: StoreTurns,
+        clock: IReactorTime,
+        owner: FollowerOwner,
+    ) -> None:
+        self._address = address
+        self._primary = primary
+        self._me = me
+        self._store = store
+        self._turns = turns
+        self._clock = clock
+        self._owner = owner
+
+    def start(self) -> Deferred[None]:
+        """Follow; the Deferred is to be cancelled to end that."""
+        return Deferred.fromCoroutine(self._follow()).addErrback(_cancelled)
+
+    async def _follow(self) -> None:
+        await deferLater(self._clock, 0)  # who starts it has it in hand then
+        while (term := self._owner.member_term) is not None and term.group.primary == self._address:
+            try:
+                pause = await self._ask(term)
+            except CancelledError:
+                raise
+            except (PyshardError, OSError) as error:
+                self._log.debug("{primary}: {why}", primary=self._address, why=error)
+                pause = _PAUSE
+            except _StoreTrouble as error:
+                self._log.warn("this replica's store can't go on: {why}", why=error)
+                self._owner.store_can(str(error))
+                pause = _LONG_PAUSE
+            except Exception:  # noqa: BLE001  # whatever it is, a replica that stops for good helps nobody
+                self._log.failure("this replica couldn't follow its primary; it tries again")
+                pause = _LONG_PAUSE
+            if pause:
+                await deferLater(self._clock, pause)
+
+    async def _ask(self, term: MemberTerm) -> float:
+        """Ask once, and do as the answer says.
+
+        :return: seconds to wait before the next question.
+        """
+        if term.standing:
+            return _PAUSE
+        question = self._question(term)
+        answer = await self._primary.pull(question)
+        if self._owner.member_term is not term:
+            return 0.0  # the answer is of an older ballot
+        if answer.ballot != term.group.ballot:
+            if answer.group is not None and answer.ballot > term.group.ballot:
+                self._owner.heard_of(answer.group)
+            return _PAUSE
+        term.answered(answer.beacon, self._clock.seconds())
+        if answer.copy:
+            return await self._copy(term)
+        if answer.cut is not None:
+            cut = answer.cut
+            try:
+                await self._do(lambda: self._store.cut(cut))
+            except (BadRequest, FollowerBehind):
+                return await self._copy(term)
+            return 0.0
+        await self._take(question, answer)
+        return 0.0
+
+    def _question(self, term: MemberTerm) -> Pull:
+        store = self._store
+        last = min(store.safe, store.position.sequence)
+        return Pull(
+            term.group.ballot,
+            self._me,
+            store.identity,
+            store.incarnation,
+            cut_off(store.ballots, last)[-_BALLOTS:],
+            last,
+            not store.incomplete,
+            term.beacon,
+        )
+
+    async def _take(self, question: Pull, answer: Pulled) -> None:
+        """Take groups, and note what is committed of them and of those before."""
+        store, groups = self._store, answer.groups
+        if groups:
+            parted = next((group.sequence for group in groups if self._has_another(group)), None)
+            if parted is not None:  # behind what is safe, such as what a disk that failed never got
+                await self._do(partial(store.cut, parted - 1))
+            await self._do(lambda: store.append(groups))
+        committed = min(answer.committed, groups[-1].sequence if groups else question.last)
+        if committed > store.committed:
+            await self._do(lambda: store.commit(committed))
+
+    def _has_another(self, group: ChangeGroup) -> bool:
+        """Whether the log has another group at the same place."""
+        store = self._store
+        if group.sequence > store.position.sequence:
+            return False
+        return ballot_at(store.ballots, group.sequence) != group.ballot
+
+    async def _copy(self, term: MemberTerm) -> float:
+        """Become a copy of the primary's store."""
+        store = self._store
+        if term.is_member and not store.incomplete:
+            return _PAUSE
+        head = await self._primary.open_copy()
+        await self._do(lambda: store.begin_copy(head))
+        try:
+            while rows := await self._primary.copied_rows():
+                await self._do(partial(store.load_page, rows))
+        except SnapshotEnded:
+            return _PAUSE  # it isn't complete, so another copy is begun
+        await self._do(store.end_copy)
+        return 0.0
+
+    async def _do(self, work: Callable[[], Deferred[_T]]) -> _T:
+        """Have the store do something.
+
+        :raises BadRequest: that can't be done with what it has.
+        """
+        try:
+            done = await self._turns.run(work)
+        except (BadRequest, FollowerBehind, CancelledError):
+            raise
+        except Exception as error:
+            raise _StoreTrouble(f"{type(error).__name__}: {error}") from error
+        self._owner.store_can("")
+        return done
+
+
+def _cancelled(failure: Failure) -> None:
+    failure.trap(CancelledError)
