@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any, TypeVar
 
 import attrs
@@ -27,7 +29,7 @@ from bootstrap.state_stores.test_contract import (  # noqa: F401  # they are run
 from bootstrap.states import STATE
 from certificates import Certificates
 from deferreds import watch
-from functional.cluster import HOST, PATIENCE, Cluster, Daemon, NewCluster, until
+from functional.cluster import HOST, PATIENCE, Cluster, Daemon, NewCluster, run, until
 from functional.etcd_servers import EtcdServers, needs_etcd
 from ports import free_port
 from twisted.internet.defer import Deferred
@@ -415,3 +417,42 @@ def test_login_and_tls(new_cluster: NewCluster, daemons: list[Daemon], tmp_path:
             assert _PASSWORD not in daemon.log()
     finally:
         servers.close()
+
+
+def test_copy_of_a_state(bootstraps: TwoBootstraps) -> None:
+    """A cluster goes on in etcd where it was in a file; and its state comes back into a file."""
+    cluster, state = bootstraps.cluster, "etc/shards.state"
+    one = cluster.bootstrap
+    in_file = Daemon(
+        cluster.folder, "alone", one.port, cluster.environment, "pyshard-bootstrap", "--config=etc/shards.json"
+    )
+    in_file.start()
+    in_file.wait_listening()
+    for daemon in cluster.shards:
+        daemon.start()
+    cluster.wait_ready()
+    with bootstraps.client() as app:
+        app.create_index("pages")
+        app.write_many(DOCS)
+    place = bootstraps.etcd.address
+    bootstraps.etcd.start()
+    assert "another bootstrap uses" in pyshard(cluster, "copy", state, place).stderr
+    assert in_file.end() == 0
+    assert in_file.complaints() == []
+    copied = pyshard(cluster, "copy", state, place)
+    assert (copied.returncode, copied.stdout.startswith(place)) == (0, True), copied.stderr
+    bootstraps.start()
+    with bootstraps.client() as app:
+        assert app.indexes() == ["pages"]
+        assert app.get_many(list(DOCS)) == list(DOCS.values())
+        app.create_index("more")
+    assert "is no later one" in pyshard(cluster, "copy", state, place).stderr
+    assert pyshard(cluster, "copy", place, "etc/back.state").returncode == 0
+    shown = [pyshard(cluster, "show", where, "--json") for where in (place, "etc/back.state")]
+    assert shown[0].stdout == shown[1].stdout
+    assert json.loads(shown[0].stdout)["indexes"].keys() == {"pages", "more"}
+
+
+def pyshard(cluster: Cluster, *words: str) -> CompletedProcess[str]:
+    """`pyshard state`, in the cluster's folder."""
+    return run(cluster.folder, cluster.environment, sys.executable, "-m", "pyshard", "state", *words)
