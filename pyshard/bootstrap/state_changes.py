@@ -6,6 +6,7 @@ Rules:
   faster, its state is taken, and the function is asked again. Only the state store decides whose swap it was.
 - An unknown swap is tried again as it is, for some seconds. After that its caller hears `OutcomeUnknown`, and this
   process goes on with the state that it had, until it sees another one.
+- A change that can't be made is refused by the state that is in the store, since the known one may be old.
 - A state is taken on only if it is newer than the one that is known, and of the same cluster.
 - Without the state store the known state stands, and nothing changes.
 """
@@ -136,7 +137,8 @@ class StateChanges:
         if self._clock.seconds() >= end:
             raise Unavailable(f"changes of the cluster wait for its state store ({self.trouble or 'it is slow'})")
         while True:
-            known, state = self.known, decide(self.state)
+            state = await self._decided(decide)
+            known = self.known
             assert known is not None, "there is a state"
             if state == known.state:
                 return
@@ -150,6 +152,25 @@ class StateChanges:
                 raise OutcomeUnknown(f"{doubt}; another bootstrap has changed the state since")
             if self._clock.seconds() >= end:
                 raise Unavailable("other bootstraps change the state all the time; try again")
+
+    async def _decided(self, decide: Change) -> ClusterState:
+        """What is to be swapped in, by the newest state if that makes a difference.
+
+        :raises PyshardError: what `decide` raises, also by the state that is there now.
+        :raises Unavailable: that can't be read, so nobody knows whether `decide` is right.
+        """
+        known = self.known
+        try:
+            return decide(self.state)
+        except PyshardError:
+            if known is None or not self._store.shared:
+                raise
+            await self._look(lambda: None)
+            if self.trouble:
+                raise Unavailable(f"changes of the cluster wait for its state store: {self.trouble}") from None
+            if self.known is known:
+                raise
+        return decide(self.state)
 
     async def _swap(
         self, state: ClusterState, known: StoredState, end: float

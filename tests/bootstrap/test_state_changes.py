@@ -69,6 +69,16 @@ def test_what_another_one_has_done_already(bench: Bench) -> None:
     assert len(bench.store.swaps) == 1
 
 
+def test_what_another_one_has_made_possible(bench: Bench) -> None:
+    """Nothing is refused by an old state; and where nobody knows whether it is old, that is said."""
+    result(bench.one.changes.change(lambda state: state.with_index("links")))
+    result(bench.two.changes.change(lambda state: state.without_index("links")))
+    assert bench.store.swaps[-1].indexes == STATE.indexes
+    bench.store.away = Unavailable("nobody answers")
+    with pytest.raises(Unavailable, match="wait for its state store: nobody answers"):
+        result(bench.two.changes.change(lambda state: state.without_index("links")))
+
+
 def test_changes_wait_for_one_another(bench: Bench) -> None:
     """Each is made of the one before, though that took its time."""
     bench.store.fault = lambda _: SwapFault.LOST

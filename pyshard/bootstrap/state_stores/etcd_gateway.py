@@ -28,7 +28,7 @@ from pyshard.bootstrap.state_stores.etcd_messages import (
     AUTHENTICATE,
     TXN,
     WATCH,
-    Refusal,
+    ErrorMeaning,
     authenticate_request,
     is_begin_of_watch,
     read_error,
@@ -203,9 +203,9 @@ class EtcdGateway:
         refused = read_error(status, answer)
         if refused is None:
             return answer
-        if refused.refusal is Refusal.LOGIN:
+        if refused.meaning is ErrorMeaning.LOGIN:
             raise _LoginEnded(refused.message)
-        if refused.refusal is Refusal.DEFINITE:
+        if refused.meaning is ErrorMeaning.DEFINITE:
             raise ConfigError(f"etcd at {member} refuses: {refused.message}")
         raise _Unanswered(refused.message)
 

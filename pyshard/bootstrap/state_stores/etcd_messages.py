@@ -50,7 +50,7 @@ class _RangeAnswer(msgspec.Struct):
     kvs: list[_KeyValue] = []
 
 
-class _Operation(msgspec.Struct):
+class _TxnResponse(msgspec.Struct):
     response_range: _RangeAnswer | None = None
 
 
@@ -61,7 +61,7 @@ class _Header(msgspec.Struct):
 class _TxnAnswer(msgspec.Struct):
     header: _Header
     succeeded: bool = False
-    responses: list[_Operation] = []
+    responses: list[_TxnResponse] = []
 
 
 class _AuthenticateAnswer(msgspec.Struct):
@@ -78,7 +78,7 @@ class _ErrorAnswer(msgspec.Struct):
     code: int = 2
 
 
-class Refusal(Enum):
+class ErrorMeaning(Enum):
     """What an error of etcd means."""
 
     LOGIN = "the login isn't valid any more, and nothing was done"
@@ -93,7 +93,7 @@ class EtcdError:
     :param message: its own words, as messages can show them.
     """
 
-    refusal: Refusal
+    meaning: ErrorMeaning
     message: str
 
 
@@ -138,14 +138,14 @@ def read_error(status: int, answer: bytes) -> EtcdError | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         if status == 200:
             return None
-        return EtcdError(Refusal.UNKNOWN, f"it answered with HTTP status {status}")
+        return EtcdError(ErrorMeaning.UNKNOWN, f"it answered with HTTP status {status}")
     if isinstance(found.error, _StreamError):
         code, message = found.error.grpc_code, found.error.message
     else:
         code, message = found.code, found.error
     if code == _UNAUTHENTICATED or _OLD_LOGIN in message:
-        return EtcdError(Refusal.LOGIN, of_peer(message))
-    return EtcdError(Refusal.DEFINITE if code in _DEFINITE else Refusal.UNKNOWN, of_peer(message))
+        return EtcdError(ErrorMeaning.LOGIN, of_peer(message))
+    return EtcdError(ErrorMeaning.DEFINITE if code in _DEFINITE else ErrorMeaning.UNKNOWN, of_peer(message))
 
 
 def read_range(answer: bytes) -> StoredState | None:
