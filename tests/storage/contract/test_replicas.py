@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from storage.contract.ranges import BELOW
+from storage.contract.test_given_up_counts import looked_at
 from storage.followers.following import everything
-from stores import PLENTY, Bench, prepared, task
+from stores import PLENTY, Bench, check_consistent, prepared, task
 from twisted.internet.defer import Deferred
 
 from pyshard.errors import BadRequest, FollowerBehind, ShuttingDown, StorageFailed
 from pyshard.model.key_slots import slot_of
 from pyshard.model.slot_ranges import EVERYTHING
-from pyshard.protocol.batch_operations import Has, Pop, Read, Run, Write
+from pyshard.protocol.batch_operations import Has, Pop, Read, Remove, Run, Write
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.log_positions import LogPosition
 from pyshard.protocol.store_ranges import Origin
@@ -289,6 +291,29 @@ def test_dropped_indexes_of_a_member(bench: Bench, other: Bench) -> None:
     while other.result(other.store.sweep(100)):
         pass
     assert other.store.used < used
+
+
+def test_a_member_counts_ahead(bench: Bench, other: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it has counted what the primary gives up, it looks at hardly any record when it does so, too."""
+    bench.fill({b"many %d" % each: b"text" for each in range(300)})
+    lead(bench, 1)
+    follower = follow(bench, other, 1)
+    for replica in (bench, other):
+        while replica.result(replica.store.count_ahead(BELOW, 50)):
+            pass
+    bench.fill({b"many 0": b"longer text", b"more": b""})
+    bench.answers(Remove("", [b"many 1", b"many 2"]))
+    bench.result(bench.store.own(BELOW))
+    pull(bench, other, follower)
+    looks = looked_at(monkeypatch)
+    other.result(other.store.commit(other.store.position.sequence))
+    assert looks["at"] <= 4  # what has changed since
+    assert everything(other) == everything(bench)
+    if isinstance(other.store, LmdbStore):
+        check_consistent(other.store)
+        counted = other.store._engine.counters.hidden
+        other.store._engine.recount()
+        assert other.store._engine.counters.hidden == counted
 
 
 # -- cuts and former primaries --------------------------------------------------------------------------------------
