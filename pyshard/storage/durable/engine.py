@@ -39,6 +39,7 @@ from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound
 from pyshard.storage.replica_log_checks import not_primary
 from pyshard.storage.replicated_interface import ReplicaRole
 
+_ALONE, _MEMBER = ReplicaRole.ALONE, ReplicaRole.MEMBER  # as each group asks, and an enum is slow to look into
 _SYNC_EVERY = 1.0  # seconds between syncs with Durability.ASYNC, and while the log is followed
 
 
@@ -87,7 +88,7 @@ class StorageEngine(MemtableOverLmdb):
         self._sync_if_due()
         if self.log.kept:
             self.retention.release(self.lmdb.counters.sequence)
-        if self.safe != self.log.synced or self.replica.role is not ReplicaRole.ALONE:
+        if self.safe != self.log.synced or self.replica.role is not _ALONE:
             self.safe = self.log.synced
             if self.on_safe is not None:
                 self.on_safe()
@@ -99,7 +100,7 @@ class StorageEngine(MemtableOverLmdb):
         What isn't committed is for members, and as safe as the durability makes it: they all have it in any case.
         """
         role = self.replica.role
-        if role is ReplicaRole.ALONE:
+        if role is _ALONE:
             return self.safe
         if role is ReplicaRole.PRIMARY and uncommitted:
             return self.sequence if self.durability is not Durability.FSYNC else min(self.safe, self.sequence)
@@ -122,7 +123,7 @@ class StorageEngine(MemtableOverLmdb):
 
         :return: the outcomes of those from the front that fit into a group; of one at the least.
         """
-        if self.replica.role is ReplicaRole.MEMBER:
+        if self.replica.role is _MEMBER:
             return [Failure(not_primary())] * len(updates)
         outcomes: list[object] = []
         most_changes, most_bytes, tried, background = settings.MAX_GROUP_CHANGES, settings.MAX_GROUP_BYTES, 0, 0

@@ -117,7 +117,7 @@ class WriteTransaction:
                 (1, [db_key for db_key, was, size in sizes if not was and size]),
                 (-1, [db_key for db_key, was, size in sizes if was and not size]),
             ):
-                _count(self.lmdb_counters, db_keys, each)
+                count_records(self.lmdb_counters, db_keys, each)
                 grown += each * lmdb_encoding.bytes_of_many(db_keys, 0)
         self.lmdb_counters.used += grown
 
@@ -153,7 +153,7 @@ class WriteTransaction:
         if value:
             expires = lmdb_encoding.expiry_of(value)
             counters.used -= lmdb_encoding.bytes_of(db_key, value) + (settings.EXPIRY_OVERHEAD if expires else 0)
-            _count(counters, {db_key}, -1)
+            count_records(counters, {db_key}, -1)
 
 
 def _expiries(db_keys: Iterable[bytes], values: Iterable[Value | None]) -> Iterator[_Expiry]:
@@ -163,7 +163,7 @@ def _expiries(db_keys: Iterable[bytes], values: Iterable[Value | None]) -> Itera
             yield expires, db_key
 
 
-def _count(counters: Counters, db_keys: Collection[bytes], each: int) -> None:
+def count_records(counters: Counters, db_keys: Collection[bytes], each: int) -> None:
     """Count records, with the overhead of each but without the bytes of their keys and themselves.
 
     :param each: 1 for records that are new, -1 for records that are gone.

@@ -165,9 +165,12 @@ class MemtableOverLmdb:
         """Do what a group of the log did, and show it to readers."""
         counters, changes = self.counters.copy(), GroupChanges()
         with self.environment.begin(buffers=True) as transaction:
-            replay_logged(MergedView(self.databases, transaction, changes, self.memtable), counters, changes, group)
+            view = MergedView(self.databases, transaction, changes, self.memtable)
+            replay_logged(view, counters, changes, group, self.ahead)
+            difference = self.ahead.difference(view, changes.records)
         self.checkpoints.add(len(changes.records), len(group.payload), 0)
         self.take(changes, counters, group.sequence)
+        self.ahead.take(difference, counters.hidden.ranges.owned)
 
     def go_back(self, groups: Sequence[Group]) -> None:
         """Forget all that LMDB doesn't have, and do what some groups of the log did.

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pyshard.errors import BadRequest
+from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.log_positions import BallotHistory, LogPosition
 from pyshard.storage.durable import lmdb_encoding
@@ -26,6 +27,7 @@ from pyshard.storage.durable.log_format import Group
 from pyshard.storage.durable.log_reader import GroupGone, LogReader
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate
 from pyshard.storage.durable.memtable import Memtable
+from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.durable.replica_state import ALWAYS_ALONE
 from pyshard.storage.durable.saved_meta import Incarnation
 from pyshard.storage.durable.uncommitted_groups import UncommittedGroups
@@ -132,6 +134,14 @@ class ReplicaLog:
             if state.pending and state.pending[0].sequence <= sequence:
                 self._engine.advance_checkpoint()
                 self._apply(sequence)
+
+    def count_ahead(self, ranges: SlotRanges, most: int) -> bool:
+        """See `IRangedStore.count_ahead`: whether there are more. A member's are counted for what it will be told."""
+        engine = self._engine
+        given_up = engine.counters.hidden.ranges.given_up(ranges)
+        with engine.environment.begin(buffers=True) as transaction:
+            view = MergedView(engine.databases, transaction, engine.memtable)
+            return not engine.ahead.count(view, engine.counters, given_up, most)
 
     def cut(self, sequence: int) -> None:
         """See `IReplicatedStore.cut`."""

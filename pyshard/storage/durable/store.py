@@ -272,7 +272,9 @@ class LmdbStore(DurableReplica, RangeChanges):
         return self._writer.submit(range_updates.owning(self._engine.ahead, ranges))
 
     def count_ahead(self, ranges: SlotRanges, most: int) -> Deferred[bool]:
-        return self._writer.submit(range_updates.counting(self._engine.ahead, ranges, most))
+        if self._engine.replica.role is ReplicaRole.ALONE:
+            return self._writer.submit(range_updates.counting(self._engine.ahead, ranges, most))
+        return self._writer.submit(ReplicaUpdate(lambda: self._replica_log.count_ahead(ranges, most)))
 
     def change_ranges(self, decide: Callable[[StoreRanges], StoreRanges]) -> Deferred[None]:
         return self._writer.submit(range_updates.changing(decide))

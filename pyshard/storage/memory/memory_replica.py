@@ -45,6 +45,7 @@ class MemoryReplica:
     """
 
     role = ReplicaRole.ALONE
+    _is_member = False  # as each batch asks, and an enum is slow to look into
     promised = Promise()
     incomplete = False
     ballot = 0
@@ -106,9 +107,9 @@ class MemoryReplica:
                 refuse_unless_member("lead", self.role, self.incomplete)
             refuse_lead(self.position.ballot, self.promised.ballot, ballot)
             if self.role is ReplicaRole.ALONE:
-                self._join(ReplicaRole.MEMBER)
+                self._join()
             self._apply_pending(self.position.sequence)
-            self.role, self.ballot = ReplicaRole.PRIMARY, ballot
+            self.role, self._is_member, self.ballot = ReplicaRole.PRIMARY, False, ballot
             self.sequence += 1
             self._ballots = with_group(self._ballots, ballot, self.sequence)
             self._take_notes(True)
@@ -123,7 +124,7 @@ class MemoryReplica:
 
         def work() -> None:
             self._followers.end_uncommitted("this store isn't the primary any more")
-            self._join(ReplicaRole.MEMBER)
+            self._join()
 
         return execute(work)
 
@@ -221,24 +222,24 @@ class MemoryReplica:
 
     def _refuse_member(self) -> None:
         """Refuse a change if another replica makes them."""
-        if self.role is ReplicaRole.MEMBER:
+        if self._is_member:
             raise not_primary()
 
     def _not_swept(self) -> SlotRanges:
         """The slots of which sweeps leave what has expired to another store."""
-        return EVERYTHING if self.role is ReplicaRole.MEMBER else self._hidden.not_swept(self.origin)
+        return EVERYTHING if self._is_member else self._hidden.not_swept(self.origin)
 
     def _head_of_copy(self, what: str) -> ChangeGroup:
         if self._head is None:
             raise BadRequest(f"{what}: found no copy that was begun, expected one; begin it anew")
         return self._head
 
-    def _join(self, role: ReplicaRole) -> None:
-        """Be one of several replicas."""
+    def _join(self) -> None:
+        """Be a member."""
         if self.role is ReplicaRole.ALONE:
             self._committed = self.sequence
             self._followers.committed(self.sequence)
-        self.role = role
+        self.role, self._is_member = ReplicaRole.MEMBER, True
         self._take_notes(False)
 
     def _apply_pending(self, sequence: int) -> None:

@@ -44,7 +44,7 @@ from pyshard.storage.memory.store_at_moment import StoreAtMoment
 from pyshard.storage.page_walk import page_of
 from pyshard.storage.ranges_interface import RangeChanges
 from pyshard.storage.replica_log_checks import not_primary
-from pyshard.storage.replicated_interface import ReplicaRole, SeenAnswers
+from pyshard.storage.replicated_interface import SeenAnswers
 from pyshard.storage.slot_histogram import histogram, new_bucket_counts
 from pyshard.storage.snapshot import Snapshot, StoreCopy
 
@@ -74,7 +74,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
         bound: FollowedBound = DEFAULT_BOUND,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
-        self._new_id = new_id
+        self._new_id, self._is_member = new_id, False
         self.identity = self.incarnation = identity
         self.grown = grown
         self._seconds = seconds
@@ -115,7 +115,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
         return len(self._indexes[index].records) - self._hidden.counts.documents(index)
 
     def apply(self, tasks: Sequence[Task], limit: int, room: int, sender: Sender = ITSELF) -> Deferred[list[Answer]]:
-        if self.role is ReplicaRole.MEMBER and any(changes(task.run) for task in tasks):
+        if self._is_member and any(changes(task.run) for task in tasks):
             return fail(not_primary())
         now, hidden = int(self._seconds() * 1000), self._hidden.counts
         used, owned = self.held - hidden.used(staged=False), hidden.ranges.served
@@ -183,7 +183,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
         return is_new
 
     def sweep(self, most: int) -> Deferred[bool]:
-        if self.role is ReplicaRole.MEMBER:
+        if self._is_member:
             forget_dropped(self._dropped, most)
             return succeed(bool(self._dropped))
         now = self._now()
