@@ -205,13 +205,13 @@ class Replica:
             begun_anew = self._member is not None or self.failed
             can_lead = begun_anew and self._knows_me(self.group) and not self._store.incomplete
             return Wish(WishKind.RENEW, self._me) if can_lead else None
-        return None if self._member is None or self.failed else self._member.wish()
+        return None if self._member is None else self._member.wish()
 
     def _knows_me(self, group: ReplicaGroup) -> bool:
         return group.holds(self._me, StoreId(self._store.identity, self._store.incarnation))
 
     def _may_stand(self, term: MemberTerm) -> bool:
-        if term.group.primary == self._me or self.failed or not self._knows_me(term.group):
+        if term.group.primary == self._me or not self._knows_me(term.group):
             return False
         return term.may_stand(not self._store.incomplete, self._clock.seconds())
 
@@ -226,7 +226,7 @@ class Replica:
         except (PyshardError, OSError) as error:
             self._log.warn("this replica can't save that it stands for the primary's place: {why}", why=error)
         else:
-            term.saved = True
+            term.saved, self.failed = True, ""  # so the disk works, whatever was before
 
     async def _take_on(self, group: ReplicaGroup) -> None:
         before = self.group
