@@ -71,10 +71,10 @@ class ConfigApplication:
         bootstrap = self._bootstrap
         try:
             wanted = config_file.parse(text).map
+            _check_order(bootstrap.state, order)
+            change = layout_change(bootstrap.state, wanted)
         except ConfigError as error:
             raise BadRequest(f"config: {error}") from None
-        _check_order(bootstrap.state, order)
-        change = layout_change(bootstrap.state, wanted)
         if change.added or change.updated or change.removed:
             await bootstrap.change(lambda state: _with_shards(state, order, change))
         if not change.transfers:
@@ -90,7 +90,11 @@ class ConfigApplication:
         planned: list[int] = []
 
         def with_moves(state: ClusterState) -> ClusterState:
-            if layout_change(state, wanted).transfers != change.transfers:
+            try:
+                transfers = layout_change(state, wanted).transfers
+            except ConfigError as error:
+                raise BadRequest(f"config: {error}") from None
+            if transfers != change.transfers:
                 raise StaleEpoch("the cluster's ranges have changed meanwhile; look at the plan again")
             with_them = state.with_moves(change.transfers)
             planned[:] = [move.number for move in with_them.moves[len(state.moves) :]]

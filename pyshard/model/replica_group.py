@@ -169,9 +169,10 @@ class ReplicaGroup:
         """The group with the replicas of a config: those that come are learners.
 
         :param replicas: their stores are passed over.
+        :param lease: another one is taken while there is one replica alone, to which nobody has promised anything.
         :raises BadRequest: the primary is to go, or a member, or the lease is another one.
         """
-        if lease != self.lease:
+        if lease != self.lease and len(self.replicas) > 1:
             raise BadRequest(
                 f"lease: found {lease:g} s, expected {self.lease:g}: it can't be changed while a shard has replicas. "
                 "Remove them first (pyshard replica remove)"
@@ -183,9 +184,9 @@ class ReplicaGroup:
                 f"replicas: found that {gone} are to go, which are members; remove them from the group first "
                 "(pyshard replica remove)"
             )
-        if (wanted, least) == (self.replicas, self.least):
+        if (wanted, least, lease) == (self.replicas, self.least, self.lease):
             return self
-        return self._next(replicas=wanted, least=least)
+        return attrs.evolve(self._next(replicas=wanted, least=least), lease=lease)
 
     # ------------------------------------------------------------------ inside
 

@@ -123,6 +123,8 @@ def test_config() -> None:
         TRIO.with_replicas([A, B, C], 1, 1.0)
     with pytest.raises(BadRequest, match="pyshard replica remove"):
         TRIO.with_replicas([A, C], 1, 3.0)
+    alone = new_group([A])
+    assert alone.with_replicas([A, B], 1, 1.0).lease == 1.0, "nobody has promised anything to one alone"
 
 
 def test_begun_anew() -> None:

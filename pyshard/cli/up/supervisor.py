@@ -194,12 +194,12 @@ class ClusterRun:
         """Bring the cluster to a config, and say what becomes of that."""
         layout = LayoutClient(client)
         state = await layout.state()
-        if layout_change(state, wanted.map).nothing:
-            return
         try:
+            if layout_change(state, wanted.map).nothing:
+                return
             moves = await layout.apply(wanted, state)
         except PyshardError as error:
-            self._observer.tell(f"The cluster keeps the ranges that it has: {error}")
+            self._observer.tell(f"The cluster stays as it is: {error}")
         else:
             moving = f"{len(moves)} moves of ranges are planned; 'pyshard jobs' shows how far they are"
             self._observer.tell(f"The cluster is brought to its config: {moving if moves else 'no range moves'}.")

@@ -142,8 +142,10 @@ def test_replicas_of_a_config() -> None:
     led_by_second = REPLICATED.with_group("low", GROUP.led_by(SECOND.address))
     again = led_by_second.with_addresses(configured(plain(FIRST), plain(SECOND), plain(THIRD), least=2))
     assert again == led_by_second
-    alone = led_by_second.with_addresses(configured(port=6050))
-    assert alone.map.named("low") == attrs.evolve(LOW, port=6050, identity="2d")
+    alone = led_by_second.with_addresses(configured(port=6050)).map.named("low")
+    assert alone is not None
+    assert alone.group is not None, "its store has promised to go by a group, and is still told which"
+    assert (alone.addresses, alone.identity, alone.group.least) == ([SECOND.address], "2d", 1)
 
 
 def test_members_do_not_go_by_a_config() -> None:
