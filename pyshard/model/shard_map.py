@@ -68,6 +68,11 @@ class MapShard:
         return host_and_port(self.host, self.port)
 
     @property
+    def lease(self) -> float | None:
+        """Seconds of the lease of its replicas; None: it has none beside this one."""
+        return None if self.group is None else self.group.lease
+
+    @property
     def places(self) -> list[tuple[str, int]]:
         """Host and port of each of its replicas."""
         return [(each.host, each.port) for each in ((self,) if self.group is None else self.group.replicas)]
