@@ -165,8 +165,17 @@ class ClusterState:
 
         Shards and ranges stay as they are, whatever the config says of them. So does who leads, and who is a member.
 
-        :raises ConfigError: two shards would have one address, or a replica would go that is a member.
+        :raises ConfigError: two shards would have one address, or a replica would go that is a member, or a shard would
+            get replicas that has a part in a move.
         """
+        moving = {name for move in self.moves for name in (move.source, move.target)}
+        for shard in self.map.shards:
+            wanted = configured.named(shard.name)
+            if shard.name in moving and shard.group is None and wanted is not None and wanted.group is not None:
+                raise ConfigError(
+                    f"shard {shard.name!r}: found replicas for it, and a move of ranges in which it has a part; leave "
+                    "them out of the config until the move has ended (pyshard jobs)"
+                )
         shards = tuple(placed_as(shard, configured.named(shard.name)) for shard in self.map.shards)
         return self if shards == self.map.shards else self._with_shards(shards)
 

@@ -148,6 +148,12 @@ def test_replicas_of_a_config() -> None:
     assert (alone.addresses, alone.identity, alone.group.least) == ([SECOND.address], "2d", 1)
 
 
+def test_no_replicas_during_a_move() -> None:
+    """A shard that has a part in a move gets none: what it has of the move isn't on other replicas."""
+    with pytest.raises(ConfigError, match="until the move has ended"):
+        MOVING.with_addresses(configured(plain(FIRST), plain(SECOND)))
+
+
 def test_members_do_not_go_by_a_config() -> None:
     """A config that leaves a member out is refused: it is removed by name first."""
     with pytest.raises(ConfigError, match=r"shard 'low': replicas: found that \['127.0.0.1:6050'\] are to go"):
