@@ -26,7 +26,7 @@ import lmdb
 from pyshard.settings import settings
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
-from pyshard.storage.durable.memtable import REMOVED, Memtable, Value
+from pyshard.storage.durable.memtable import REMOVED, FlushableMemtable, Value
 from pyshard.storage.durable.merged_view import Databases
 from pyshard.storage.slot_histogram import BUCKET_BITS
 
@@ -47,7 +47,7 @@ class WriteTransaction:
 
     lmdb: lmdb.Transaction
     databases: Databases
-    memtable: Memtable
+    memtable: FlushableMemtable
     lmdb_counters: Counters
     counters: Counters
     flushed: dict[bytes, bytes] = attrs.field(factory=dict)

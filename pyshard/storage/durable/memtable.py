@@ -9,9 +9,9 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from pyshard.storage.durable import lmdb_encoding
 
@@ -22,6 +22,24 @@ Value: TypeAlias = bytes | memoryview
 REMOVED = b""
 
 _EACH = 150  # bytes that a record takes in memory beside its value
+
+
+class FlushableMemtable(Protocol):
+    """What of a memtable LMDB gets; see `Memtable`."""
+
+    @property
+    def records(self) -> Mapping[bytes, bytes]:
+        """See `Memtable`."""
+        ...
+
+    @property
+    def first_expiry(self) -> int:
+        """See `Memtable`."""
+        ...
+
+    def some_of_dropped(self, index: int, first: bytes, most: int, without: Collection[bytes]) -> list[bytes]:
+        """See `Memtable`."""
+        ...
 
 
 class Memtable:

@@ -222,6 +222,7 @@ class MemtableOverLmdb:
         """Show readers what a group changes."""
         replica = self.replica
         if replica.uncommitted is not None:
+            replica.uncommitted.settle(replica.committed, self.lmdb.counters)  # so that it stays small
             replica.uncommitted.add(sequence, changes, counters, self.memtable)
         with self.lock:
             ranges = self.counters.hidden.ranges
@@ -248,11 +249,9 @@ class MemtableOverLmdb:
             if not self.log.must_grow():
                 self.log.rotate(self._steady())
                 self.checkpoints.begin(self.memtable, self.log.sequence - len(self.replica.pending))
-        current = self.checkpoints.current
-        if current is None or current.sequence > self.committed:
-            return
-        if due := self.checkpoints.due(self.replica.settled(self.memtable, self.lmdb.counters)):
-            began, (checkpoint, keys, done) = self._steady(), due
+        if self.checkpoints.current is not None and (checkpoint := self.checkpoints.due(self.committed)):
+            began, memtable = self._steady(), self.replica.settled(self.memtable, self.lmdb.counters)
+            keys, done = checkpoint.next_keys(memtable, self.checkpoints.pages_due)
             flush = DirectUpdate(lambda transaction: transaction.flush(keys))
             self.transact([flush], checkpoint.sequence if done == len(checkpoint.keys) else None)
             self.background += (self._steady() - began) * self.checkpoints.of_background

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pyshard.protocol.log_positions import BallotHistory, LogPosition, cut_off, with_group
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.log_format import Group
-from pyshard.storage.durable.memtable import Memtable
+from pyshard.storage.durable.memtable import FlushableMemtable, Memtable
 from pyshard.storage.durable.saved_meta import SavedReplica
 from pyshard.storage.durable.uncommitted_groups import UncommittedGroups
 from pyshard.storage.replicated_interface import Promise, ReplicaRole
@@ -87,7 +87,7 @@ class ReplicaState:
         self.pending.extend(group for group in groups if group.sequence > self.committed)
         return [group for group in groups if group.sequence <= self.committed]
 
-    def settled(self, memtable: Memtable, lmdb_counters: Counters) -> Memtable:
+    def settled(self, memtable: Memtable, lmdb_counters: Counters) -> FlushableMemtable:
         """The records of a memtable that LMDB may get.
 
         :param lmdb_counters: get to know the newest indexes that it may know.

@@ -13,13 +13,14 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.group_changes import GroupChanges
-from pyshard.storage.durable.memtable import Memtable
+from pyshard.storage.durable.memtable import FlushableMemtable, Memtable
 
 
 class _Uncommitted(NamedTuple):
@@ -29,6 +30,48 @@ class _Uncommitted(NamedTuple):
     text: bytes | None
     indexes: Mapping[str, int] | None
     next_index: int
+
+
+class _SettledRecords(Mapping[bytes, bytes]):
+    """Records of a memtable, some of them as they were before.
+
+    :param before: what some of them were, and are still to be; None: nothing.
+    """
+
+    def __init__(self, records: Mapping[bytes, bytes], before: Mapping[bytes, bytes | None]) -> None:
+        self._records = records
+        self._before = before
+
+    def __getitem__(self, db_key: bytes) -> bytes:
+        if db_key not in self._before:
+            return self._records[db_key]
+        value = self._before[db_key]
+        if value is None:
+            raise KeyError(db_key)
+        return value
+
+    def __iter__(self) -> Iterator[bytes]:
+        before = self._before
+        return (db_key for db_key in self._records if db_key not in before or before[db_key] is not None)
+
+    def __len__(self) -> int:
+        return len(self._records) - list(self._before.values()).count(None)
+
+
+class SettledMemtable:
+    """`FlushableMemtable`: a memtable as it was after the last committed group. Plain twin: one that has these records.
+
+    :param before: database key → value of records that are changed since; None: there was none.
+    """
+
+    def __init__(self, memtable: Memtable, before: Mapping[bytes, bytes | None]) -> None:
+        self.records: Mapping[bytes, bytes] = _SettledRecords(memtable.records, before)
+        expiries = (lmdb_encoding.expiry_of(value) for value in before.values() if value)
+        self.first_expiry = memtable.first_expiry or min(filter(None, expiries), default=0)
+
+    def some_of_dropped(self, index: int, first: bytes, most: int, without: Collection[bytes]) -> list[bytes]:
+        """See `Memtable`."""
+        return list(islice((key for key in self.records if key.startswith(first) and key not in without), most))
 
 
 class UncommittedGroups:
@@ -59,8 +102,9 @@ class UncommittedGroups:
         group = _Uncommitted(sequence, changes.records, counters, changes.text, changes.indexes, changes.next_index)
         self._groups.append(group)
         value_of, before = memtable.records.get, self._before
-        for db_key in changes.records.keys() - before.keys():
-            before[db_key] = value_of(db_key)
+        for db_key in changes.records:  # not `keys() - keys()`, which looks at all that is in the second one
+            if db_key not in before:
+                before[db_key] = value_of(db_key)
         self._newest.update(dict.fromkeys(changes.records, sequence))
 
     def settle(self, committed: int, lmdb_counters: Counters) -> None:
@@ -82,19 +126,9 @@ class UncommittedGroups:
             self.sequence, self.counters = group.sequence, group.counters
             self.text = self.text if group.text is None else group.text
 
-    def settled(self, memtable: Memtable) -> Memtable:
-        """The records of a memtable as LMDB may get them."""
-        if not self._before:
-            return memtable
-        kept = memtable.copy()
-        for db_key, value in self._before.items():
-            if value is None:
-                del kept.records[db_key]
-            else:
-                kept.records[db_key] = value
-                expires = lmdb_encoding.expiry_of(value) if value else 0
-                kept.first_expiry = min(kept.first_expiry or expires, expires) if expires else kept.first_expiry
-        return kept
+    def settled(self, memtable: Memtable) -> FlushableMemtable:
+        """The records of a memtable as LMDB may get them; good until either changes."""
+        return SettledMemtable(memtable, self._before) if self._before else memtable
 
     def flushed(self, flushed: dict[bytes, bytes]) -> dict[bytes, bytes]:
         """LMDB has got some of these: which the memtable need not have any more."""

@@ -162,7 +162,7 @@ class WriteAheadLog:
     @property
     def broken(self) -> bool:
         """See `LogFile`."""
-        return self.active.broken or self._cutting is not None
+        return self.active.broken
 
     def append(self, payload: bytes, sync: bool, ballot: int = 0) -> None:
         """See `LogFile`."""
@@ -231,7 +231,20 @@ class WriteAheadLog:
                 active.cut(sequence)
                 return
         self._cutting = sequence
-        active.cut(active.lap.base)  # the newest first: so there is never a gap, wherever this stops
+        try:
+            self._cut_segments(sequence)
+        except BaseException:
+            active.broken = True
+            raise
+        self._cutting = None
+        self._changed()
+
+    def _cut_segments(self, sequence: int) -> None:
+        """Cut the active segment, which has no group that stays, and those before it.
+
+        The newest go first. So there is never a gap, wherever this stops.
+        """
+        self.active.cut(self.active.lap.base)
         while self.kept and self.kept[-1].last > sequence:
             kept = self.kept[-1]
             size = cut_segment(kept.segment.path, kept.segment.lap, sequence)
@@ -240,9 +253,7 @@ class WriteAheadLog:
             else:
                 self._spare.append(kept.segment.path)
                 del self.kept[-1]
-        active.begin_lap(sequence)
-        self._cutting = None
-        self._changed()
+        self.active.begin_lap(sequence)
 
     def begin_anew(self, sequence: int) -> None:
         """Forget all groups, and number the next ones from another number on. No start finds the former ones then.
