@@ -79,6 +79,7 @@ class SimulatedNetwork:
                 answer.addBoth(back)
 
         self._clock.callLater(limit, near.run, life, lambda: end(Failure(Unavailable("no answer"))))
+
         def arrive() -> None:
             if far.alive or far_life != far.life:
                 far.run(far_life, serve)
