@@ -80,6 +80,11 @@ class ScriptedGroup(World):
                 return self.clock.seconds() - began
         raise AssertionError(self.told(f"no change was acknowledged in {within} s"))
 
+    def settle_at_rest(self) -> None:
+        """Wait until members have what the primary has committed."""
+        members = [self.machines[address] for address in self.state.group.members]
+        self.until(lambda: len({(each.store.committed, each.store.position) for each in members}) == 1)
+
     def cut_off(self, address: str, *spared: str) -> None:
         """Cut one off from all ends but some, in both directions."""
         for other in self.ends():

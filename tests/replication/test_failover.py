@@ -251,7 +251,7 @@ def test_group_of_one() -> None:
 
 
 def test_machine_that_fails_between_promise_and_lead() -> None:
-    """A member was made the primary, and ended before it heard: it asks for a new ballot, or another one leads."""
+    """A member was made the primary, and ended before it heard of it: it asks for a new ballot, or another leads."""
     group = ScriptedGroup()
     group.machines[A].kill()
     group.until(lambda: group.state.group.primary != A)

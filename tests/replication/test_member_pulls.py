@@ -1,0 +1,288 @@
+"""What a member asks, and what its store is told of the answers."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import pytest
+from replication.group_samples import B, C, group_of
+from replication.model_store import Disk, ModelStore
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from pyshard.errors import SnapshotEnded, StorageFailed, Unavailable
+from pyshard.model.replica_group import ReplicaGroup
+from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.protocol.log_positions import LogPosition
+from pyshard.replication.group_times import GroupTimes
+from pyshard.replication.member_pulls import MemberPulls
+from pyshard.replication.member_term import MemberTerm
+from pyshard.replication.pulls import Pull, Pulled
+from pyshard.replication.store_turns import StoreTurns
+
+_T = TypeVar("_T")
+
+
+def groups_of(*places: tuple[int, int]) -> list[ChangeGroup]:
+    """Groups of ballots and numbers."""
+    return [
+        ChangeGroup(sequence, ballot, 0, [Change(0, 0, b"k", 0, 0, b"%d" % sequence)]) for ballot, sequence in places
+    ]
+
+
+class Member:
+    """B, or C as a learner, follows A under ballot 5. The test answers, and has its disk sync."""
+
+    def __init__(self, me: str = B, members: str = "AB") -> None:
+        self.clock = Clock()
+        self.syncs: list[Deferred[None]] = []
+        self.store = ModelStore(Disk(f"store {me[-1]}"), False, self._sync)
+        self.member_term: MemberTerm | None = MemberTerm(group_of(members), me, GroupTimes(3.0, 4.0), 0.0)
+        self.heard: list[ReplicaGroup] = []
+        self.failed = ""
+        self.asked: list[tuple[object, Deferred[object]]] = []
+        self.following = MemberPulls("h:1", self, me, self.store, StoreTurns(), self.clock, self).start()
+        self.clock.advance(0)
+
+    def _sync(self) -> Deferred[None]:
+        self.syncs.append(Deferred())
+        return self.syncs[-1]
+
+    def heard_of(self, group: ReplicaGroup) -> None:
+        """See `FollowerOwner`."""
+        self.heard.append(group)
+
+    def store_can(self, why_not: str) -> None:
+        """See `FollowerOwner`."""
+        self.failed = why_not
+
+    def pull(self, question: Pull) -> Deferred[Pulled]:
+        """See `Primary`."""
+        return self._ask(question)
+
+    def open_copy(self) -> Deferred[ChangeGroup]:
+        """See `Primary`."""
+        return self._ask("copy")
+
+    def copied_rows(self) -> Deferred[list[Change]]:
+        """See `Primary`."""
+        return self._ask("rows")
+
+    def _ask(self, question: object) -> Deferred[_T]:
+        answer: Deferred[_T] = Deferred()
+        self.asked.append((question, answer))  # type: ignore[arg-type]
+        return answer
+
+    @property
+    def question(self) -> object:
+        """What it waits for; None: for nothing."""
+        question, answer = self.asked[-1]
+        return None if answer.called else question
+
+    def answer(self, answer: object) -> None:
+        """Answer what it waits for."""
+        assert self.question is not None
+        self.asked[-1][1].callback(answer)
+
+    def refuse(self, error: Exception) -> None:
+        """The same, with an error."""
+        assert self.question is not None
+        self.asked[-1][1].errback(error)
+
+    def sync(self, error: Exception | None = None) -> None:
+        """Have the disk save what it was told first."""
+        done = self.syncs.pop(0)
+        if error is None:
+            done.callback(None)
+        else:
+            done.errback(error)
+
+    def pulled(self) -> Pull:
+        """The question that waits."""
+        question = self.question
+        assert isinstance(question, Pull)
+        return question
+
+    def fill(self, *places: tuple[int, int]) -> None:
+        """Give it groups, on its disk."""
+        self.answer(Pulled(5, beacon=b"x", groups=groups_of(*places)))
+        self.sync()
+
+
+def test_says_it_has_what_is_synced() -> None:
+    """It asks for more, which says that it has the groups, only when the disk has them."""
+    member = Member()
+    assert (member.pulled().last, member.pulled().beacon, member.pulled().ballot) == (0, b"", 5)
+    member.answer(Pulled(5, committed=1, beacon=b"one", groups=groups_of((5, 1), (5, 2))))
+    assert member.question is None
+    assert member.store.position == LogPosition(5, 2)
+    member.sync()
+    pull = member.pulled()
+    assert (pull.last, pull.history, pull.beacon, pull.identity) == (2, ((5, 1),), b"one", "store 2")
+    assert member.store.committed == 1
+
+
+def test_says_nothing_of_what_is_not_synced() -> None:
+    """Another term begins while groups are on their way to the disk."""
+    member = Member()
+    member.fill((4, 1), (5, 2))
+    member.answer(Pulled(5, beacon=b"x", groups=groups_of((5, 3))))
+    member.following.cancel()
+    turns = StoreTurns()
+    follower = MemberPulls("h:1", member, B, member.store, turns, member.clock, member)
+    follower.start()
+    member.clock.advance(0)
+    assert member.store.position.sequence == 3
+    assert (member.pulled().last, member.pulled().history) == (2, ((4, 1), (5, 2)))
+
+
+def test_commits_what_it_surely_has() -> None:
+    """Not more than the answer's groups, or than it had when it asked."""
+    member = Member()
+    member.answer(Pulled(5, committed=9, beacon=b"x", groups=groups_of((5, 1), (5, 2))))
+    member.sync()
+    assert member.store.committed == 2
+    member.answer(Pulled(5, committed=9, beacon=b"y"))
+    assert member.store.committed == 2
+
+
+def test_cut() -> None:
+    """What the primary's log doesn't have goes, and then it asks again."""
+    member = Member()
+    member.fill((4, 1), (4, 2), (4, 3))
+    member.answer(Pulled(5, beacon=b"y", cut=1))
+    assert member.question is None
+    member.sync()
+    assert (member.pulled().last, member.pulled().beacon) == (1, b"y")
+    assert member.store.position == LogPosition(4, 1)
+
+
+def test_tail_that_the_disk_never_got() -> None:
+    """Groups are there that aren't safe, and the primary has others: they are cut without being told."""
+    member = Member()
+    member.fill((4, 1))
+    member.answer(Pulled(5, beacon=b"x", groups=groups_of((4, 2), (4, 3))))
+    member.sync(StorageFailed("full"))
+    member.clock.advance(1.0)
+    assert member.failed
+    assert member.pulled().last == 1
+    member.answer(Pulled(5, beacon=b"y", groups=groups_of((4, 2), (5, 3))))
+    member.sync()
+    member.sync()
+    assert (member.pulled().last, member.pulled().history) == (3, ((4, 1), (5, 3)))
+    assert member.failed == ""
+
+
+def test_store_that_can_not() -> None:
+    """It is told, and tried again after a while; the primary's answers count meanwhile."""
+    member = Member()
+    member.answer(Pulled(5, beacon=b"x", groups=groups_of((5, 1))))
+    member.sync(StorageFailed("the disk is full"))
+    assert "the disk is full" in member.failed
+    assert member.question is None
+    member.clock.advance(1.0)
+    assert (member.pulled().last, member.pulled().beacon) == (0, b"x")
+
+
+@pytest.mark.parametrize("error", [Unavailable("gone"), OSError("gone")])
+def test_network_that_can_not(error: Exception) -> None:
+    """It asks again soon."""
+    member = Member()
+    member.refuse(error)
+    assert (member.question, member.failed) == (None, "")
+    member.clock.advance(0.05)
+    assert member.pulled().last == 0
+
+
+def test_another_ballot() -> None:
+    """Nothing of the answer counts but the newer group."""
+    member = Member()
+    member.answer(Pulled(6, group_of(ballot=6), committed=5, beacon=b"x", groups=groups_of((6, 1))))
+    assert member.heard == [group_of(ballot=6)]
+    assert member.store.position.sequence == 0
+    member.clock.advance(0.05)
+    assert member.pulled().beacon == b""
+    member.answer(Pulled(4, group_of(ballot=4)))
+    assert member.heard == [group_of(ballot=6)], "an older one is nothing new"
+
+
+def test_answer_of_an_older_ballot_of_this_side() -> None:
+    """It came when the term had ended already: it binds nobody."""
+    member = Member()
+    member.member_term = newer = MemberTerm(group_of("AB", 6), B, GroupTimes(3.0, 4.0), 1.0)
+    member.answer(Pulled(5, beacon=b"x", groups=groups_of((5, 1))))
+    assert (newer.beacon, member.store.position.sequence) == (b"", 0)
+    assert member.pulled().ballot == 6
+
+
+def test_standing() -> None:
+    """It asks nothing more under this ballot, and goes on under the next."""
+    member = Member()
+    term = member.member_term
+    assert term is not None
+    term.standing = True
+    member.refuse(Unavailable("gone"))
+    for _ in range(5):
+        member.clock.advance(0.05)
+    assert member.question is None
+    member.member_term = MemberTerm(group_of("AB", 6), B, GroupTimes(3.0, 4.0), 1.0)
+    member.clock.advance(0.05)
+    assert member.pulled().ballot == 6
+
+
+def test_other_primary() -> None:
+    """It follows no more when another one leads, or this one does."""
+    member = Member()
+    member.member_term = MemberTerm(group_of("AB", 6, B), "h:1", GroupTimes(3.0, 4.0), 1.0)
+    member.refuse(Unavailable("gone"))
+    member.clock.advance(1.0)
+    assert member.question is None
+    assert member.following.called
+
+
+def test_copy() -> None:
+    """A learner forgets what it has, takes the rows, and goes on behind the head."""
+    member = Member(C)
+    member.fill((3, 1))
+    member.answer(Pulled(5, beacon=b"x", copy=True))
+    assert member.question == "copy"
+    member.answer(ChangeGroup(7, 5, 0, []))
+    assert not member.store.complete
+    for key in (b"a", b"b"):
+        member.answer([Change(0, 0, key, 0, 0, b"1")])
+    member.answer([])
+    member.sync()
+    assert (member.store.values, member.store.complete) == ({b"a": b"1", b"b": b"1"}, True)
+    assert (member.pulled().last, member.pulled().history) == (7, ((5, 7),))
+
+
+@pytest.mark.parametrize("error", [SnapshotEnded("too old"), Unavailable("gone")])
+def test_copy_that_breaks(error: Exception) -> None:
+    """It isn't complete, says so, and begins another one."""
+    member = Member(C)
+    member.answer(Pulled(5, beacon=b"x", copy=True))
+    member.answer(ChangeGroup(7, 5, 0, []))
+    member.answer([Change(0, 0, b"a", 0, 0, b"1")])
+    member.refuse(error)
+    member.clock.advance(0.05)
+    pull = member.pulled()
+    assert (pull.complete, pull.last) == (False, 0)
+
+
+def test_member_makes_no_copy() -> None:
+    """It would have to forget what may be nowhere else; so it waits, and asks again."""
+    member = Member()
+    member.fill((5, 1))
+    for answer in (Pulled(5, beacon=b"x", copy=True), Pulled(5, beacon=b"x", cut=0)):
+        member.store.committed = 1
+        member.answer(answer)
+        assert member.question is None
+        member.clock.advance(0.05)
+        assert (member.pulled().last, member.store.complete) == (1, True)
+
+
+def test_long_history() -> None:
+    """A question names the last ballots only, however many there were."""
+    member = Member()
+    member.fill(*[(ballot, ballot) for ballot in range(1, 1001)])
+    assert member.pulled().history == tuple((ballot, ballot) for ballot in range(801, 1001))

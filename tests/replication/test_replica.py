@@ -1,0 +1,328 @@
+"""One replica over the model store: which groups it takes on, when it leads, and what it says."""
+
+from __future__ import annotations
+
+from replication.group_samples import A, B, C, group_of, pull_of
+from replication.model_store import Disk, ModelStore
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+
+from pyshard.errors import NotConfigured, OutcomeUnknown, StorageFailed
+from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.replication.group_times import GroupTimes
+from pyshard.replication.pulls import Pull, Pulled
+from pyshard.replication.replica import Replica
+from pyshard.replication.wishes import Wish, WishKind
+
+
+class One:
+    """A replica with a disk and a clock of the test's."""
+
+    def __init__(self, me: str = A, disk: Disk | None = None) -> None:
+        self.me = me
+        self.clock = Clock()
+        self.held: list[Deferred[None]] | None = None  # syncs that wait
+        self.disk = disk or Disk(f"store {me[-1]}")
+        self.asked: list[tuple[str, Pull]] = []
+        self.terms: list[bool] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """Start the process, perhaps anew."""
+        self.store = ModelStore(self.disk, False, self._sync)
+        times = GroupTimes(3.0, 4.0)
+        self.replica = Replica(
+            self.me, self.store, self, self.clock, times, lambda address: _Asked(self, address), bytes, self._term
+        )
+        self.replica.start()
+        self.clock.advance(0)
+
+    def _term(self) -> None:
+        self.terms.append(self.replica.leads)
+
+    def _sync(self) -> Deferred[None]:
+        if self.held is None:
+            return succeed(None)
+        self.held.append(Deferred())
+        return self.held[-1]
+
+    def release(self) -> None:
+        """Have the disk sync all that waits."""
+        held, self.held = self.held, None
+        for each in held or []:
+            each.callback(None)
+
+    def break_disk(self) -> None:
+        """The same, but the disk fails."""
+        held, self.held = self.held, None
+        for each in held or []:
+            each.errback(StorageFailed("the disk fails"))
+
+    async def groups(self, follower: str, after: int) -> list[ChangeGroup]:
+        """See `GroupSource`."""
+        return self.store.groups_behind(after)
+
+    def wish(self) -> Wish | None:
+        """What it tells a bootstrap that it wants."""
+        reports = []
+        Deferred.fromCoroutine(self.replica.answer_bootstrap()).addCallback(reports.append)
+        return reports[0].wish if reports else None
+
+
+class _Asked:
+    """A primary that never answers."""
+
+    def __init__(self, one: One, address: str) -> None:
+        self._one, self._address = one, address
+
+    def pull(self, question: Pull) -> Deferred[Pulled]:
+        """See `Primary`."""
+        self._one.asked.append((self._address, question))
+        return Deferred()
+
+    def open_copy(self) -> Deferred[ChangeGroup]:
+        """See `Primary`."""
+        raise AssertionError
+
+    def copied_rows(self) -> Deferred[list[Change]]:
+        """See `Primary`."""
+        raise AssertionError
+
+
+def errors_of(waiting: Deferred[None]) -> list[type]:
+    """With what it has failed."""
+    errors: list[type] = []
+    waiting.addErrback(lambda failure: errors.append(failure.type))
+    return errors
+
+
+def test_leads() -> None:
+    """The primary of a group leads when the disk has the promise, and its own first group."""
+    one = One()
+    assert one.replica.report().ballot == 0
+    one.held = []
+    one.replica.take_on(group_of("A"))
+    assert (one.replica.leads, one.replica.group, one.store.promised[0]) == (False, None, 0)
+    one.release()
+    assert (one.replica.leads, one.replica.takes_changes, one.store.promised[0]) == (True, True, 5)
+    assert (one.terms, one.store.history, one.store.committed) == ([True], ((5, 1),), 1)
+
+
+def test_older_group_is_passed_over() -> None:
+    """And the same one, too."""
+    one = One()
+    one.replica.take_on(group_of("A"))
+    gate = one.replica.gate
+    for ballot in (4, 5):
+        one.replica.take_on(group_of("ABC", ballot, B))
+    assert one.replica.gate is gate
+    assert one.replica.group == group_of("A")
+
+
+def test_primary_that_began_anew() -> None:
+    """It doesn't lead under the ballot that it led under; it wants the next."""
+    one = One()
+    one.replica.take_on(group_of("A"))
+    one.begin()
+    assert not one.replica.leads
+    one.replica.take_on(group_of("A"))
+    assert not one.replica.leads
+    assert one.wish() == Wish(WishKind.RENEW, A)
+    one.replica.take_on(group_of("A", 6))
+    assert one.replica.leads
+    assert one.store.history == ((5, 1), (6, 2))
+
+
+def test_store_that_the_group_does_not_know() -> None:
+    """It leads nothing, and wants nothing."""
+    one = One(disk=Disk("another"))
+    one.replica.take_on(group_of("A"))
+    assert not one.replica.leads
+    assert one.wish() is None
+
+
+def test_half_a_copy_does_not_lead() -> None:
+    """Nor does it ask for one ballot after the other."""
+    one = One(disk=Disk("store 1", complete=False))
+    one.replica.take_on(group_of("A"))
+    assert (one.replica.leads, one.wish()) == (False, None)
+
+
+def test_follows() -> None:
+    """Everybody else asks the primary, under the ballot that its disk has."""
+    one = One(B)
+    one.held = []
+    one.replica.take_on(group_of())
+    one.clock.advance(0)
+    assert one.asked == []
+    one.release()
+    one.clock.advance(0)
+    ((address, pull),) = one.asked
+    assert (address, pull.ballot, pull.address) == (A, 5, B)
+    one.begin()
+    assert [pull.ballot for _, pull in one.asked] == [5, 5], "it remembers"
+
+
+def test_stands_when_it_is_asked() -> None:
+    """Not by itself: a bootstrap has to be there that settles it. What anybody else is told changes nothing."""
+    one = One(B)
+    one.replica.take_on(group_of())
+    one.clock.advance(3.9)
+    assert one.wish() is None
+    one.clock.advance(0.2)
+    assert one.replica.report().wish is None
+    assert one.replica.member_term is not None
+    assert not one.replica.member_term.standing
+    assert one.wish() == Wish(WishKind.LEAD, B)
+    assert one.replica.report().wish == Wish(WishKind.LEAD, B)
+
+
+def test_stands_when_that_is_saved() -> None:
+    """It asks nothing more from the first moment, and tells it when the disk has it. A restart changes nothing."""
+    one = One(B)
+    one.replica.take_on(group_of())
+    one.clock.advance(4.1)
+    one.held = []
+    assert one.wish() is None
+    assert one.replica.member_term is not None
+    assert one.replica.member_term.standing
+    assert one.replica.report().wish is None
+    one.release()
+    assert one.wish() == Wish(WishKind.LEAD, B)
+    asked = len(one.asked)
+    one.begin()
+    one.clock.advance(1.0)
+    assert len(one.asked) == asked
+    assert one.wish() == Wish(WishKind.LEAD, B)
+
+
+def test_standing_ends_with_the_ballot() -> None:
+    """Under the next one it asks again, and waits a grace."""
+    one = One(B)
+    one.replica.take_on(group_of())
+    one.clock.advance(4.1)
+    assert one.wish() == Wish(WishKind.LEAD, B)
+    one.replica.take_on(group_of("AB", 6))
+    one.clock.advance(0.1)
+    assert one.asked[-1][1].ballot == 6 or one.replica.member_term is not None
+    assert one.wish() is None
+    one.begin()
+    assert one.wish() is None
+
+
+def test_can_not_save_that_it_stands() -> None:
+    """It is tried again at the next question."""
+    one = One(B)
+    one.replica.take_on(group_of())
+    one.clock.advance(4.1)
+    one.held = []
+    assert one.wish() is None
+    one.break_disk()
+    assert one.replica.report().wish is None
+    assert one.wish() == Wish(WishKind.LEAD, B)
+
+
+def test_member_does_not_stand_with_another_store() -> None:
+    """Nor does a learner."""
+    for one, members in ((One(B, Disk("another")), "ABC"), (One(C), "AB")):
+        one.replica.take_on(group_of(members))
+        one.clock.advance(10.0)
+        assert one.wish() is None
+
+
+def test_answers_go_on_under_the_next_ballot() -> None:
+    """A change that waits for a member passes when that member is removed."""
+    one = One()
+    one.replica.take_on(group_of("AB"))
+    gate = one.replica.gate
+    _, seen, changed, _ = one.store.execute(lambda _: (None, {b"a": b"1"}))
+    passed = gate.passed(seen, changed)
+    assert not passed.called
+    one.replica.take_on(group_of("A", 6))
+    assert passed.called
+    assert (errors_of(passed), one.replica.gate) == ([], gate)
+    assert one.replica.leads_since == 5
+
+
+def test_answers_end_where_a_ballot_is_left_out() -> None:
+    """Another one may have led in between."""
+    one = One()
+    one.replica.take_on(group_of("AB"))
+    gate = one.replica.gate
+    _, seen, changed, _ = one.store.execute(lambda _: (None, {b"a": b"1"}))
+    passed, read = gate.passed(seen, changed), gate.passed(seen, False)
+    one.replica.take_on(group_of("A", 7))
+    assert (errors_of(passed), errors_of(read)) == ([OutcomeUnknown], [NotConfigured])
+    assert one.replica.gate is not gate
+    assert one.replica.leads_since == 7
+
+
+def test_disk_fails_while_it_leads() -> None:
+    """It leads no more, says why, and leads under another ballot if it is to."""
+    one = One()
+    one.replica.take_on(group_of("A"))
+    passed = one.replica.gate.passed(99, True)
+    one.replica.fail("the disk fails")
+    assert errors_of(passed) == [OutcomeUnknown]
+    assert (one.replica.leads, one.replica.report().failed, one.terms) == (False, "the disk fails", [True, False])
+    assert one.wish() == Wish(WishKind.RENEW, A)
+    one.replica.take_on(group_of("A", 6))
+    assert (one.replica.leads, one.replica.report().failed) == (True, "")
+
+
+def test_can_not_save_a_promise() -> None:
+    """The group isn't taken on; it is when it is told again."""
+    one = One(B)
+    one.held = []
+    one.replica.take_on(group_of())
+    one.break_disk()
+    assert one.replica.group is None
+    assert "the disk fails" in one.replica.report().failed
+    one.replica.take_on(group_of())
+    one.clock.advance(0)
+    assert (one.replica.group, one.replica.report().failed) == (group_of(), "")
+    assert len(one.asked) == 1
+
+
+def test_can_not_lead() -> None:
+    """It says why. Another member can lead then."""
+    one = One()
+    one.held = []
+    one.replica.take_on(group_of())
+    held, one.held = one.held, []
+    held[0].callback(None)  # the promise
+    one.break_disk()
+    assert not one.replica.leads
+    assert "the disk fails" in one.replica.report().failed
+
+
+def test_stopped() -> None:
+    """Nothing begins any more, whatever was under way."""
+    one = One()
+    one.held = []
+    one.replica.take_on(group_of("A"))
+    one.replica.stop()
+    one.release()
+    assert not one.replica.leads
+    one.replica.take_on(group_of("A", 6))
+    assert one.replica.group is None
+
+
+def test_no_removal_within_an_earlier_promise() -> None:
+    """Made the primary by a switch, it knows until when the old one may answer by its promise."""
+    one = One(B)
+    one.replica.take_on(group_of())
+    one.clock.advance(2.0)
+    one.replica.take_on(group_of("ABC", 6, B))
+    assert one.replica.leads
+    one.clock.advance(1.9)
+    assert one.wish() is None
+    one.clock.advance(0.2)
+    assert one.wish() == Wish(WishKind.REMOVE, A)
+
+
+def test_pull_at_who_does_not_lead() -> None:
+    """It is refused, and nothing of it counts."""
+    one = One(B)
+    one.replica.take_on(group_of())
+    assert errors_of(Deferred.fromCoroutine(one.replica.pulled(pull_of(C, 0)))) == [NotConfigured]  # type: ignore[arg-type]
