@@ -56,7 +56,7 @@ def test_member_that_joins_makes_no_change_unknown() -> None:
     group.until(lambda: group.state.group.members == {A})
     group.until(lambda: group.machines[A].replica.leads)
     group.machines[B].start()
-    results = []
+    results: list[object] = []
     while group.state.group.members == {A} or not group.machines[A].replica.leads:
         group.begin("increment", 1, b"n").addBoth(results.append)
         group.clock.advance(0.02)
