@@ -244,7 +244,7 @@ def test_member_does_not_wipe_what_it_has() -> None:
     group = ScriptedGroup()
     assert group.call("write", 1) is True
     group.away()
-    group.machines[A].store.history = ()  # as if its log didn't go back far enough
+    group.machines[A].store.ballots = ()  # as if its log didn't go back far enough
     group.clock.advance(2.0)
     assert group.machines[B].store.complete
     assert group.machines[B].store.values[b"a"] == b"1"

@@ -102,10 +102,10 @@ def test_leads() -> None:
     assert one.replica.report().ballot == 0
     one.held = []
     one.replica.take_on(group_of("A"))
-    assert (one.replica.leads, one.replica.group, one.store.promised[0]) == (False, None, 0)
+    assert (one.replica.leads, one.replica.group, one.store.promised.ballot) == (False, None, 0)
     one.release()
-    assert (one.replica.leads, one.replica.takes_changes, one.store.promised[0]) == (True, True, 5)
-    assert (one.terms, one.store.history, one.store.committed) == ([True], ((5, 1),), 1)
+    assert (one.replica.leads, one.replica.takes_changes, one.store.promised.ballot) == (True, True, 5)
+    assert (one.terms, one.store.ballots, one.store.committed) == ([True], ((5, 1),), 1)
 
 
 def test_older_group_is_passed_over() -> None:
@@ -130,7 +130,7 @@ def test_primary_that_began_anew() -> None:
     assert one.wish() == Wish(WishKind.RENEW, A)
     one.replica.take_on(group_of("A", 6))
     assert one.replica.leads
-    assert one.store.history == ((5, 1), (6, 2))
+    assert one.store.ballots == ((5, 1), (6, 2))
 
 
 def test_store_that_the_group_does_not_know() -> None:
