@@ -21,6 +21,10 @@ import msgspec
 BallotHistory: TypeAlias = tuple[tuple[int, int], ...]
 
 
+#: Ballots that a history knows at the most. Who would need older ones begins with a copy.
+MOST_BALLOTS = 1000
+
+
 class LogPosition(msgspec.Struct, array_like=True, frozen=True, order=True):
     """Where a log ends, or a place in it.
 
@@ -33,7 +37,7 @@ class LogPosition(msgspec.Struct, array_like=True, frozen=True, order=True):
 
 
 def with_group(history: BallotHistory, ballot: int, sequence: int) -> BallotHistory:
-    """The history with one group more.
+    """The history with one group more; the oldest ballots are forgotten (`MOST_BALLOTS`).
 
     :raises ValueError: its ballot is lower than that of the group before it.
     """
@@ -41,7 +45,7 @@ def with_group(history: BallotHistory, ballot: int, sequence: int) -> BallotHist
         raise ValueError(
             f"ballot: found {ballot} behind {history[-1][0]}, expected that ballots never fall along a log"
         )
-    return history if history and history[-1][0] == ballot else (*history, (ballot, sequence))
+    return history if history and history[-1][0] == ballot else (*history, (ballot, sequence))[-MOST_BALLOTS:]
 
 
 def cut_off(history: BallotHistory, sequence: int) -> BallotHistory:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from pyshard.protocol.log_positions import (
+    MOST_BALLOTS,
     BallotHistory,
     LogPosition,
     ballot_at,
@@ -60,6 +61,15 @@ def test_common_point(shared: list[int], kept: int, mine: list[int], theirs: lis
     same = [number for number, pair in pairs if pair[0] == pair[1] > 0]
     found = common_point(history_of(mine_all), len(mine_all), history_of(theirs_all), len(theirs_all))
     assert found == max(same, default=0)
+
+
+def test_old_ballots_are_forgotten() -> None:
+    """A history doesn't grow for ever."""
+    history: BallotHistory = ()
+    for ballot in range(1, MOST_BALLOTS + 11):
+        history = with_group(history, ballot, 10 * ballot)
+    assert (len(history), history[0]) == (MOST_BALLOTS, (11, 110))
+    assert (ballot_at(history, 109), ballot_at(history, 110)) == (None, 11)
 
 
 def test_unknown_beginning() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from replication.group_samples import HISTORY, B, group_of, pull_of
+from stores import at_once
 from twisted.internet.defer import Deferred
 
 from pyshard.errors import NotConfigured, OutcomeUnknown
@@ -99,9 +100,8 @@ def test_end() -> None:
         [OutcomeUnknown, NotConfigured, NotConfigured, OutcomeUnknown, NotConfigured],
         strict=True,
     ):
-        failures: list[object] = []
-        one.addErrback(lambda failure, failures=failures: failures.append(type(failure.value)))
-        assert failures == [error]
+        with pytest.raises(error):
+            at_once(one)
     assert gate.passed == []
 
 

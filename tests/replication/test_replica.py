@@ -6,13 +6,13 @@ from replication.group_samples import A, B, C, group_of, pull_of
 from replication.model_store import Disk, ModelStore
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 from pyshard.errors import NotConfigured, OutcomeUnknown, StorageFailed
 from pyshard.protocol.change_groups import Change, ChangeGroup
-from pyshard.replication.group_times import GroupTimes
 from pyshard.replication.pulls import Pull, Pulled
 from pyshard.replication.replica import Replica
-from pyshard.replication.wishes import Wish, WishKind
+from pyshard.replication.wishes import ReplicaReport, Wish, WishKind
 
 
 class One:
@@ -30,9 +30,8 @@ class One:
     def begin(self) -> None:
         """Start the process, perhaps anew."""
         self.store = ModelStore(self.disk, False, self._sync)
-        times = GroupTimes(3.0, 4.0)
         self.replica = Replica(
-            self.me, self.store, self, self.clock, times, lambda address: _Asked(self, address), bytes, self._term
+            self.me, self.store, self, self.clock, lambda address: _Asked(self, address), bytes, self._term
         )
         self.replica.start()
         self.clock.advance(0)
@@ -64,8 +63,12 @@ class One:
 
     def wish(self) -> Wish | None:
         """What it tells a bootstrap that it wants."""
-        reports = []
-        Deferred.fromCoroutine(self.replica.answer_bootstrap()).addCallback(reports.append)
+        reports: list[ReplicaReport] = []
+
+        def note(report: ReplicaReport) -> None:
+            reports.append(report)
+
+        Deferred.fromCoroutine(self.replica.answer_bootstrap()).addCallback(note)
         return reports[0].wish if reports else None
 
 
@@ -92,7 +95,11 @@ class _Asked:
 def errors_of(waiting: Deferred[None]) -> list[type]:
     """With what it has failed."""
     errors: list[type] = []
-    waiting.addErrback(lambda failure: errors.append(failure.type))
+
+    def note(failure: Failure) -> None:
+        errors.append(type(failure.value))
+
+    waiting.addErrback(note)
     return errors
 
 
@@ -124,9 +131,9 @@ def test_primary_that_began_anew() -> None:
     one = One()
     one.replica.take_on(group_of("A"))
     one.begin()
-    assert not one.replica.leads
+    assert [one.replica.leads] == [False]
     one.replica.take_on(group_of("A"))
-    assert not one.replica.leads
+    assert [one.replica.leads] == [False]
     assert one.wish() == Wish(WishKind.RENEW, A)
     one.replica.take_on(group_of("A", 6))
     assert one.replica.leads
@@ -237,7 +244,7 @@ def test_answers_go_on_under_the_next_ballot() -> None:
     gate = one.replica.gate
     _, seen, changed, _ = one.store.execute(lambda _: (None, {b"a": b"1"}))
     passed = gate.passed(seen, changed)
-    assert not passed.called
+    assert [passed.called] == [False]
     one.replica.take_on(group_of("A", 6))
     assert passed.called
     assert (errors_of(passed), one.replica.gate) == ([], gate)
@@ -276,7 +283,7 @@ def test_can_not_save_a_promise() -> None:
     one.held = []
     one.replica.take_on(group_of())
     one.break_disk()
-    assert one.replica.group is None
+    assert [one.replica.group] == [None]
     assert "the disk fails" in one.replica.report().failed
     one.replica.take_on(group_of())
     one.clock.advance(0)

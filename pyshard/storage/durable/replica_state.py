@@ -23,8 +23,6 @@ from pyshard.storage.replicated_interface import Promise, ReplicaRole
 #: The history of a store that was always alone.
 ALWAYS_ALONE: BallotHistory = ((0, 1),)
 
-_MOST_BALLOTS = 1000  # that are remembered. Who would need older ones begins with a copy
-
 
 class ReplicaState:
     """That of a store. The writer's thread changes it.
@@ -66,7 +64,7 @@ class ReplicaState:
     def add(self, ballot: int, sequence: int) -> None:
         """The log has one group more."""
         if ballot != self.position.ballot or not self.ballots:
-            self.ballots = with_group(self.ballots, ballot, sequence)[-_MOST_BALLOTS:]
+            self.ballots = with_group(self.ballots, ballot, sequence)
         self.position = LogPosition(ballot, sequence)
 
     def cut(self, sequence: int) -> None:

@@ -16,7 +16,7 @@ from storage.durable.power_failures import told
 from storage.replicas.replica_history import ReplicaHistory
 from stores import folder
 
-SEEDS = int(os.environ.get("PYSHARD_TEST_REPLICAS", "60"))
+SEEDS = int(os.environ.get("PYSHARD_TEST_REPLICAS", "30"))
 
 
 @pytest.fixture(autouse=True)
