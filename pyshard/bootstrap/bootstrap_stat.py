@@ -36,7 +36,7 @@ def unready(bootstrap: Bootstrap, factory: ServerFactory) -> str:
     if factory.draining:
         return "shutting down"
     if not bootstrap.has_state:
-        return f"no cluster state yet: {bootstrap.changes.trouble}"
+        return "no cluster state yet"
     shards = bootstrap.readiness()
     ready = sum(shard.condition is Condition.READY for shard in shards)
     return "" if ready == len(shards) else f"{ready} of {len(shards)} shards are ready"

@@ -123,7 +123,7 @@ def test_options_of_daemons(
         parsed = options()
         parsed.parseOptions([*arguments, *given])
         if tap is bootstrap_plugin:
-            parsed["state lock"].close()  # there is another one soon
+            parsed["state store"].close()  # there is another one soon
         service = tap.makeService(parsed).serving
         assert isinstance(service, MultiService)
         (listener,) = [one for one in service.services if isinstance(one, Listener)]
