@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
+from random import Random
 from typing import Any
 
 import pytest
@@ -108,8 +110,10 @@ def test_order_of_pipelined_changes(cluster: MemoryCluster) -> None:
     assert cluster.run(client.get_many(KEYS)) == [3 * len(found) - 1] * len(KEYS)
 
 
-def test_order_on_asyncio(cluster: MemoryCluster) -> None:
+def test_order_on_asyncio(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """As for a Deferred client."""
+    connecting_module = import_module("pyshard.client.connect")  # by this name the package has the function
+    monkeypatch.setattr(connecting_module, "SystemRandom", lambda: Random(1))  # each run has the same jitter
     loop = MemoryLoop(cluster.network)  # type: ignore[abstract]  # it has what is called
 
     async def connected() -> AioClient:

@@ -24,7 +24,7 @@ from pyshard.model.replica_group import ReplicaGroup
 from pyshard.storage import DataDirectory, IStore, LmdbStore, MemoryStore
 from pyshard.testing import MemoryCluster
 
-SEEDS = int(os.environ.get("PYSHARD_TEST_HISTORIES", "4"))
+SEEDS = int(os.environ.get("PYSHARD_TEST_HISTORIES", "2"))
 SETTLED = 2.0  # seconds of nothing wanted, after which a member may be lost for good
 
 
