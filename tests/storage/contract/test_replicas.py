@@ -337,27 +337,6 @@ def test_a_dropped_index_of_a_primary(bench: Bench) -> None:
     assert bench.answers(Read("pages", [b"a"])) == [[b""]]
 
 
-def test_a_sweep_behind_a_dropped_index() -> None:
-    """A sweep that was asked for before an index is dropped removes nothing of that one, as it isn't committed."""
-    with prepared("lmdb with a thread") as bench:
-        store = bench.store
-        for name in ("pages", "links"):
-            bench.fill({b"a": b""}, name)
-        lead(bench, 1)
-        bench.result(store.set_indexes({"links": 2}))
-        bench.result(store.commit(store.sequence))
-        last = store.sequence
-        dropping, sweeping = store.set_indexes({}), store.sweep(100)  # most likely both wait for the writer now
-        bench.result(dropping)
-        bench.result(sweeping)
-        bench.result(store.be_member())
-        bench.result(store.cut(last))
-        bench.result(store.promise(2))
-        bench.result(store.lead(2))
-        assert store.count(2) == 1
-        assert bench.answers(Read("links", [b"a"])) == [[b""]]
-
-
 def test_a_member_without_a_promise(durable: Bench) -> None:
     """It is a member after a restart, too."""
     durable.result(durable.store.be_member())

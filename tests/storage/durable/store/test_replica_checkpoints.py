@@ -6,11 +6,12 @@ from random import Random
 
 import pytest
 from storage.durable.store.opened import opened
-from stores import PLENTY, at_once, check_consistent, folder, task
+from stores import PLENTY, at_once, check_consistent, commit, folder, task
 
 from pyshard.protocol.batch_operations import Pop, Read, Write
 from pyshard.storage import LmdbStore
 from pyshard.storage.durable.log_changes import change_of
+from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate
 
 KEYS = [b"%d" % number for number in range(60)]
 
@@ -52,10 +53,11 @@ def test_what_a_checkpoint_flushes(behind: int) -> None:
             engine = store._engine
             assert engine.lmdb.counters.sequence <= store.committed
             flushed = max(flushed, engine.lmdb.counters.sequence)
+            found = in_lmdb(store)
             for key in KEYS:
                 had = {states[number].get(key) for number in states if number <= store.committed}
-                assert in_lmdb(store).get(key) in had
-            check_consistent(store)
+                assert found.get(key) in had
+        check_consistent(store)
         assert flushed > 100
         committed = store.committed
         store._engine.log.close()
@@ -65,7 +67,27 @@ def test_what_a_checkpoint_flushes(behind: int) -> None:
         last = again.sequence
         assert last == again.committed <= committed
         (answer,) = at_once(again.apply([task(Read("", KEYS))], PLENTY, PLENTY))
-        assert [found and found[8:] for found in answer.results] == [states[last].get(key) for key in KEYS]  # type: ignore[index]
+        assert [each and each[8:] for each in answer.results] == [states[last].get(key) for key in KEYS]  # type: ignore[index]
         at_once(again.commit(committed + 1000))
         assert again.sequence == max(states)
         at_once(again.close())
+
+
+def test_the_sweep_of_a_dropped_index() -> None:
+    """It takes records of an index from LMDB only once it is committed that the index is dropped."""
+    with folder() as path:
+        store = opened(path / "data")
+        at_once(store.set_indexes({"pages": 1}))
+        at_once(store.apply([task(Write("pages", [b"a"], [b""]))], PLENTY, PLENTY))
+        store._engine.flush_all()
+        at_once(store.promise(1))
+        at_once(store.lead(1))
+        at_once(store.set_indexes({}))
+        sweep = DirectUpdate(lambda transaction: transaction.sweep(100))
+        assert commit(store, [sweep]) == [False]
+        assert in_lmdb(store) == {b"a": b""}
+        at_once(store.commit(store.sequence))
+        assert commit(store, [sweep]) == [False]
+        assert in_lmdb(store) == {}
+        check_consistent(store)
+        at_once(store.close())
