@@ -316,6 +316,34 @@ def test_a_member_counts_ahead(bench: Bench, other: Bench, monkeypatch: pytest.M
         assert other.store._engine.counters.hidden == counted
 
 
+def test_a_dropped_index_of_a_primary(bench: Bench) -> None:
+    """Its records stay until that is committed, and nothing else waits for it."""
+    bench.fill({b"a": b""}, "pages")
+    lead(bench, 1)
+    bench.result(bench.store.commit(bench.store.sequence))
+    bench.result(bench.store.set_indexes({"links": 2}))
+    dropped = bench.store.sequence
+    bench.fill({b"b": b""}, ttl=1000)
+    bench.clock.advance(5)
+    assert bench.sweep() < 10
+    assert everything(bench)[0] == []
+    bench.result(bench.store.be_member())
+    if not bench.durable:
+        return
+    bench.result(bench.store.cut(dropped - 1))
+    bench.result(bench.store.promise(2))
+    bench.result(bench.store.lead(2))
+    assert bench.store.count(1) == 1
+    assert bench.answers(Read("pages", [b"a"])) == [[b""]]
+
+
+def test_a_member_without_a_promise(durable: Bench) -> None:
+    """It is a member after a restart, too."""
+    durable.result(durable.store.be_member())
+    durable.restart()
+    assert (durable.store.role, durable.store.promised) == (ReplicaRole.MEMBER, Promise())
+
+
 # -- cuts and former primaries --------------------------------------------------------------------------------------
 
 

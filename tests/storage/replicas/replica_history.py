@@ -495,6 +495,8 @@ class ReplicaHistory:
                 assert store.committed <= self.committed.sequence
             if isinstance(store, LmdbStore):
                 check_consistent(store)
+                if store.role is not ReplicaRole.ALONE:
+                    assert store._engine.lmdb.counters.sequence <= store.committed
 
     def end(self) -> None:
         """All replicas have the same once they all have everything, and nobody changes anything."""
