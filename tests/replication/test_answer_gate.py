@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from replication.group_samples import HISTORY, B, group_of, pull_of
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from pyshard.errors import NotConfigured, OutcomeUnknown
 from pyshard.replication.answer_gate import AnswerGate
@@ -99,9 +100,9 @@ def test_end() -> None:
         [OutcomeUnknown, NotConfigured, NotConfigured, OutcomeUnknown, NotConfigured],
         strict=True,
     ):
-        failures: list[object] = []
-        one.addErrback(lambda failure, failures=failures: failures.append(type(failure.value)))
-        assert failures == [error]
+        failures: list[Failure] = []
+        one.addErrback(failures.append)
+        assert [failure.type for failure in failures] == [error]
     assert gate.passed == []
 
 
