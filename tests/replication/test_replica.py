@@ -29,6 +29,7 @@ class One:
         self.clock = Clock()
         self.held: list[Deferred[None]] | None = None  # syncs that wait
         self.disk = disk or Disk(f"store {me[-1]}")
+        self.unreadable = False
         self.asked: list[tuple[str, Pull]] = []
         self.terms: list[bool] = []
         self.begin()
@@ -66,6 +67,8 @@ class One:
 
     async def groups(self, follower: str, after: int) -> list[ChangeGroup]:
         """See `GroupSource`."""
+        if self.unreadable:
+            raise StorageFailed("the log can't be read")
         return self.store.groups_behind(after)
 
     def leads(self) -> bool:
@@ -287,6 +290,17 @@ def test_disk_fails_while_it_leads() -> None:
     assert one.wish() == Wish(WishKind.RENEW, A)
     one.replica.take_on(group_of("A", 6))
     assert (one.leads(), one.replica.report().failed) == (True, "")
+
+
+def test_log_that_can_not_be_read() -> None:
+    """A primary that can give nobody anything leads no more, if another one can lead. It removes nobody for that."""
+    for members, leads in (("AB", False), ("A", True)):
+        one = One()
+        one.replica.take_on(group_of(members))
+        one.unreadable = True
+        assert errors_of(Deferred.fromCoroutine(one.replica.pulled(pull_of(B, 0, history=())))) == [StorageFailed]
+        assert one.leads() == leads
+        assert bool(one.replica.report().failed) != leads
 
 
 def test_can_not_save_a_promise() -> None:
