@@ -34,6 +34,10 @@ class Settings:
     #: Seconds that the wait between two attempts is at the most: a peer that is back is found within this time.
     RETRY_LONGEST: float = 1.0
 
+    #: Seconds for which the primary of a shard with replicas answers by a member's promise not to lead: so long, and a
+    #: third more, until another one leads when it is gone. Longer, and a pause of a process costs no failover.
+    LEASE: float = 3.0
+
     # -- keys, documents, names ------------------------------------------------------------------------------------
 
     #: Bytes of one document as stored, so that one document fits into one box.

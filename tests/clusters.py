@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
+from deferreds import change_state
 from stores import START, folder
 from twisted.internet.defer import Deferred, gatherResults
 
@@ -160,4 +161,4 @@ def with_ranges(state: ClusterState, *ranges: Sequence[tuple[int, int]]) -> Clus
 def announce(cluster: MemoryCluster, state: ClusterState) -> None:
     """Have the bootstrap tell a state that is in force already."""
     assert cluster.bootstrap is not None
-    cluster.bootstrap.bootstrap.change(state)
+    change_state(cluster.bootstrap.bootstrap, state)

@@ -7,6 +7,9 @@ from typing import TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from pyshard.bootstrap.bootstrap import Bootstrap
+from pyshard.model.cluster_state import ClusterState
+
 _T = TypeVar("_T")
 
 
@@ -25,3 +28,8 @@ def watch(work: Deferred[_T]) -> list[_T | BaseException]:
     found: list[_T | BaseException] = []
     work.addCallbacks(found.append, lambda failure: found.append(failure.value))
     return found
+
+
+def change_state(bootstrap: Bootstrap, state: ClusterState) -> None:
+    """Make a state the cluster's, where the state store answers at once; raises why that can't be."""
+    result(bootstrap.change(lambda _: state))

@@ -7,6 +7,7 @@ from itertools import pairwise
 from random import Random
 
 import attrs
+from deferreds import change_state
 from handover import hand_over
 
 from pyshard.bootstrap.bootstrap import Condition
@@ -112,4 +113,4 @@ class Faults:
         hand_over(cluster, state)
         self.moves += 1
         cluster.advance(random.choice([0, 0.02, 0.2]))
-        keeper.change(state)
+        change_state(keeper, state)

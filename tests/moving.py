@@ -9,6 +9,8 @@ from pathlib import Path
 
 import attrs
 import pytest
+from deferreds import change_state
+from twisted.internet.defer import Deferred
 
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS, slot_of
@@ -76,15 +78,14 @@ def plan(cluster: MemoryCluster, source: str = "shard0", target: str = "shard1")
     """Have `QUARTER` moved."""
     assert cluster.bootstrap is not None
     bootstrap = cluster.bootstrap.bootstrap
-    bootstrap.change(bootstrap.state.with_moves([Transfer(source, target, QUARTER)]))
+    change_state(bootstrap, bootstrap.state.with_moves([Transfer(source, target, QUARTER)]))
     return bootstrap.state.moves[-1]
 
 
-def cancel(cluster: MemoryCluster) -> None:
-    """Have the first move cancelled, as an operator does."""
+def cancel(cluster: MemoryCluster) -> Deferred[None]:
+    """Have the first move cancelled, as an operator does; a Deferred that fires when that is decided."""
     assert cluster.bootstrap is not None
-    bootstrap = cluster.bootstrap.bootstrap
-    bootstrap.change(bootstrap.state.with_move(bootstrap.state.moves[0].cancelled("an operator cancelled it")))
+    return cluster.bootstrap.driver.change_move(state_of(cluster).moves[0].number, "cancel")
 
 
 def until(cluster: MemoryCluster, *phases: Phase) -> None:
@@ -95,6 +96,15 @@ def until(cluster: MemoryCluster, *phases: Phase) -> None:
         if (not moves and not phases) or (moves and moves[0].phase in phases):
             return
     raise AssertionError(state_of(cluster).moves)
+
+
+def until_quiet(cluster: MemoryCluster) -> None:
+    """Let time pass until the state that is kept has no moves."""
+    for _ in range(2000):
+        if not cluster.state.moves:
+            return
+        cluster.advance(0.02)
+    raise AssertionError(cluster.state.moves)
 
 
 def owner(cluster: MemoryCluster) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from deferreds import change_state
+
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.model.range_moves import Phase, RangeMove
@@ -13,7 +15,11 @@ from pyshard.model.slot_ranges import SlotRanges, in_ranges
 from pyshard.testing import MemoryCluster
 
 QUARTER: SlotRanges = ((SLOTS // 4, SLOTS // 2),)
+
+
 DOCS = {f"key {number}": number for number in range(500)}
+
+
 MOVING = [key for key in DOCS if in_ranges(slot_of(key.encode()), QUARTER)]
 
 
@@ -37,7 +43,7 @@ def plan(cluster: MemoryCluster, source: str, target: str, ranges: SlotRanges = 
     """Have a move planned."""
     assert cluster.bootstrap is not None
     bootstrap = cluster.bootstrap.bootstrap
-    bootstrap.change(bootstrap.state.with_moves([Transfer(source, target, ranges)]))
+    change_state(bootstrap, bootstrap.state.with_moves([Transfer(source, target, ranges)]))
     return bootstrap.state.moves[-1]
 
 

@@ -20,6 +20,7 @@ from random import Random
 
 import attrs
 import pytest
+from deferreds import change_state
 from faults import Faults
 from green_threads import GreenThreads
 from histories import Recorder, Tally, total
@@ -69,7 +70,7 @@ class LastingStore(MemoryStore):
             apply = super().apply
             self._waiting.append(lambda: apply(tasks, limit, room, sender).chainDeferred(done))
             if len(self._waiting) == 1:
-                self.clock.callLater(self._random.random() * self.delay, self.commit)
+                self.clock.callLater(self._random.random() * self.delay, self.commit_waiting)
             return done
         return super().apply(tasks, limit, room, sender)
 
@@ -80,7 +81,7 @@ class LastingStore(MemoryStore):
             job()
         return succeed(None)
 
-    def commit(self) -> None:
+    def commit_waiting(self) -> None:
         """Commit what waits."""
         waiting, self._waiting = self._waiting, []
         for job in waiting:
@@ -106,13 +107,16 @@ class Run:
         self.addresses: dict[str, list[tuple[str, int]]] = defaultdict(list)  # further ones of each shard
         self.kills = 0
         self.recorder = Recorder(KEYS, random)
-        self.cluster = MemoryCluster(random.choice([1, 2, 3]), seed=seed, store=self._store)
+        self.cluster = self._cluster(seed)
         self.faults = Faults(self.cluster, random, self._commit)
         delay = random.choice([0, 0.05, 1, 3])
         for store in self.stores.values():
             store.clock, store.delay = self.cluster.clock, delay
         self.faces = self._faces(GreenThreads(self.cluster.clock, random, random.choice([0, 0.02, 0.2]), monkeypatch))
         self.cluster.run(self.cluster.connect().create_index(PAGES))
+
+    def _cluster(self, seed: int) -> MemoryCluster:
+        return MemoryCluster(self.random.choice([1, 2, 3]), seed=seed, store=self._store)
 
     def _faces(self, threads: GreenThreads) -> list[Face]:
         """Some clients, mostly of all three faces."""
@@ -134,7 +138,7 @@ class Run:
 
     def _commit(self) -> None:
         for store in self.stores.values():
-            store.commit()
+            store.commit_waiting()
 
     def step(self) -> None:
         """Some calls, perhaps a fault, and some time."""
@@ -197,7 +201,7 @@ class Run:
         self.addresses[own.name].append((own.host, port))
         self._listen_at(own.name)
         ranges = [attrs.evolve(one, port=port) if one is own else one for one in keeper.state.map.shards]
-        keeper.change(attrs.evolve(keeper.state, epoch=keeper.state.epoch + 1, map=ShardMap(ranges)))
+        change_state(keeper, attrs.evolve(keeper.state, epoch=keeper.state.epoch + 1, map=ShardMap(ranges)))
         for face in self.faces:
             if self.random.random() < 0.5:
                 face.refresh()
@@ -227,13 +231,17 @@ class Run:
                     face.make(call)
                     self._wait()
         documents = sum(call.outcome is not None for call in looks[-2 * len(KEYS) :])
-        assert sum(store.documents for store in self.stores.values()) == documents
+        assert self._documents() == documents
         for face in self.faces:
             face.close()
         cluster.close()
         cluster.advance(4)
         assert cluster.clock.getDelayedCalls() == []
         return self.recorder.check()
+
+    def _documents(self) -> int:
+        """How many documents all shards have."""
+        return sum(store.documents for store in self.stores.values())
 
     def _wait(self) -> None:
         """Wait until every call has ended."""

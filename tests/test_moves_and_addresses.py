@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import attrs
 import pytest
+from deferreds import change_state
 from moving import DOCS, check_clean, filled, owner, plan, slow_down, state_of, until
 
 from pyshard.model.range_moves import Phase
@@ -27,7 +28,7 @@ def announce(cluster: MemoryCluster, port: int) -> None:
     assert cluster.bootstrap is not None
     bootstrap = cluster.bootstrap.bootstrap
     moved = attrs.evolve(state_of(cluster).map.shards[0], port=port)
-    bootstrap.change(bootstrap.state.with_shards([], [moved], []))
+    change_state(bootstrap, bootstrap.state.with_shards([], [moved], []))
 
 
 def pulling_of(cluster: MemoryCluster) -> _Pulling:

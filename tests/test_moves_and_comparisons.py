@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from moving_quarter import DOCS, MOVING, owned, plan, quarter_to_move, state_of, until
+from moving_quarter import DOCS, MOVING, owned, plan, state_of, until
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
@@ -23,7 +23,10 @@ from pyshard.testing import MemoryCluster
 @pytest.fixture
 def cluster() -> Iterator[MemoryCluster]:
     """Two shards with some documents."""
-    with quarter_to_move() as made:
+    with MemoryCluster() as made:
+        client = made.connect()
+        made.run(client.write_many(DOCS))
+        made.run(client.write(MOVING[0], 0, ttl=1000))
         yield made
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import attrs
 import pytest
+from deferreds import change_state
 from moving import DOCS, MOVING, DurableStores, check_clean, filled, owner, plan, slow_down, state_of, until
 from stores import folder
 from twisted.internet.defer import Deferred, gatherResults
@@ -61,7 +62,7 @@ def test_no_room_at_the_target(cluster: MemoryCluster, client: Client) -> None:
     assert cluster.bootstrap is not None
     keeper = cluster.bootstrap.bootstrap
     used = cluster.services["shard1"].shard.store.used
-    keeper.change(keeper.state.with_shards([], [attrs.evolve(target, limit=used + 5000)], []))
+    change_state(keeper, keeper.state.with_shards([], [attrs.evolve(target, limit=used + 5000)], []))
     plan(cluster)
     until(cluster)
     (listed,) = cluster.run(LayoutClient(client).moves())
@@ -72,7 +73,7 @@ def test_no_room_at_the_target(cluster: MemoryCluster, client: Client) -> None:
     assert owner(cluster) == "shard0"
     check_clean(cluster)
     plan(cluster)
-    keeper.change(keeper.state.with_shards([], [target], []))
+    change_state(keeper, keeper.state.with_shards([], [target], []))
     until(cluster)
     assert owner(cluster) == "shard1"
     assert cluster.run(client.get_many(list(DOCS))) == list(DOCS.values())
@@ -85,7 +86,7 @@ def test_what_is_staged_takes_room(cluster: MemoryCluster, client: Client) -> No
     assert target is not None
     assert cluster.bootstrap is not None
     keeper, store = cluster.bootstrap.bootstrap, cluster.services["shard1"].shard.store
-    keeper.change(keeper.state.with_shards([], [attrs.evolve(target, limit=store.used + 40_000)], []))
+    change_state(keeper, keeper.state.with_shards([], [attrs.evolve(target, limit=store.used + 40_000)], []))
     own = next(key for key in map(str, range(1000)) if slot_of(key.encode()) > SLOTS // 2)
     cluster.run(client.write(own, "x" * 25_000))
     cluster.run(client.remove(own))

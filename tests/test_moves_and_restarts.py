@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from deferreds import watch
+from deferreds import change_state, watch
 from moving import (
     DOCS,
     MOVING,
@@ -215,7 +215,7 @@ def test_a_drained_source_whose_disk_is_lost(durable: MemoryCluster, stores: Dur
     client = client_of(durable)
     assert durable.bootstrap is not None
     state = state_of(durable)
-    durable.bootstrap.bootstrap.change(state.with_moves([Transfer("shard0", "shard1", ((0, SLOTS // 2),))]))
+    change_state(durable.bootstrap.bootstrap, state.with_moves([Transfer("shard0", "shard1", ((0, SLOTS // 2),))]))
     until(durable, Phase.SEALING)
     durable.stop_bootstrap()
     durable.advance(0.5)

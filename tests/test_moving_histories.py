@@ -16,6 +16,7 @@ from random import Random
 from typing import TypeVar
 
 import pytest
+from deferreds import change_state
 from faults import BOUNDS
 from histories import Tally, total
 from test_histories import BLOCK, FIRST, SEEDS, STEPS, LastingStore, Run
@@ -151,7 +152,7 @@ class MovingRun(Run):
         piece = self.random.choice(list(pairwise([0, *BOUNDS, SLOTS])))
         ranges = common(source.ranges, (piece,))
         try:
-            keeper.change(keeper.state.with_moves([Transfer(source.name, target.name, ranges)]))
+            change_state(keeper, keeper.state.with_moves([Transfer(source.name, target.name, ranges)]))
         except BadRequest:
             return  # it has none of that, or that moves already
 
@@ -162,7 +163,7 @@ class MovingRun(Run):
         keeper = self.cluster.bootstrap.bootstrap
         undecided = [move for move in keeper.state.moves if not move.has_ended]
         if undecided:
-            keeper.change(keeper.state.with_move(self.random.choice(undecided).cancelled("somebody said so")))
+            change_state(keeper, keeper.state.with_move(self.random.choice(undecided).cancelled("somebody said so")))
 
     def finish(self) -> Tally:
         """As `Run.finish`, once each move has ended."""

@@ -7,7 +7,8 @@ from typing import Any
 
 import attrs
 import pytest
-from moving_quarter import DOCS, MOVING, QUARTER, owned, plan, quarter_to_move, state_of, until
+from deferreds import change_state
+from moving_quarter import DOCS, MOVING, QUARTER, owned, plan, state_of, until
 from twisted.internet.protocol import Factory
 
 from pyshard.errors import WrongShard
@@ -26,7 +27,10 @@ from pyshard.testing import MemoryCluster
 @pytest.fixture
 def cluster() -> Iterator[MemoryCluster]:
     """Two shards with some documents."""
-    with quarter_to_move() as made:
+    with MemoryCluster() as made:
+        client = made.connect()
+        made.run(client.write_many(DOCS))
+        made.run(client.write(MOVING[0], 0, ttl=1000))
         yield made
 
 
@@ -107,7 +111,7 @@ def test_cancelled(cluster: MemoryCluster) -> None:
         assert cluster.bootstrap is not None
         state, bootstrap = state_of(cluster), cluster.bootstrap.bootstrap
         (move,) = state.moves
-        bootstrap.change(state.with_move(move.cancelled("the operator said so")))
+        change_state(bootstrap, state.with_move(move.cancelled("the operator said so")))
         until(cluster)
         assert owned(cluster) == before
         assert cluster.run(client.write(MOVING[1], DOCS[MOVING[1]])) > 0
@@ -190,9 +194,8 @@ def test_a_target_that_gets_full(cluster: MemoryCluster, complete: bool) -> None
     small = attrs.evolve(target.assignment.own, limit=target.store.used + 100)
     assert cluster.bootstrap is not None
     bootstrap = cluster.bootstrap.bootstrap
-    bootstrap.change(
-        bootstrap.state.with_shards([], [attrs.evolve(state_of(cluster).map.shards[1], limit=small.limit)], [])
-    )
+    limited = attrs.evolve(state_of(cluster).map.shards[1], limit=small.limit)
+    change_state(bootstrap, bootstrap.state.with_shards([], [limited], []))
     if not complete:
         move = plan(cluster, "shard0", "shard1")
     client = cluster.connect()

@@ -38,7 +38,7 @@ from pyshard.client_core.shard_identity_check import check_greeting
 from pyshard.errors import PyshardError
 from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
 from pyshard.model.shard_map import MapShard
-from pyshard.net.backoff import Backoff
+from pyshard.net.backoff import Backoff, longest_between_looks
 from pyshard.protocol.apply_boxes import answers_in
 from pyshard.protocol.batch_answers import Answer, decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
@@ -96,6 +96,8 @@ class ShardPool(ConnectionPool):
             return
         if target != self.target or own.identity != self.own.identity:
             self.target = target
+            self._rests_until = 0.0  # what failed was somewhere else
+        self._backoff.longest = self._put_off.longest = longest_between_looks(own.lease)
         self.own, self._rank, self.epoch = own, rank, rank.epoch
 
     def apply(self, operation: GatheredOperation, nested: bool) -> None:

@@ -2,8 +2,8 @@
 
 Rules:
 
-- A change is saved before anybody hears of it.
-- A state that could not be read again is never saved, whatever a shard says of itself.
+- A change is in the state store before anybody hears of it (`pyshard.bootstrap.state_changes`).
+- A state that could not be read again is never put there, whatever a shard says of itself.
 - A shard that another cluster has configured, that has another name, or that lost its durable data is refused and
   reported. It is never overwritten.
 - A durable shard that owns nothing, such as a drained one, has nothing to lose: a new store may take its place, so that
@@ -18,10 +18,13 @@ from collections.abc import Callable
 from enum import Enum
 
 import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
+from pyshard.bootstrap.state_changes import CHANGE_WITHIN, Change, StateChanges
+from pyshard.bootstrap.state_stores.state_store import StateStore, StoredState
 from pyshard.errors import ForeignCluster, StaleEpoch, WrongIdentity, of_peer
 from pyshard.model.cluster_state import ClusterState
-from pyshard.model.cluster_state_json import from_json, to_json
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.protocol.greeting import Greeting
 from pyshard.settings import settings
@@ -59,26 +62,26 @@ def first_state(cluster: str, configured: ShardMap) -> ClusterState:
     return ClusterState(cluster, 1, configured)
 
 
-def judge(state: ClusterState, own: MapShard, greeting: Greeting) -> ClusterState:
-    """The state by which the shard that answered at `own`'s address is to be configured. Pure.
+def check_greeting(state: ClusterState, own: MapShard, address: str, greeting: Greeting) -> None:
+    """Refuse who can't be a shard, or a replica of it, whatever its store is. Pure.
 
-    :return: `state`, or the next one when the shard's store is a new one that may take the place.
-    :raises ForeignCluster, WrongIdentity, StaleEpoch: it may not; the message says why and what to do.
+    :param address: where it answered.
+    :raises ForeignCluster, WrongIdentity, StaleEpoch: it can't; the message says why and what to do.
     """
     if greeting.role != "shard":
-        raise WrongIdentity(f"a {greeting.role} answers at {own.address}, where shard {own.name!r} should be")
+        raise WrongIdentity(f"a {greeting.role} answers at {address}, where shard {own.name!r} should be")
     if greeting.cluster and greeting.cluster != state.cluster:
         raise ForeignCluster(
-            f"the shard at {own.address} belongs to another cluster ({greeting.cluster}, as {greeting.name!r}); this "
+            f"the shard at {address} belongs to another cluster ({greeting.cluster}, as {greeting.name!r}); this "
             f"one is {state.cluster}. Correct the address, or restart that shard empty"
         )
     if greeting.name and greeting.name != own.name:
-        raise WrongIdentity(f"shard {greeting.name!r} answers at {own.address}, where shard {own.name!r} should be")
+        raise WrongIdentity(f"shard {greeting.name!r} answers at {address}, where shard {own.name!r} should be")
     others = (shard for shard in state.map.shards if shard.name != own.name)
-    other = next((shard for shard in others if shard.identity == greeting.identity), None)
+    other = next((shard for shard in others if greeting.identity in identities(shard).values()), None)
     if other is not None:
         raise WrongIdentity(
-            f"the shard at {own.address} is {other.name!r} at {other.address} already; "
+            f"the shard at {address} is {other.name!r} at {other.address} already; "
             f"give {own.name!r} an address of its own"
         )
     if greeting.epoch > state.epoch:
@@ -86,6 +89,22 @@ def judge(state: ClusterState, own: MapShard, greeting: Greeting) -> ClusterStat
             f"shard {own.name!r} knows epoch {greeting.epoch} and this bootstrap {state.epoch}; "
             "restore the bootstrap's newest state file"
         )
+
+
+def identities(shard: MapShard) -> dict[str, str]:
+    """Address → id of the store there, for a shard and its replicas; of those whose store isn't known nothing."""
+    known = {shard.address: shard.identity} if shard.identity else {}
+    replicas = () if shard.group is None else shard.group.replicas
+    return known | {replica.address: replica.store.identity for replica in replicas if replica.store is not None}
+
+
+def judge(state: ClusterState, own: MapShard, greeting: Greeting) -> ClusterState:
+    """The state by which the shard that answered at `own`'s address is to be configured. Pure.
+
+    :return: `state`, or the next one when the shard's store is a new one that may take the place.
+    :raises ForeignCluster, WrongIdentity, StaleEpoch: it may not; the message says why and what to do.
+    """
+    check_greeting(state, own, own.address, greeting)
     if own.identity == greeting.identity:
         return state
     if own.identity and (greeting.cluster or (own.durable and own.ranges)):
@@ -126,42 +145,51 @@ class NewStores:
 class Bootstrap:
     """Owns the cluster state, and knows how ready each shard is.
 
-    :param state: the state to begin with; it is saved already.
-    :param save: puts a state where it outlives this process, or raises `ConfigError`, or `OutcomeUnknown`.
+    :param store: where the state is kept.
+    :param clock: times changes.
+    :param writer: as that of `StateChanges`.
+    :param stored: the state to begin with; None: it is still to be read.
+    :ivar changes: the state, and the way to change it.
     """
 
-    def __init__(self, state: ClusterState, save: Callable[[ClusterState], None]) -> None:
-        self.state = state
-        self._save = save
+    def __init__(self, store: StateStore, clock: IReactorTime, writer: str, stored: StoredState | None = None) -> None:
+        self.store = store
+        self.changes = StateChanges(store, clock, writer, stored, self._changed)
         self._listeners: list[Callable[[], None]] = []
         self._readiness: dict[str, ShardReadiness] = {}
 
+    @property
+    def state(self) -> ClusterState:
+        """The newest state that is known.
+
+        :raises Unavailable: none is, since the state store wasn't reached yet.
+        """
+        return self.changes.state
+
+    @property
+    def has_state(self) -> bool:
+        """Whether a state is known."""
+        return self.changes.known is not None
+
     def on_change(self, listener: Callable[[], None]) -> None:
-        """Have `listener` called after every change of the state."""
+        """Have `listener` called after every change of the state, also by another bootstrap."""
         self._listeners.append(listener)
 
     def off_change(self, listener: Callable[[], None]) -> None:
         """Have `listener` called no more."""
         self._listeners.remove(listener)
 
-    def change(self, state: ClusterState) -> None:
-        """Make `state` the cluster's: save it, then tell everybody.
+    def change(self, decide: Change, within: float = CHANGE_WITHIN) -> Deferred[None]:
+        """Change the state, then tell everybody; see `StateChanges.change`."""
+        return self.changes.change(decide, within)
 
-        :raises BadRequest: it is one that nobody could read; nothing has changed.
-        :raises ConfigError: it can't be saved; nothing has changed.
-        :raises OutcomeUnknown: it may be saved, or not. This process goes on with what it had, which it has told
-            already, and tells nobody of the other one. The next change that is saved settles it, and so does a restart.
-        """
-        if state != self.state:
-            from_json(to_json(state))  # what is saved must be there after a restart, whatever a peer wrote into it
-            self._save(state)
-            self.state = state
-            addresses = {shard.name: shard.address for shard in state.map.shards}
-            self._readiness = {  # of who answers at another address nothing is known yet
-                name: known for name, known in self._readiness.items() if addresses.get(name) == known.address
-            }
-            for listener in list(self._listeners):  # one may come or go meanwhile, with a shard
-                listener()
+    def _changed(self) -> None:
+        addresses = {shard.name: shard.address for shard in self.state.map.shards}
+        self._readiness = {  # of who answers at another address nothing is known yet
+            name: known for name, known in self._readiness.items() if addresses.get(name) == known.address
+        }
+        for listener in list(self._listeners):  # one may come or go meanwhile, with a shard
+            listener()
 
     def set_readiness(self, name: str, condition: Condition, detail: str = "") -> bool:
         """Set how ready a shard is.
@@ -177,6 +205,8 @@ class Bootstrap:
 
     def readiness(self) -> list[ShardReadiness]:
         """How ready each shard is, in slot order."""
+        if not self.has_state:
+            return []
         return [
             self._readiness.get(shard.name)
             or ShardReadiness(shard.name, shard.address, Condition.UNREACHABLE, "not reached yet")

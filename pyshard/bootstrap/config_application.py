@@ -7,7 +7,7 @@ Rules:
 - Shards that come are in the map before they are asked whether they can take something. They own nothing then, and stay
   in the map if the moves are refused. They may leave it again meanwhile, by another config.
 - Whether a target has room is judged by its limit in the map. Its own word for it may be from before the config.
-- A config is made for a state. It is refused where the cluster has another one by now.
+- A config is made for a state. It is refused where the cluster has another one by now, also by another bootstrap.
 """
 
 from __future__ import annotations
@@ -71,42 +71,37 @@ class ConfigApplication:
         bootstrap = self._bootstrap
         try:
             wanted = config_file.parse(text).map
+            _check_order(bootstrap.state, order)
+            change = layout_change(bootstrap.state, wanted)
         except ConfigError as error:
             raise BadRequest(f"config: {error}") from None
-        self._check_order(order)
-        change = layout_change(bootstrap.state, wanted)
         if change.added or change.updated or change.removed:
-            bootstrap.change(self._with_shards(change))
+            await bootstrap.change(lambda state: _with_shards(state, order, change))
         if not change.transfers:
             return []
         bootstrap.state.with_moves(change.transfers)  # raises if they can't be planned anyway
         loads = await self._loads({name for each in change.transfers for name in (each.source, each.target)})
         check_transfers(change.transfers, loads, {shard.name: shard.limit for shard in bootstrap.state.map.shards})
-        return self._plan(change, wanted)
+        return await self._plan(change, wanted)
 
     # ------------------------------------------------------------------ inside
 
-    def _check_order(self, order: tuple[int, int]) -> None:
-        state = self._bootstrap.state
-        if state.order != order:
-            raise StaleEpoch(
-                f"the cluster is at {state.shown_order} by now, and this was planned for epoch {order[0]}, step "
-                f"{order[1]}; look at the plan again"
-            )
+    async def _plan(self, change: LayoutChange, wanted: ShardMap) -> list[int]:
+        planned: list[int] = []
 
-    def _with_shards(self, change: LayoutChange) -> ClusterState:
-        try:
-            return self._bootstrap.state.with_shards(change.added, change.updated, change.removed)
-        except ConfigError as error:
-            raise BadRequest(f"config: {error}") from None
+        def with_moves(state: ClusterState) -> ClusterState:
+            try:
+                transfers = layout_change(state, wanted).transfers
+            except ConfigError as error:
+                raise BadRequest(f"config: {error}") from None
+            if transfers != change.transfers:
+                raise StaleEpoch("the cluster's ranges have changed meanwhile; look at the plan again")
+            with_them = state.with_moves(change.transfers)
+            planned[:] = [move.number for move in with_them.moves[len(state.moves) :]]
+            return with_them
 
-    def _plan(self, change: LayoutChange, wanted: ShardMap) -> list[int]:
-        state = self._bootstrap.state
-        if layout_change(state, wanted).transfers != change.transfers:
-            raise StaleEpoch("the cluster's ranges have changed meanwhile; look at the plan again")
-        planned = state.with_moves(change.transfers)
-        self._bootstrap.change(planned)
-        return [move.number for move in planned.moves[len(state.moves) :]]
+        await self._bootstrap.change(with_moves)
+        return planned
 
     async def _loads(self, names: Collection[str]) -> Mapping[str, ShardLoad]:
         """What shards have that are to give or to take something."""
@@ -140,3 +135,20 @@ class ConfigApplication:
             return msgspec.json.decode(await shard.ask_statistics(), type=ShardStatistics).load()
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise Unavailable(f"shard {name!r} says of itself what can't be read, so nothing can be planned") from None
+
+
+def _check_order(state: ClusterState, order: tuple[int, int]) -> None:
+    if state.order != order:
+        raise StaleEpoch(
+            f"the cluster is at {state.shown_order} by now, and this was planned for epoch {order[0]}, step "
+            f"{order[1]}; look at the plan again"
+        )
+
+
+def _with_shards(state: ClusterState, order: tuple[int, int], change: LayoutChange) -> ClusterState:
+    """The next state, with the shards of a config that was made for the state of this order."""
+    _check_order(state, order)
+    try:
+        return state.with_shards(change.added, change.updated, change.removed)
+    except ConfigError as error:
+        raise BadRequest(f"config: {error}") from None

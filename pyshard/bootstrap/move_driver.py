@@ -4,6 +4,8 @@ Rules:
 
 - What comes next is decided by `pyshard.model.range_moves` alone, and takes effect when the state is saved and told.
 - Whoever bootstraps next goes on from the state: the driver itself remembers nothing but how long a seal has lasted.
+- Other bootstraps may bring the same moves on. A step is for the move as it was when its shards were asked: when that
+  is another one by now, or was long ago, nothing is done, and they are asked again.
 - A shard that doesn't answer in time has nothing to say; its moves wait for it, and no other move does.
 - A move's target is asked last, and its answer counts at once: one in memory may have been lost a little later.
 - A move whose commit can't be is cancelled, with the reason: else its slots would stay sealed.
@@ -23,7 +25,8 @@ from twisted.python.failure import Failure
 
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.move_progress import MoveProgress
-from pyshard.errors import BadRequest, ConfigError, OutcomeUnknown
+from pyshard.bootstrap.state_changes import Change
+from pyshard.errors import BadRequest, ConfigError, OutcomeUnknown, Unavailable
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.cluster_state_json import from_json, to_json
 from pyshard.model.range_moves import (
@@ -42,6 +45,7 @@ from pyshard.server.paced_log import LinePace
 from pyshard.settings import settings
 
 _EVERY = 0.05  # seconds between two questions
+_FRESH = 1.0  # seconds within which a step must be made; after that the shards are asked again
 
 
 class AskedShard(Protocol):
@@ -71,11 +75,13 @@ class MoveDriver(Service):
         self._clock = clock
         self._find = find
         self._progress = MoveProgress()
-        self._since: dict[int, tuple[tuple[Phase, int], float]] = {}  # move → its phase and attempt, and since when
+        self._moves: dict[int, RangeMove] = {}  # those of the last state that was seen
+        self._since: dict[int, float] = {}  # move → since when it has its phase and attempt
         self._next: IDelayedCall | None = None
         self._asking: set[int] = set()  # the numbers of moves whose shards are asked just now
         self._pace = LinePace(settings.SHARD_LINES)
-        bootstrap.on_change(self._wake)
+        bootstrap.on_change(self._state_changed)
+        self._note_moves()
 
     def startService(self) -> None:
         """Begin, if there are moves."""
@@ -93,21 +99,46 @@ class MoveDriver(Service):
         """All moves that are planned or under way, and those that ended of late, as operators see them."""
         return self._progress.listed(self._bootstrap.state.moves, self._clock.seconds())
 
-    def change_move(self, number: int, change: str) -> None:
+    def change_move(self, number: int, change: str) -> Deferred[None]:
         """Cancel a move, pause it, or have it go on.
 
         :param change: see `changed_move`.
-        :raises BadRequest: there is no such move or change, or it is too late for it.
-        :raises ConfigError: the state can't be saved.
-        :raises OutcomeUnknown: it may be saved, or not.
+        :raises BadRequest: (in the Deferred) there is no such move or change, or it is too late for it.
+        :raises PyshardError: (in the Deferred) as `Bootstrap.change`.
         """
-        state = self._bootstrap.state
-        self._bootstrap.change(state.with_move(changed_move(state.moves, number, change)))
+        return self._bootstrap.change(lambda state: state.with_move(changed_move(state.moves, number, change)))
 
     # ------------------------------------------------------------------ inside
 
+    def _state_changed(self) -> None:
+        self._note_moves()
+        self._wake()
+
+    def _note_moves(self) -> None:
+        """Note what has become of moves, by this bootstrap or another one."""
+        if not self._bootstrap.has_state:
+            return
+        now, before = self._clock.seconds(), self._moves
+        self._moves = {move.number: move for move in self._bootstrap.state.moves}
+        for number, move in before.items():
+            if number not in self._moves:
+                self._since.pop(number, None)
+                self._progress.ended(move, now)
+        for number, move in self._moves.items():
+            known = before.get(number)
+            if known is None or (known.phase, known.attempt) != (move.phase, move.attempt):
+                self._since[number] = now
+                if known is not None:
+                    self._note_phase(move, now)
+
+    def _note_phase(self, move: RangeMove, now: float) -> None:
+        self._progress.changed(move, now)
+        target = self._find(move.target) if move.phase is Phase.COMMITTED else None
+        if target is not None:
+            target.settle().addCallback(lambda _: self._progress.opened(move.number, self._clock.seconds()))
+
     def _wake(self) -> None:
-        if self.running and self._bootstrap.state.moves and self._next is None:
+        if self.running and self._bootstrap.has_state and self._bootstrap.state.moves and self._next is None:
             self._next = self._clock.callLater(_EVERY, self._go_on)
 
     def _go_on(self) -> None:
@@ -121,8 +152,6 @@ class MoveDriver(Service):
 
     def _asked(self, _: object, number: int) -> None:
         self._asking.discard(number)
-        numbers = {move.number for move in self._bootstrap.state.moves}
-        self._since = {number: since for number, since in self._since.items() if number in numbers}
 
     def _failed(self, failure: Failure) -> None:
         self._warn(f"moves don't go on for now: {failure.getErrorMessage()}")
@@ -132,59 +161,53 @@ class MoveDriver(Service):
         target = (await self._reports(move.target)).taken.get(move.number)
         if self.running and move in self._bootstrap.state.moves:  # it may have been cancelled meanwhile
             self._progress.report(move, target)
-            self._step(move, source, target)
+            await self._step(move, source, target)
 
     async def _reports(self, name: str) -> MoveReports:
         shard = self._find(name)
         return (shard and await shard.ask_moves()) or MoveReports()
 
-    def _step(self, move: RangeMove, source: SourceReport | None, target: TargetReport | None) -> None:
-        state, now = self._bootstrap.state, self._clock.seconds()
-        if self._since.get(move.number, (None, 0.0))[0] != (move.phase, move.attempt):
-            self._since[move.number] = (move.phase, move.attempt), now
-        since = self._since[move.number][1]
+    async def _step(self, move: RangeMove, source: SourceReport | None, target: TargetReport | None) -> None:
         if is_over(move, source, target):
-            if self._change(move, state.without_move(move.number), "is done with"):
-                self._progress.ended(move, now)
+            await self._change(move, lambda state: state.without_move(move.number), "is done with")
             return
-        step = next_step(move, source, target, now - since)
+        step = next_step(move, source, target, self._clock.seconds() - self._since[move.number])
         if step is None:
             return
         try:
-            changed = self._possible(step)
+            self._check_possible(step)
         except (ConfigError, BadRequest) as error:
             step = move.cancelled(str(error))
-            changed = state.with_move(step)
-        if self._change(move, changed, f"{step.phase.value} ({step.why})" if step.why else step.phase.value):
-            self._since[move.number] = (step.phase, step.attempt), now
-            self._progress.changed(step, now)
-            if step.phase is Phase.COMMITTED and (target_shard := self._find(move.target)) is not None:
-                told = target_shard.settle()
-                told.addCallback(lambda _: self._progress.opened(move.number, self._clock.seconds()))
+        what = f"{step.phase.value} ({step.why})" if step.why else step.phase.value
+        await self._change(move, lambda state: state.with_move(step), what)
 
-    def _possible(self, step: RangeMove) -> ClusterState:
-        """The state with a move as it is now.
+    def _check_possible(self, step: RangeMove) -> None:
+        """Refuse a commit that there can't be: without this the move would stay sealed.
 
         :raises ConfigError: there is no such map: the target would have too many ranges.
-        :raises BadRequest: nobody could read such a state: it would be too large. Without this the move would stay
-            sealed, since its commit could never be saved.
+        :raises BadRequest: nobody could read such a state: it would be too large.
         """
-        state = self._bootstrap.state.with_move(step)
         if step.phase is Phase.COMMITTED:
-            from_json(to_json(state))
-        return state
+            from_json(to_json(self._bootstrap.state.with_move(step)))
 
-    def _change(self, move: RangeMove, state: ClusterState, what: str) -> bool:
-        """Save a state that a move has brought; whether that could be done. If not, it is tried again.
+    async def _change(self, move: RangeMove, decide: Change, what: str) -> None:
+        """Bring a move on, if it is still as it was when its shards were asked. If that can't be, it is tried again.
 
-        One of which nobody knows whether it was saved has no effect here, as long as no later one was saved.
+        A change of which nobody knows whether it is there has no effect here, until it is seen, or a later one is made.
         """
+        made = False
+
+        def decide_now(state: ClusterState) -> ClusterState:
+            nonlocal made
+            made = bool(self.running) and move in state.moves
+            return decide(state) if made else state
+
         try:
-            self._bootstrap.change(state)
-        except (ConfigError, OutcomeUnknown, BadRequest) as error:
+            await self._bootstrap.change(decide_now, _FRESH)
+        except (ConfigError, OutcomeUnknown, BadRequest, Unavailable) as error:
             self._warn(f"{move.name} waits: {error}")
-            return False
-        else:
+            return
+        if made:
             self._log.info(
                 "{move} from {source} to {target}: {what}",
                 move=move.name,
@@ -192,7 +215,6 @@ class MoveDriver(Service):
                 target=move.target,
                 what=what,
             )
-            return True
 
     def _warn(self, why: str) -> None:
         """Log a line, unless there were many of late: everything is tried again soon."""

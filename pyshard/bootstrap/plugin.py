@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import os
 import uuid
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, cast
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
-from pyshard.bootstrap import state_file
+from pyshard.bootstrap import state_file, state_options
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
+from pyshard.bootstrap.opened_state import open_file, warn_when_known
 from pyshard.bootstrap.service import BootstrapService
-from pyshard.bootstrap.state_file import StateLock
+from pyshard.bootstrap.state_stores.state_store import StateStore
 from pyshard.errors import ConfigError, OutcomeUnknown
 from pyshard.http.http_option import HTTP_OPTION, add_http, http_endpoint
 from pyshard.model import config_file
-from pyshard.model.cluster_state import ClusterState
-from pyshard.model.layout_change import layout_change
-from pyshard.model.shard_map import ShardMap
 from pyshard.net import client_endpoints
 from pyshard.net.authenticating_endpoint import authenticated_dial
 from pyshard.net.steady_clock import run_steadily
@@ -41,8 +39,6 @@ if TYPE_CHECKING:
     from pyshard.http.token_guard import TokenGuard
     from pyshard.http.web_page import Root
 
-_log = Logger()
-
 
 class BootstrapOptions(ShardAddressesOption):
     """Command line of the bootstrap."""
@@ -54,7 +50,7 @@ class BootstrapOptions(ShardAddressesOption):
     )
     optParameters = [
         ["config", "c", None, "The cluster's config file, such as etc/shards.json."],
-        ["state", "s", None, "File that keeps the cluster's state [default: beside the config file, named .state]."],
+        *state_options.OPTIONS,
         [
             "listen",
             "l",
@@ -81,7 +77,7 @@ class BootstrapOptions(ShardAddressesOption):
                 )
             path = Path(self["config"]).absolute()
             cluster = config_file.load(self["config"])
-            self["state"] = Path(self["state"]).absolute() if self["state"] else state_file.default_path(path)
+            self["state"] = place = state_options.place_of_options(self, state_file.default_path(path))
             self["addresses"] = self.addresses()
             if self["listen"] is not None:
                 self["listen"] = listen_address.listening(self["listen"])
@@ -96,37 +92,13 @@ class BootstrapOptions(ShardAddressesOption):
             )
             self["http"] = http_endpoint(self)
             # Last: a bootstrap that can't listen, since one runs already, has no business with the state's file.
-            self["state lock"] = StateLock(self["state"])
-            self["cluster state"] = open_state(self["state"], cluster.map, path)
+            self["configured"], self["config path"] = cluster.map, path
+            self["first state"] = partial(first_state, uuid.uuid4().hex, cluster.map)
+            self["state store"] = self["stored state"] = None
+            if isinstance(place.address, Path):
+                self["state store"], self["stored state"] = open_file(place.address, cluster.map, path)
         except (ConfigError, OutcomeUnknown) as error:
             end(error)
-
-
-def open_state(path: Path, configured: ShardMap, config: Path) -> ClusterState:
-    """The state of the cluster, with the addresses and limits of its config file, saved.
-
-    Other shards or ranges in the file change nothing: documents move when they are told to. The log says so.
-
-    What was written and not synced before is here like all else, and settled before anybody hears of it.
-
-    :param path: the state file, of which the caller has the lock.
-    :raises ConfigError: it can't be read or written, or two shards would have one address.
-    :raises OutcomeUnknown: as `state_file.save`.
-    """
-    known = state_file.load(path)
-    if known is None:
-        state = first_state(uuid.uuid4().hex, configured)
-    else:
-        state = known.with_addresses(configured)
-        change = layout_change(state, configured)
-        if change.added or change.removed or change.emptied or change.transfers:
-            _log.warn(
-                "{config}: it has other shards or ranges than the cluster, whose own go on being used; "
-                "`pyshard plan {config}` shows what would change, and `pyshard apply {config}` changes it",
-                config=config,
-            )
-    state_file.save(path, state)
-    return state
 
 
 #: The name that twistd looks for.
@@ -146,10 +118,12 @@ def makeService(options: BootstrapOptions) -> DaemonService:
         plain = client_endpoints.dial_with(reactor, reactor)
         dial = plain if options["tls"] is None else tls.dialing(plain, options["tls"], reactor, reloads=reloads)
         log = options["open log"]() if options["open log"] else None
+        store: StateStore = options["state store"] or state_options.open_etcd(options["state"], reactor, reloads)
     except ConfigError as error:
         end(error)
-    lock: StateLock = options["state lock"]
-    bootstrap = Bootstrap(options["cluster state"], lock.save)  # which has the lock as long as anybody saves
+    bootstrap = Bootstrap(store, reactor, uuid.uuid4().hex, options["stored state"])
+    if store.shared:
+        warn_when_known(bootstrap, options["configured"], options["config path"])
     tokens: TokenFile | None = options["tokens"]
     dial = authenticated_dial(dial, tokens.admin_secret if tokens else None)
     service = BootstrapService(
@@ -161,6 +135,7 @@ def makeService(options: BootstrapOptions) -> DaemonService:
         tokens.current if tokens else None,
         with_files(options["connections"]),
         options["addresses"],
+        options["first state"] if store.shared else None,
     )
 
     def add_pages(root: Root, guard: TokenGuard) -> None:

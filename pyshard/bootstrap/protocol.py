@@ -12,6 +12,7 @@ from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.bootstrap_stat import bootstrap_stat
 from pyshard.bootstrap.config_application import ConfigApplication
 from pyshard.bootstrap.move_driver import MoveDriver
+from pyshard.bootstrap.state_changes import Change
 from pyshard.model import cluster_state_json
 from pyshard.protocol import commands
 from pyshard.protocol.chunked_arguments import Arguments
@@ -68,12 +69,10 @@ class BootstrapProtocol(ServerConnection):
         return {"state": cluster_state_json.to_json(self._bootstrap.state)}
 
     def create_index(self, name: str) -> Deferred[Arguments]:
-        self._bootstrap.change(self._bootstrap.state.with_index(name))
-        return self._settled()
+        return self._changed(lambda state: state.with_index(name))
 
     def drop_index(self, name: str) -> Deferred[Arguments]:
-        self._bootstrap.change(self._bootstrap.state.without_index(name))
-        return self._settled()
+        return self._changed(lambda state: state.without_index(name))
 
     def readiness(self) -> Arguments:
         return {"shards": msgspec.json.encode([shard.described() for shard in self._bootstrap.readiness()])}
@@ -89,15 +88,20 @@ class BootstrapProtocol(ServerConnection):
     def list_moves(self) -> Arguments:
         return {"moves": encode_listed_moves(self._driver.listed())}
 
-    def change_move(self, number: int, change: str) -> Arguments:
+    def change_move(self, number: int, change: str) -> Deferred[Arguments]:
         self.operations += 1
-        self._driver.change_move(number, change)
-        return {}
+        return self._driver.change_move(number, change).addCallback(lambda _: {})
 
-    def _settled(self) -> Deferred[Arguments]:
+    def _changed(self, decide: Change) -> Deferred[Arguments]:
+        """Change the state, and answer when every shard in reach has it."""
         self.operations += 1
+        return Deferred.fromCoroutine(self._change_and_settle(decide))
+
+    async def _change_and_settle(self, decide: Change) -> Arguments:
+        await self._bootstrap.change(decide)
         epoch = self._bootstrap.state.epoch
-        return self._settle().addCallback(lambda _: {"epoch": epoch})
+        await self._settle()
+        return {"epoch": epoch}
 
     def _greeting(self) -> Arguments:
         state = self._bootstrap.state

@@ -8,6 +8,7 @@ Rules:
 - A shard in memory that comes with new stores all the time is taken up only now and then.
 - A shard that doesn't answer is dialed again for ever; one that is pinged and silent counts as unreachable. While
   anything comes from it, such as a large answer before that to the ping, some pings may stay unanswered.
+- A shard that knows more than this bootstrap has the state store read: another bootstrap may have told it.
 - A shard that has left the map, or has another address, has its reconciler stopped (`shard_reconcilers`).
 """
 
@@ -15,17 +16,16 @@ from __future__ import annotations
 
 from collections import deque
 from random import Random
-from typing import cast
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pyshard.bootstrap.bootstrap import Bootstrap, Condition, NewStores, judge
+from pyshard.bootstrap.asked_shard import AskedShard
+from pyshard.bootstrap.bootstrap import Bootstrap, Condition, NewStores
+from pyshard.bootstrap.replica_judgement import identity_at, judge_at
 from pyshard.errors import (
-    BadRequest,
     ForeignCluster,
     PyshardError,
     StaleEpoch,
@@ -35,32 +35,30 @@ from pyshard.errors import (
     shortened,
 )
 from pyshard.model import cluster_state_json
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.shard_map import MapShard
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.disconnect_reason import reason_of
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
-from pyshard.protocol.batch_answers import decode_answers
-from pyshard.protocol.batch_encoding import encode_runs
-from pyshard.protocol.batch_operations import ReadItem
 from pyshard.protocol.greeting import Greeting
-from pyshard.protocol.move_reports import MoveReports, decode_reports
 from pyshard.server.paced_log import LinePace
 from pyshard.settings import settings
 
 #: Older than every state.
 NOTHING_TOLD = (0, 0)
 
-_MOVES_WITHIN = 2.0  # seconds that a shard has to say how its moves are
 _UNANSWERED = 6  # pings, one behind the other's time: longer than a box may take to come (`UNFINISHED_BOX`)
 _LOGGED = 500  # characters of a reason that the log has
 _REFUSALS = (ForeignCluster, WrongIdentity, StaleEpoch)
 
 
-class ShardReconciler(Service):
-    """Keeps one shard configured while it runs.
+class ShardReconciler(AskedShard):
+    """Keeps one shard, or one replica of it, configured while it runs.
 
     :param bootstrap: whose state the shard gets.
     :param name: the shard's name in the map.
+    :param address: the shard's in the map, or the replica's.
     :param endpoint: where the shard is.
     :param detour: what messages say behind its address in the map (`AddressMapping.detour`).
     :ivar shard: the shard's name.
@@ -72,28 +70,30 @@ class ShardReconciler(Service):
         self,
         bootstrap: Bootstrap,
         name: str,
+        address: str,
         clock: IReactorTime,
         endpoint: IStreamClientEndpoint,
         random: Random,
         detour: str = "",
     ) -> None:
-        self._bootstrap = bootstrap
+        super().__init__(bootstrap, name, address, clock)
         self._detour = detour
-        self.shard = name
-        self._clock = clock
         self._next_ping: IDelayedCall | None = None
         self._unanswered = 0  # how many pings were not answered in their time, since one was
         self._told = NOTHING_TOLD  # which state the shard has, over the present connection
         self._pushing = False
-        self._reading = False  # whether it is asked for an item
         self._waiters: deque[tuple[tuple[int, int], Deferred[None]]] = deque()  # with the state that each waits for
         self._condition: Condition = Condition.UNREACHABLE
         self._reason = ""  # why this side ended the connection; empty when it didn't
         self._new_stores = NewStores()
         self._pace = LinePace(settings.SHARD_LINES)
-        self._reports_pace = LinePace(settings.SHARD_LINES)
         self._logged: tuple[Condition, str] = (Condition.UNREACHABLE, "")  # what the last line says of the shard
         self._dialer = Dialer(clock, endpoint, self, random)
+
+    @property
+    def connection(self) -> DialedConnection | None:
+        """See `AskedShard`."""
+        return self._dialer.connection
 
     def startService(self) -> None:
         super().startService()
@@ -118,66 +118,6 @@ class ShardReconciler(Service):
         self._push()
         return waiter
 
-    def ask_moves(self) -> Deferred[MoveReports | None]:
-        """What the shard says of its moves; None: it can't be asked now, or doesn't answer in time."""
-        connection = self._dialer.connection
-        if connection is None:
-            return succeed(None)
-        asked = connection.call(commands.ReportMoves, _MOVES_WITHIN)
-        return asked.addCallback(lambda answer: decode_reports(answer["reports"])).addErrback(self._not_told)
-
-    def ask_statistics(self) -> Deferred[bytes]:
-        """How the shard fares, in JSON.
-
-        :raises Unavailable: (in the Deferred) it can't be asked now, or doesn't answer in time.
-        """
-        connection = self._dialer.connection
-        if connection is None:
-            return fail(Unavailable(f"shard {self.shard!r} can't be reached now"))
-
-        def not_told(failure: Failure) -> bytes:
-            raise Unavailable(f"shard {self.shard!r} can't be asked: {reason_of(failure)}")
-
-        asked = connection.call(commands.Stat, settings.TIMEOUT)
-        return asked.addCallback(lambda answer: cast("bytes", answer["stat"])).addErrback(not_told)
-
-    def read_item(self, run: ReadItem) -> Deferred[bytes | PyshardError | None]:
-        """The item of one key, as the shard answers it; None: there is none; or why it isn't given.
-
-        There is one question at a time, until it is answered, since an answer has up to 16 MiB.
-
-        :param run: has one key.
-        :raises Unavailable: (in the Deferred) it can't be asked now, or doesn't answer in time.
-        :raises BadRequest: (in the Deferred) its answer can't be read.
-        """
-        connection = self._dialer.connection
-        if connection is None:
-            return fail(Unavailable(f"shard {self.shard!r} can't be reached now"))
-        if self._reading:
-            return fail(Unavailable(f"shard {self.shard!r} is asked for another key just now; try again"))
-        self._reading = True
-        result: Deferred[bytes | PyshardError | None] = Deferred()
-
-        def late(_: object, seconds: float) -> Failure:
-            return Failure(TimeoutError(f"no answer within {seconds:g} s"))
-
-        result.addTimeout(settings.LOOK_UP, self._clock, onTimeoutCancel=late)
-
-        def answered(outcome: bytes | PyshardError | Failure | None) -> None:
-            self._reading = False
-            result.callback(outcome)  # a Failure fails it
-
-        def not_read(failure: Failure) -> Failure:
-            if failure.check(BadRequest):
-                return failure
-            return Failure(Unavailable(f"shard {self.shard!r} can't be asked: {reason_of(failure)}"))
-
-        epoch = self._bootstrap.state.epoch
-        asked = connection.callRemote(commands.Apply, epoch=epoch, batch=encode_runs([run]))
-        asked.addCallback(lambda answer: decode_answers(answer["answers"], [run])[0].outcomes()[0])
-        asked.addBoth(answered)
-        return result.addErrback(not_read)
-
     # ------------------------------------------------------------------ what the dialer asks
 
     def wants_connection(self) -> bool:
@@ -190,24 +130,50 @@ class ShardReconciler(Service):
 
     async def _approve(self, connection: DialedConnection, greeting: Greeting) -> None:
         bootstrap = self._bootstrap
-        own = bootstrap.state.map.named(self.shard)
-        if own is None:
-            raise WrongIdentity(f"shard {self.shard!r} has left the cluster")
         self._told = NOTHING_TOLD
+        if greeting.epoch > bootstrap.state.epoch:  # another bootstrap may have told it of a change
+            await bootstrap.changes.look()
+        own = self._own(bootstrap.state)
         try:
-            state = judge(bootstrap.state, own, greeting)
-            if state is not bootstrap.state:
+            if judge_at(bootstrap.state, own, self.address, greeting) is not bootstrap.state:
                 self._new_stores.check(self.shard, self._clock.seconds())
-                bootstrap.change(state)
+                await bootstrap.change(lambda state: self._with_greeted(state, own, greeting))
                 self._new_stores.add(self._clock.seconds())
             await self._configure(connection)
         except _REFUSALS:
             self._condition = Condition.REFUSED
             raise
 
+    def _own(self, state: ClusterState) -> MapShard:
+        """The shard, as a state has it.
+
+        :raises WrongIdentity: it has left the cluster.
+        """
+        own = state.map.named(self.shard)
+        if own is None:
+            raise WrongIdentity(f"shard {self.shard!r} has left the cluster")
+        return own
+
+    def _with_greeted(self, state: ClusterState, own: MapShard, greeting: Greeting) -> ClusterState:
+        """The state with the store that has greeted.
+
+        :param own: the shard as it was when that began.
+        :raises Unavailable: another bootstrap has taken up a store of that shard meanwhile. It may be a newer one.
+        """
+        present = self._own(state)
+        if identity_at(present, self.address) not in (identity_at(own, self.address), greeting.identity):
+            raise Unavailable(f"another bootstrap has met another store of shard {self.shard!r}; it is dialed again")
+        return judge_at(state, present, self.address, greeting)
+
+    def _set_readiness(self, condition: Condition, detail: str = "") -> None:
+        """How ready a shard is, its primary says."""
+        own = self._bootstrap.state.map.named(self.shard)
+        if own is None or own.address == self.address:
+            self._bootstrap.set_readiness(self.shard, condition, detail)
+
     def connected(self, connection: DialedConnection) -> None:
         """See `DialerOwner`."""
-        self._bootstrap.set_readiness(self.shard, Condition.READY)
+        self._set_readiness(Condition.READY)
         if self._logged[0] is not Condition.READY:
             self._logged = Condition.READY, ""
             self._log.info("shard {shard} at {at}: ready", shard=self.shard, at=self._at())
@@ -218,7 +184,7 @@ class ShardReconciler(Service):
         """See `DialerOwner`."""
         self._stop_pinging()
         reason = self._reason or reason
-        self._bootstrap.set_readiness(self.shard, self._condition, f"{reason}{self._detour}")
+        self._set_readiness(self._condition, f"{reason}{self._detour}")
         self._log_reason(self._condition, shortened(plain(reason), _LOGGED))  # the shard may have written it
         self._condition, self._reason = Condition.UNREACHABLE, ""
 
@@ -226,14 +192,6 @@ class ShardReconciler(Service):
         """See `DialerOwner`: `disconnected` has told it, and the shard is dialed again all the same."""
 
     # ------------------------------------------------------------------ inside
-
-    def _not_told(self, failure: Failure) -> None:
-        """It is asked again soon; what is wrong with the connection shows elsewhere."""
-        if failure.check(BadRequest) and (more := self._reports_pace.ending(self._clock.seconds())) is not None:
-            why = shortened(reason_of(failure), _LOGGED)
-            self._log.warn("shard {shard} at {at}: {why}{more}", shard=self.shard, at=self._at(), why=why, more=more)
-            return
-        self._log.debug("shard {shard} says nothing of moves: {why}", shard=self.shard, why=reason_of(failure))
 
     def _log_reason(self, condition: Condition, reason: str) -> None:
         """Log why the shard isn't ready, unless that is the last line's reason, or it had many lines just now."""
@@ -250,16 +208,20 @@ class ShardReconciler(Service):
         )
 
     def _at(self) -> str:
-        """The shard's address, for the log."""
-        own = self._bootstrap.state.map.named(self.shard)
-        return f"{own.address if own else '?'}{self._detour}"
+        """Where it is, for the log."""
+        return f"{self.address}{self._detour}"
 
     async def _configure(self, connection: DialedConnection) -> None:
         while self._told != self._bootstrap.state.order:
             state = self._bootstrap.state
-            await connection.call(
-                commands.Configure, settings.TIMEOUT, name=self.shard, state=cluster_state_json.to_json(state)
-            )
+            text = cluster_state_json.to_json(state)
+            try:
+                await connection.call(commands.Configure, settings.TIMEOUT, name=self.shard, state=text)
+            except StaleEpoch:  # another bootstrap may have told it of a change
+                await self._bootstrap.changes.look()
+                if self._bootstrap.state.order <= state.order:
+                    raise
+                continue
             self._told = state.order
             self._settled(state.order)
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 
 from pyshard.bootstrap.bootstrap import Bootstrap, Condition
 from pyshard.bootstrap.bootstrap_stat import bootstrap_stat, unready
 from pyshard.bootstrap.config_application import ConfigApplication
+from pyshard.bootstrap.group_driver import GroupDriver
 from pyshard.bootstrap.move_driver import MoveDriver
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.bootstrap.reconciler import ShardReconciler
 from pyshard.bootstrap.shard_reconcilers import ShardReconcilers
+from pyshard.bootstrap.state_watch import StateWatch
 from pyshard.metrics.bootstrap_families import BOOTSTRAP_FAMILIES
 from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
+from pyshard.model.address_text import host_and_port
+from pyshard.model.cluster_state import ClusterState
 from pyshard.net.client_endpoints import Dial
 from pyshard.security import tls
 from pyshard.security.tokens_and_roles import Tokens
@@ -37,6 +41,8 @@ class BootstrapService(DescribedService):
     :param tokens: gives the tokens that are valid now; None: whoever connects may do everything.
     :param connections: how many there may be.
     :param addresses: where shards are dialed in place of where the map says.
+    :param first: gives the state of a new cluster, where the state store is shared with other bootstraps; None: nobody
+        else changes the state.
     :ivar reconcilers: of the shards.
     :ivar driver: of moves.
     """
@@ -53,18 +59,22 @@ class BootstrapService(DescribedService):
         tokens: Callable[[], Tokens] | None = None,
         connections: ConnectionLimits | None = None,
         addresses: AddressMapping = AS_ANNOUNCED,
+        first: Callable[[], ClusterState] | None = None,
     ) -> None:
         super().__init__()
         self.bootstrap = bootstrap
+        if first is not None:
+            StateWatch(bootstrap.store, bootstrap.changes, clock, first).setServiceParent(self)
         self.reconcilers = ShardReconcilers(
             bootstrap,
-            lambda shard: ShardReconciler(
+            lambda name, host, port: ShardReconciler(
                 bootstrap,
-                shard.name,
+                name,
+                host_and_port(host, port),
                 clock,
-                dial(*addresses.dialed(shard.host, shard.port)),
+                dial(*addresses.dialed(host, port)),
                 random,
-                addresses.detour(shard.host, shard.port),
+                addresses.detour(host, port),
             ),
         )
         self.driver = driver = MoveDriver(bootstrap, clock, self.reconcilers.named)
@@ -80,9 +90,16 @@ class BootstrapService(DescribedService):
         self.listener.setServiceParent(self)
         self.reconcilers.setServiceParent(self)
         driver.setServiceParent(self)
+        GroupDriver(bootstrap, clock, self.reconcilers.at).setServiceParent(self)
+
+    def stopService(self) -> Deferred[object]:
+        self.bootstrap.changes.close()
+        return maybeDeferred(super().stopService)
 
     def status(self) -> str:
         """See `DescribedService`."""
+        if not self.bootstrap.has_state:
+            return "waits for its state store"
         found = self.bootstrap.readiness()
         ready = sum(each.condition is Condition.READY for each in found)
         return f"epoch {self.bootstrap.state.epoch}, {ready} of {len(found)} shards ready"

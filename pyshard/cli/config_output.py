@@ -49,7 +49,9 @@ def proposed_config(shards: ShardMap, before: ClusterConfig | None, target: Targ
             first = address_parsing.parse_all(settings.BOOTSTRAP_SERVER)[0]
         return ClusterConfig(shards, first.host, first.port)
     listen = {name: where for name, where in before.listen.items() if shards.named(name) is not None}
-    return attrs.evolve(before, map=shards, listen=listen)
+    addresses = {address for shard in shards.shards for address in shard.addresses}
+    replicas_listen = {address: where for address, where in before.replicas_listen.items() if address in addresses}
+    return attrs.evolve(before, map=shards, listen=listen, replicas_listen=replicas_listen)
 
 
 def write_config(path: Path, config: ClusterConfig) -> None:

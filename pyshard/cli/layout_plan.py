@@ -53,7 +53,7 @@ class LayoutPlan:
     """What would be done.
 
     :param added: names of shards that the cluster gets.
-    :param updated: names of shards whose address or size changes.
+    :param updated: names of shards whose address, replicas or size change.
     :param removed: names of shards that leave the cluster.
     :param emptied: names of shards that leave it when the config is applied again.
     :param transfers: what would move.
@@ -145,7 +145,7 @@ def plan_lines(plan: LayoutPlan) -> list[str]:
         f"{what}: {', '.join(names)}."
         for what, names in (
             ("New shards", plan.added),
-            ("Other address or size", plan.updated),
+            ("Other address, replicas or size", plan.updated),
             ("Shards that leave the cluster now", plan.removed),
         )
         if names

@@ -84,6 +84,9 @@ _LINES = {
         "backup": "Write all documents of the cluster into DIR.",
         "restore": "Write the backup in DIR into an empty cluster.",
     },
+    "state_copy": {
+        "state": "Show or copy the state of a cluster, where it is kept.",
+    },
     "token": {
         "token": "Print a new token, as a line for a token file.",
     },
@@ -102,7 +105,7 @@ _LINES = {
 }
 
 #: The modules whose subcommands run a reactor.
-_WITH_REACTOR = {"up", "plan_apply", "move_drain_split", "move_jobs", "backup_restore"}
+_WITH_REACTOR = {"up", "plan_apply", "move_drain_split", "move_jobs", "backup_restore", "state_copy"}
 
 #: The sections of ``pyshard --help``, with their subcommands.
 SECTIONS = {
@@ -110,7 +113,7 @@ SECTIONS = {
         "read", "get", "item", "has", "write", "add", "replace", "incr", "touch", "pop", "remove", "locate",
     ],
     "Whole indexes": ["keys", "count", "cat", "load", "clear", "index"],
-    "The cluster": ["up", "stat", "top", "doctor", "backup", "restore"],
+    "The cluster": ["up", "stat", "top", "doctor", "backup", "restore", "state"],
     "Growing and shrinking": ["plan", "apply", "move", "drain", "split", "jobs"],
     "Security": ["token"],
     "This command": ["shell", "completion"],

@@ -33,7 +33,7 @@ from pyshard.errors import ClientClosed, IndexNotFound, OutcomeUnknown, Overload
 from pyshard.model.address_mapping import AddressMapping
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import MapShard
-from pyshard.net.backoff import Backoff
+from pyshard.net.backoff import Backoff, longest_between_looks
 from pyshard.net.client_endpoints import Dial
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.disconnect_reason import reason_of
@@ -92,7 +92,7 @@ class ShardLink:
         self._queue = OperationQueue()
         self._flush: IDelayedCall | None = None
         self._hold: IDelayedCall | None = None
-        self._backoff = Backoff(random)  # after refusals
+        self._backoff = Backoff(random, longest=longest_between_looks(own.lease))  # after refusals
         self._sweep = DeadlineTimer(clock, self._sweep_now)
         self._closed = False
         self.quiesced = False
@@ -192,7 +192,8 @@ class ShardLink:
 
     def _new_dialer(self) -> Dialer:
         endpoint = self._dial(*self._owner.addresses.dialed(self.own.host, self.own.port))
-        return Dialer(self._clock, endpoint, self, self._random, self._session)
+        longest = longest_between_looks(self.own.lease)
+        return Dialer(self._clock, endpoint, self, self._random, self._session, longest)
 
     # ------------------------------------------------------------------ sending
 

@@ -23,6 +23,7 @@ from pyshard.errors import (
     BadRequest,
     IndexNotFound,
     NotConfigured,
+    OutcomeUnknown,
     Overloaded,
     PyshardError,
     ShardBehind,
@@ -91,19 +92,20 @@ def decide(attempt: Attempt, error: BaseException | None, changes: bool, index_m
     6. The shard has too much to do (`Overloaded`): WAIT.
     7. The shard applied nothing of it, and won't (`BadRequest`, `StorageFailed`): FAIL.
     8. A change: IN_DOUBT.
-    9. A read, and the shard answered with another error: FAIL.
-    10. A read, and the connection broke: RETRY.
+    9. A read, and the shard can't say what came of its batch (`OutcomeUnknown`): REFRESH.
+    10. A read, and the shard answered with another error: FAIL.
+    11. A read, and the connection broke: RETRY.
 
     The answer made no sense:
 
-    11. A read, and the error says what is wrong with the answer: FAIL.
-    12. Any other read: the answer was lost. FAIL.
-    13. Anything else: IN_DOUBT.
+    12. A read, and the error says what is wrong with the answer: FAIL.
+    13. Any other read: the answer was lost. FAIL.
+    14. Anything else: IN_DOUBT.
 
     Nothing was sent:
 
-    14. One side refuses the other, or the client is closed: FAIL.
-    15. Anything else: REFRESH.
+    15. One side refuses the other, or the client is closed: FAIL.
+    16. Anything else: REFRESH.
 
     :param attempt: how the attempt ended.
     :param error: by which.
@@ -128,6 +130,8 @@ def decide(attempt: Attempt, error: BaseException | None, changes: bool, index_m
         return Verdict.FAIL
     if changes:
         return Verdict.IN_DOUBT
+    if isinstance(error, OutcomeUnknown):
+        return Verdict.REFRESH
     return Verdict.FAIL if isinstance(error, PyshardError) else Verdict.RETRY
 
 

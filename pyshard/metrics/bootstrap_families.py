@@ -21,5 +21,11 @@ BOOTSTRAP_FAMILIES = (
         labeled("moves"),
         labels=("phase",),
     ),
+    Family(
+        "pyshard_state_store_away_seconds",
+        Kind.GAUGE,
+        "Seconds since the state store was of use; 0: it is. Meanwhile the cluster can't be changed.",
+        lambda stat: plain("away")(stat.get("state_store", {})),
+    ),
     Family("pyshard_indexes", Kind.GAUGE, "Indexes of the cluster, but for the default one.", plain("indexes")),
 )

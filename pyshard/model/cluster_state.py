@@ -165,9 +165,18 @@ class ClusterState:
 
         Shards and ranges stay as they are, whatever the config says of them. So does who leads, and who is a member.
 
-        :raises ConfigError: two shards would have one address, or a replica would go that is a member.
+        :raises ConfigError: two shards would have one address, or a replica would go that is a member, or a shard would
+            get replicas that has a part in a move.
         """
-        shards = tuple(_placed_as(shard, configured.named(shard.name)) for shard in self.map.shards)
+        moving = {name for move in self.moves for name in (move.source, move.target)}
+        for shard in self.map.shards:
+            wanted = configured.named(shard.name)
+            if shard.name in moving and shard.group is None and wanted is not None and wanted.group is not None:
+                raise ConfigError(
+                    f"shard {shard.name!r}: found replicas for it, and a move of ranges in which it has a part; leave "
+                    "them out of the config until the move has ended (pyshard jobs)"
+                )
+        shards = tuple(placed_as(shard, configured.named(shard.name)) for shard in self.map.shards)
         return self if shards == self.map.shards else self._with_shards(shards)
 
     def with_shards(
@@ -224,8 +233,11 @@ class ClusterState:
         return attrs.evolve(self, epoch=self.epoch + 1, step=0, **changed)
 
 
-def _placed_as(shard: MapShard, configured: MapShard | None) -> MapShard:
-    """A shard with the addresses and limit that a config has for it, if it has any.
+def placed_as(shard: MapShard, configured: MapShard | None) -> MapShard:
+    """A shard with the addresses, replicas and limit that a config has for it, if it has any.
+
+    Who leads and who is a member stays as it is. So does the group of a shard that had replicas once: its store has
+    promised to go by it.
 
     :raises ConfigError: its replicas can't become those of the config.
     """
@@ -235,22 +247,21 @@ def _placed_as(shard: MapShard, configured: MapShard | None) -> MapShard:
     if shard.group is None and configured.group is None:
         return attrs.evolve(limited, host=configured.host, port=configured.port)
     try:
-        group = _group_as(shard, configured)
+        return limited.led_by_group(_group_as(shard, configured))
     except BadRequest as error:
         raise ConfigError(f"shard {shard.name!r}: {error}") from None
-    return attrs.evolve(limited, group=None) if group is None else limited.led_by_group(group)
 
 
-def _group_as(shard: MapShard, configured: MapShard) -> ReplicaGroup | None:
+def _group_as(shard: MapShard, configured: MapShard) -> ReplicaGroup:
     """The replicas of a shard when they are those of a config.
 
     :raises BadRequest: some that are members would go.
     """
     store = StoreId(shard.identity, "") if shard.identity else None
-    now = shard.group or new_group([MapReplica(shard.host, shard.port, store, shard.durable)])
-    wanted = configured.group or new_group([MapReplica(configured.host, configured.port)])
-    group = now.with_replicas(wanted.replicas, wanted.least)
-    return None if configured.group is None else group
+    place = MapReplica(configured.host, configured.port)
+    wanted = configured.group or new_group([place], lease=settings.LEASE if shard.group is None else shard.group.lease)
+    now = shard.group or new_group([MapReplica(shard.host, shard.port, store, shard.durable)], lease=wanted.lease)
+    return now.with_replicas(wanted.replicas, wanted.least, wanted.lease)
 
 
 def index_not_found(name: str) -> IndexNotFound:

@@ -46,6 +46,7 @@ class _JsonGroup(msgspec.Struct):
     members: Annotated[list[_Address], msgspec.Meta(max_length=settings.MAX_REPLICAS)]
     replicas: Annotated[list[_JsonReplica], msgspec.Meta(max_length=settings.MAX_REPLICAS)]
     least: Annotated[int, msgspec.Meta(ge=1, le=settings.MAX_REPLICAS)]
+    lease: Annotated[float, msgspec.Meta(ge=0.1, le=3600)]
 
 
 class _JsonShard(msgspec.Struct, omit_defaults=True):
@@ -183,7 +184,7 @@ def _json_group(group: ReplicaGroup) -> _JsonGroup:
     replicas = [
         _JsonReplica(replica.host, replica.port, _pair(replica.store), replica.durable) for replica in group.replicas
     ]
-    return _JsonGroup(group.ballot, group.primary, sorted(group.members), replicas, group.least)
+    return _JsonGroup(group.ballot, group.primary, sorted(group.members), replicas, group.least, group.lease)
 
 
 def _shard(read: _JsonShard) -> MapShard:
@@ -208,7 +209,7 @@ def _group(name: str, read: _JsonGroup) -> ReplicaGroup:
         for replica in read.replicas
     )
     try:
-        return ReplicaGroup(read.ballot, read.primary, frozenset(read.members), replicas, read.least)
+        return ReplicaGroup(read.ballot, read.primary, frozenset(read.members), replicas, read.least, read.lease)
     except ValueError as error:
         raise BadRequest(f"the cluster state has shard {shown_value(name)} with {error}") from None
 

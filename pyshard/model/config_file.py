@@ -6,6 +6,9 @@ Rules:
   optionally ``"bootstrap": {"host", "port"}``; other fields are refused;
 - in place of start and end a shard may have ``"ranges": [[start, end], …]``: several ranges, or none;
 - a bound is rounded to the nearest slot, so that 1/3 is one, too, and the same for both neighbors;
+- ``"replicas": [{"host", "port"}, …]`` beside host and port are further processes that hold the shard's documents. With
+  them ``"min_replicas"`` says how many must have all of them for changes to be taken, and ``"lease"`` how many seconds
+  the one that leads goes on without a word of the others;
 - host and port are announced: who wants to reach the daemon dials them. ``"listen"`` beside them says where it listens,
   if that is elsewhere;
 - an error is one line, which names file, field, what was found and what was expected.
@@ -23,9 +26,10 @@ import attrs
 import msgspec
 
 from pyshard.errors import ConfigError, shortened
-from pyshard.model.address_text import split_listening
+from pyshard.model.address_text import host_and_port, split_listening
 from pyshard.model.key_slots import hash_to_slot
 from pyshard.model.regular_file import read_regular
+from pyshard.model.replica_group import MapReplica, ReplicaGroup, new_group
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.settings import settings
 
@@ -40,6 +44,12 @@ _LONGEST = 4 * 1024 * 1024  # bytes of a config file, as many as a cluster's sta
 _ENDPOINT = re.compile(r"[A-Za-z][\w-]*:.", re.ASCII)  # the beginning of a Twisted endpoint string
 
 
+class _ReplicaEntry(msgspec.Struct, forbid_unknown_fields=True):
+    host: _Host
+    port: _Port
+    listen: _Listen = ""
+
+
 class _ShardEntry(msgspec.Struct, forbid_unknown_fields=True):
     name: _Name
     size: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
@@ -49,6 +59,9 @@ class _ShardEntry(msgspec.Struct, forbid_unknown_fields=True):
     end: _Fraction | msgspec.UnsetType = msgspec.UNSET
     ranges: list[tuple[_Fraction, _Fraction]] | msgspec.UnsetType = msgspec.UNSET
     listen: _Listen = ""
+    replicas: Annotated[list[_ReplicaEntry], msgspec.Meta(max_length=settings.MAX_REPLICAS - 1)] = []
+    min_replicas: Annotated[int, msgspec.Meta(ge=1, le=settings.MAX_REPLICAS)] | msgspec.UnsetType = msgspec.UNSET
+    lease: Annotated[float, msgspec.Meta(ge=0.1, le=3600)] | msgspec.UnsetType = msgspec.UNSET
 
 
 class _BootstrapEntry(msgspec.Struct, forbid_unknown_fields=True):
@@ -63,6 +76,29 @@ class _ConfigFile(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @attrs.frozen
+class ShardPlace:
+    """Where one process of a shard is.
+
+    :param shard: the shard's name.
+    :param number: from 1, in the order of its replicas.
+    :param host: where others reach it.
+    :param port: its TCP port.
+    :param listen: where it listens, if that is elsewhere.
+    """
+
+    shard: str
+    number: int
+    host: str
+    port: int
+    listen: str | None
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return f"shard {self.shard!r}" if self.number == 1 else f"replica {self.number} of shard {self.shard!r}"
+
+
+@attrs.frozen
 class ClusterConfig:
     """What a config file says.
 
@@ -72,6 +108,7 @@ class ClusterConfig:
     :param bootstrap_port: its TCP port.
     :param listen: by the names of shards that listen elsewhere than at their address in the map: where. It is
         ``host:port``, or a Twisted server endpoint string.
+    :param replicas_listen: the same by the addresses of further replicas.
     :param bootstrap_listen: the same for the bootstrap; None: at its host and port.
     """
 
@@ -80,6 +117,22 @@ class ClusterConfig:
     bootstrap_port: int
     listen: Mapping[str, str] = attrs.field(factory=dict)
     bootstrap_listen: str | None = None
+    replicas_listen: Mapping[str, str] = attrs.field(factory=dict)
+
+    @property
+    def places(self) -> list[ShardPlace]:
+        """Where each shard is, and each further replica, in the order of the map."""
+        return [
+            ShardPlace(
+                shard.name,
+                number,
+                host,
+                port,
+                self.listen.get(shard.name) if number == 1 else self.replicas_listen.get(host_and_port(host, port)),
+            )
+            for shard in self.map.shards
+            for number, (host, port) in enumerate(shard.places, 1)
+        ]
 
 
 def load(path: Path | str) -> ClusterConfig:
@@ -109,14 +162,22 @@ def parse(text: bytes) -> ClusterConfig:
         raise ConfigError(_explained(str(error), raw)) from None
     shards = []
     listen: dict[str, str] = {}
+    replicas_listen: dict[str, str] = {}
     for number, shard in enumerate(read.shards):
         ranges = [(hash_to_slot(start), hash_to_slot(end)) for start, end in _ranges_of(f"shards[{number}]", shard)]
-        shards.append(MapShard(shard.name, ranges, shard.size, shard.host, shard.port))
+        own = MapShard(shard.name, ranges, shard.size, shard.host, shard.port)
+        group = _group_of(f"shards[{number}]", shard)
+        shards.append(own if group is None else own.led_by_group(group))
+        for place, replica in enumerate(shard.replicas):
+            if replica.listen:
+                address = host_and_port(replica.host, replica.port)
+                where = _checked_listen(f"shards[{number}].replicas[{place}].listen", replica.listen)
+                replicas_listen[address] = where
         if shard.listen:
             listen[shard.name] = _checked_listen(f"shards[{number}].listen", shard.listen)
     bootstrap = read.bootstrap
     elsewhere = _checked_listen("bootstrap.listen", bootstrap.listen) if bootstrap.listen else None
-    return ClusterConfig(ShardMap(shards), bootstrap.host, bootstrap.port, listen, elsewhere)
+    return ClusterConfig(ShardMap(shards), bootstrap.host, bootstrap.port, listen, elsewhere, replicas_listen)
 
 
 def _ranges_of(field: str, shard: _ShardEntry) -> list[tuple[float, float]]:
@@ -131,6 +192,23 @@ def _ranges_of(field: str, shard: _ShardEntry) -> list[tuple[float, float]]:
         missing = "end" if given == ["start"] else "start"
         raise ConfigError(f"{field}.{missing}: found nothing, expected start and end to be given, or ranges")
     return [(shard.start, shard.end)]
+
+
+def _group_of(field: str, shard: _ShardEntry) -> ReplicaGroup | None:
+    """The replicas of a shard; None: it has none beside the one at its host and port."""
+    if not shard.replicas:
+        for name, given in {"min_replicas": shard.min_replicas, "lease": shard.lease}.items():
+            if given is not msgspec.UNSET:
+                raise ConfigError(f"{field}.{name}: found it without replicas, expected both or neither")
+        return None
+    places = [MapReplica(shard.host, shard.port), *(MapReplica(each.host, each.port) for each in shard.replicas)]
+    least = None if shard.min_replicas is msgspec.UNSET else shard.min_replicas
+    if least is not None and least > len(places):
+        raise ConfigError(f"{field}.min_replicas: found {least}, expected at most {len(places)}, as many as there are")
+    try:
+        return new_group(places, least, settings.LEASE if shard.lease is msgspec.UNSET else shard.lease)
+    except ValueError as error:
+        raise ConfigError(f"{field}: {error}") from None
 
 
 def _checked_listen(field: str, text: str) -> str:

@@ -23,6 +23,7 @@ import attrs
 from pyshard.errors import BadRequest
 from pyshard.model.address_text import host_and_port
 from pyshard.model.range_moves import StoreId
+from pyshard.settings import settings
 
 
 @attrs.frozen
@@ -55,6 +56,8 @@ class ReplicaGroup:
     :param members: the addresses of those that have every acknowledged change.
     :param replicas: all of them, and the learners, in the order of the config.
     :param least: with fewer members the shard takes no changes.
+    :param lease: seconds for which a primary answers by the promise of a member. It stays as it is: a primary that
+        counts by another one than its members could answer beside the next primary.
     :raises ValueError: the primary is no member, or a member no replica, or two replicas have one address, or there are
         fewer replicas than changes need.
     """
@@ -64,6 +67,7 @@ class ReplicaGroup:
     members: frozenset[str]
     replicas: tuple[MapReplica, ...]
     least: int = 1
+    lease: float = settings.LEASE
 
     def __attrs_post_init__(self) -> None:
         addresses = [replica.address for replica in self.replicas]
@@ -161,12 +165,18 @@ class ReplicaGroup:
         members = self.members if same else self.members - {address} | {self.primary}
         return self._next(replicas=replicas, members=members)
 
-    def with_replicas(self, replicas: Iterable[MapReplica], least: int) -> ReplicaGroup:
+    def with_replicas(self, replicas: Iterable[MapReplica], least: int, lease: float) -> ReplicaGroup:
         """The group with the replicas of a config: those that come are learners.
 
         :param replicas: their stores are passed over.
-        :raises BadRequest: the primary is to go, or a member.
+        :param lease: another one is taken while there is one replica alone, to which nobody has promised anything.
+        :raises BadRequest: the primary is to go, or a member, or the lease is another one.
         """
+        if lease != self.lease and len(self.replicas) > 1:
+            raise BadRequest(
+                f"lease: found {lease:g} s, expected {self.lease:g}: it can't be changed while a shard has replicas. "
+                "Remove them first (pyshard replica remove)"
+            )
         wanted = tuple(self.at(replica.address) or replica for replica in replicas)
         addresses = {replica.address for replica in wanted}
         if gone := sorted(self.members - addresses):
@@ -174,9 +184,9 @@ class ReplicaGroup:
                 f"replicas: found that {gone} are to go, which are members; remove them from the group first "
                 "(pyshard replica remove)"
             )
-        if (wanted, least) == (self.replicas, self.least):
+        if (wanted, least, lease) == (self.replicas, self.least, self.lease):
             return self
-        return self._next(replicas=wanted, least=least)
+        return attrs.evolve(self._next(replicas=wanted, least=least), lease=lease)
 
     # ------------------------------------------------------------------ inside
 
@@ -203,16 +213,18 @@ class ReplicaGroup:
             self.members if members is None else members,
             self.replicas if replicas is None else replicas,
             self.least if least is None else least,
+            self.lease,
         )
 
 
-def new_group(replicas: Iterable[MapReplica], least: int | None = None) -> ReplicaGroup:
+def new_group(replicas: Iterable[MapReplica], least: int | None = None, lease: float = settings.LEASE) -> ReplicaGroup:
     """The first group of a shard: its first replica alone; the others are learners, and join when they have a copy.
 
     :param replicas: at least one, the first of which is to lead.
     :param least: None: one less than there are, at least 1.
+    :param lease: see `ReplicaGroup`.
     """
     all_of_them = tuple(replicas)
     first = all_of_them[0].address
     fewest = max(1, len(all_of_them) - 1) if least is None else least
-    return ReplicaGroup(1, first, frozenset({first}), all_of_them, fewest)
+    return ReplicaGroup(1, first, frozenset({first}), all_of_them, fewest, lease)

@@ -68,9 +68,19 @@ class MapShard:
         return host_and_port(self.host, self.port)
 
     @property
+    def lease(self) -> float | None:
+        """Seconds of the lease of its replicas; None: it has none beside this one."""
+        return None if self.group is None else self.group.lease
+
+    @property
+    def places(self) -> list[tuple[str, int]]:
+        """Host and port of each of its replicas."""
+        return [(each.host, each.port) for each in ((self,) if self.group is None else self.group.replicas)]
+
+    @property
     def addresses(self) -> list[str]:
         """The address of each of its replicas."""
-        return [self.address] if self.group is None else [replica.address for replica in self.group.replicas]
+        return [host_and_port(host, port) for host, port in self.places]
 
     def led_by_group(self, group: ReplicaGroup) -> MapShard:
         """The shard with other replicas; it is where their primary is."""

@@ -3,6 +3,8 @@
 Rules:
 
 - The pause doubles with each failure, from `settings.RETRY_FIRST` up to `settings.RETRY_LONGEST` seconds.
+- Where the peer has replicas, another one leads about a lease after it was lost. So the pauses are shorter there, also
+  after many failures: whoever dials looks for the new primary between them.
 - Chance takes up to half of it away, so that clients that failed together don't come back together.
 - A success makes the next pause short again.
 """
@@ -15,6 +17,7 @@ import attrs
 
 from pyshard.settings import settings
 
+_LOOKS = 5  # pauses within a lease, at the least
 _MOST_DOUBLINGS = 20  # the bound is reached long before; a power of thousands would be no float any more
 
 
@@ -29,16 +32,26 @@ def longest_pause(failures: int, first: float, longest: float) -> float:
     return min(first * 2.0 ** min(failures - 1, _MOST_DOUBLINGS), longest)
 
 
+def longest_between_looks(lease: float | None) -> float:
+    """Seconds that no pause before a shard is dialed again exceeds.
+
+    :param lease: of its group of replicas; None: it has none.
+    """
+    return settings.RETRY_LONGEST if lease is None else min(settings.RETRY_LONGEST, lease / _LOOKS)
+
+
 @attrs.define
 class Backoff:
     """Counts failures in a row, and says how long to wait.
 
     :param random: takes up to half of each pause away.
     :ivar failures: how many there were since the last success.
+    :ivar longest: seconds that no pause exceeds.
     """
 
     random: Random
     failures: int = 0
+    longest: float = settings.RETRY_LONGEST
 
     def failed(self) -> None:
         """Count a failure."""
@@ -50,5 +63,5 @@ class Backoff:
 
     def pause(self) -> float:
         """Seconds to wait now; different each time."""
-        longest = longest_pause(self.failures, settings.RETRY_FIRST, settings.RETRY_LONGEST)
+        longest = longest_pause(self.failures, settings.RETRY_FIRST, self.longest)
         return longest * (0.5 + self.random.random() / 2)

@@ -102,6 +102,7 @@ class Dialer:
     :param owner: whose connection it is.
     :param random: jitter of the backoff.
     :param session: the id of this side's session with the peer (`pyshard.server.session_fence`); None: there is none.
+    :param longest: seconds that no pause between attempts exceeds.
     :ivar state: what it is doing.
     :ivar connection: the connection; None unless the state is CONNECTED.
     """
@@ -113,12 +114,13 @@ class Dialer:
         owner: DialerOwner,
         random: Random,
         session: bytes | None = None,
+        longest: float = settings.RETRY_LONGEST,
     ) -> None:
         self._clock = clock
         self._endpoint = endpoint
         self._owner = owner
         self._session = session
-        self._backoff = Backoff(random)
+        self._backoff = Backoff(random, longest=longest)
         self._factory = Factory.forProtocol(lambda: DialedConnection(clock))
         self._factory.noisy = False
         self.state = DialerState.IDLE

@@ -5,7 +5,8 @@ Rules:
 - a group of the log has a ballot and a number. In all replicas of a shard one ballot and number mean one content;
 - numbers rise by 1, and ballots never fall along a log;
 - two logs that have the same ballot at the same number are the same up to there: whoever leads under a ballot first has
-  all that came before it.
+  all that came before it;
+- ballot 0 is an exception. Groups of it were made by stores that were alone, so they say nothing of other stores'.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ import msgspec
 BallotHistory: TypeAlias = tuple[tuple[int, int], ...]
 
 
+#: Ballots that a history knows at the most. Who would need older ones begins with a copy.
+MOST_BALLOTS = 1000
+
+
 class LogPosition(msgspec.Struct, array_like=True, frozen=True, order=True):
     """Where a log ends, or a place in it.
 
@@ -32,7 +37,7 @@ class LogPosition(msgspec.Struct, array_like=True, frozen=True, order=True):
 
 
 def with_group(history: BallotHistory, ballot: int, sequence: int) -> BallotHistory:
-    """The history with one group more.
+    """The history with one group more; the oldest ballots are forgotten (`MOST_BALLOTS`).
 
     :raises ValueError: its ballot is lower than that of the group before it.
     """
@@ -40,7 +45,7 @@ def with_group(history: BallotHistory, ballot: int, sequence: int) -> BallotHist
         raise ValueError(
             f"ballot: found {ballot} behind {history[-1][0]}, expected that ballots never fall along a log"
         )
-    return history if history and history[-1][0] == ballot else (*history, (ballot, sequence))
+    return history if history and history[-1][0] == ballot else (*history, (ballot, sequence))[-MOST_BALLOTS:]
 
 
 def cut_off(history: BallotHistory, sequence: int) -> BallotHistory:
@@ -64,7 +69,7 @@ def common_point(mine: BallotHistory, my_last: int, theirs: BallotHistory, their
     """
     spans = {ballot: (first, last) for ballot, first, last in _spans(theirs, their_last)}
     for ballot, first, last in reversed(_spans(mine, my_last)):
-        if ballot in spans:
+        if ballot and ballot in spans:
             their_first, their_end = spans[ballot]
             common = min(last, their_end)
             if common >= max(first, their_first):

@@ -21,7 +21,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pyshard.errors import BadRequest, PyshardError, SnapshotEnded
+from pyshard.errors import BadRequest, FollowerBehind, PyshardError, SnapshotEnded
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.log_positions import ballot_at, cut_off
@@ -136,7 +136,7 @@ class MemberPulls:
             cut = answer.cut
             try:
                 await self._do(lambda: self._store.cut(cut))
-            except BadRequest:
+            except (BadRequest, FollowerBehind):
                 return await self._copy(term)
             return 0.0
         await self._take(question, answer)
@@ -150,9 +150,9 @@ class MemberPulls:
             self._me,
             store.identity,
             store.incarnation,
-            cut_off(store.history, last)[-_BALLOTS:],
+            cut_off(store.ballots, last)[-_BALLOTS:],
             last,
-            store.complete,
+            not store.incomplete,
             term.beacon,
         )
 
@@ -173,18 +173,18 @@ class MemberPulls:
         store = self._store
         if group.sequence > store.position.sequence:
             return False
-        return ballot_at(store.history, group.sequence) != group.ballot
+        return ballot_at(store.ballots, group.sequence) != group.ballot
 
     async def _copy(self, term: MemberTerm) -> float:
         """Become a copy of the primary's store."""
         store = self._store
-        if term.is_member and store.complete:
+        if term.is_member and not store.incomplete:
             return _PAUSE
         head = await self._primary.open_copy()
         await self._do(lambda: store.begin_copy(head))
         try:
             while rows := await self._primary.copied_rows():
-                await self._do(partial(store.take_copied, rows))
+                await self._do(partial(store.load_page, rows))
         except SnapshotEnded:
             return _PAUSE  # it isn't complete, so another copy is begun
         await self._do(store.end_copy)
@@ -197,7 +197,7 @@ class MemberPulls:
         """
         try:
             done = await self._turns.run(work)
-        except (BadRequest, CancelledError):
+        except (BadRequest, FollowerBehind, CancelledError):
             raise
         except Exception as error:
             raise _StoreTrouble(f"{type(error).__name__}: {error}") from error

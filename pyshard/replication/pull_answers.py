@@ -48,7 +48,7 @@ class PullAnswers:
         if question.ballot != term.group.ballot:
             return Pulled(term.group.ballot, term.group if question.ballot < term.group.ballot else None)
         store, now = self._store, self._now()
-        course = term.heard(question, store.history, store.position.sequence, store.safe, now)
+        course = term.heard(question, store.ballots, store.position.sequence, store.safe, now)
         self._look()
         if course is Course.NOBODY:
             raise BadRequest(f"replica {question.address}: found a store that isn't of the group")
@@ -69,4 +69,4 @@ class PullAnswers:
 
     def _common(self, question: Pull) -> int:
         store = self._store
-        return common_point(store.history, store.position.sequence, question.history, question.last)
+        return common_point(store.ballots, store.position.sequence, question.history, question.last)

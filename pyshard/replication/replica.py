@@ -26,7 +26,7 @@ from pyshard.errors import NotConfigured, PyshardError, StorageFailed
 from pyshard.model.range_moves import StoreId
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.replication.answer_gate import AnswerGate
-from pyshard.replication.group_times import GroupTimes
+from pyshard.replication.group_times import of_lease
 from pyshard.replication.interfaces import GroupSource, Primary, ReplicaStore
 from pyshard.replication.member_pulls import MemberPulls
 from pyshard.replication.member_term import MemberTerm
@@ -45,7 +45,6 @@ class Replica:
     :param store: its store.
     :param source: gives the groups of that store to others.
     :param clock: times leases; its seconds go on while the machine is suspended.
-    :param times: the group's.
     :param reach: gives the replica at an address.
     :param random: gives so many random bytes.
     :param on_term: called when this replica leads, or does so no more.
@@ -62,7 +61,6 @@ class Replica:
         store: ReplicaStore,
         source: GroupSource,
         clock: IReactorTime,
-        times: GroupTimes,
         reach: Callable[[str], Primary],
         random: Callable[[int], bytes],
         on_term: Callable[[], None] = lambda: None,
@@ -70,7 +68,6 @@ class Replica:
         self._me = me
         self._store = store
         self._clock = clock
-        self._times = times
         self._reach = reach
         self._random = random
         self._on_term = on_term
@@ -86,9 +83,8 @@ class Replica:
         self.leads_since = 0
         self.group: ReplicaGroup | None = None
         self.failed = ""
-        ballot, text = store.promised
-        if ballot:
-            self.group, standing = decode_remembered(text)
+        if store.promised.ballot:
+            self.group, standing = decode_remembered(store.promised.text)
             self._begin_member(standing)
 
     @property
@@ -193,7 +189,9 @@ class Replica:
         store, ballot = self._store, self.group.ballot if self.group else 0
         durable, wish = not store.ephemeral, self._wish()
         identity, incarnation = store.identity, store.incarnation
-        return ReplicaReport(identity, incarnation, durable, ballot, store.position, store.complete, wish, self.failed)
+        return ReplicaReport(
+            identity, incarnation, durable, ballot, store.position, not store.incomplete, wish, self.failed
+        )
 
     def fail(self, why: str) -> None:
         """Lead no more under this ballot: the store can't go on. One that follows goes on trying."""
@@ -211,7 +209,7 @@ class Replica:
             return None
         if self.group.primary == self._me:
             begun_anew = self._member is not None or self.failed
-            can_lead = begun_anew and self._knows_me(self.group) and self._store.complete
+            can_lead = begun_anew and self._knows_me(self.group) and not self._store.incomplete
             return Wish(WishKind.RENEW, self._me) if can_lead else None
         return None if self._member is None else self._member.wish()
 
@@ -221,7 +219,7 @@ class Replica:
     def _may_stand(self, term: MemberTerm) -> bool:
         if term.group.primary == self._me or not self._knows_me(term.group):
             return False
-        return term.may_stand(self._store.complete, self._clock.seconds())
+        return term.may_stand(not self._store.incomplete, self._clock.seconds())
 
     async def _stand(self, term: MemberTerm) -> None:
         """Stand for the primary's place, and save that."""
@@ -243,7 +241,7 @@ class Replica:
         await self._turns.run(lambda: self._store.promise(group.ballot, encode_remembered(group)))
         if self._is_over():
             return
-        leads = group.primary == self._me and self._knows_me(group) and self._store.complete
+        leads = group.primary == self._me and self._knows_me(group) and not self._store.incomplete
         same = before is not None and before.primary == group.primary and group.at(self._me) is not None
         if same and not leads and self._following is not None:
             self.group = group  # and go on with what is under way, such as a copy
@@ -258,7 +256,7 @@ class Replica:
             return
         self._begin_member()
         try:
-            await self._turns.run(self._store.follow_others)
+            await self._turns.run(self._store.be_member)
         finally:
             if not self._is_over():
                 self._follow()
@@ -267,7 +265,7 @@ class Replica:
         await self._turns.run(lambda: self._store.lead(group.ballot))
         if self._is_over() or self.failed:
             return
-        term = PrimaryTerm(group, self._times, self._clock.seconds(), self._random(16), self._bound_until)
+        term = PrimaryTerm(group, of_lease(group.lease), self._clock.seconds(), self._random(16), self._bound_until)
         term.committed = self._store.committed
         self._primary = term
         self.leads_since = self.leads_since if gate else group.ballot
@@ -279,7 +277,7 @@ class Replica:
     def _begin_member(self, standing: bool = False) -> None:
         assert self.group is not None
         self._note_bound()
-        self._member = MemberTerm(self.group, self._me, self._times, self._clock.seconds(), standing)
+        self._member = MemberTerm(self.group, self._me, of_lease(self.group.lease), self._clock.seconds(), standing)
 
     def _note_bound(self) -> None:
         if self._member is not None:

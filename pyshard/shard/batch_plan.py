@@ -87,3 +87,9 @@ class BatchPlan:
             next(from_store) if planned is None else planned.merge(next(from_store) if planned.positions else None)
             for planned in self._runs
         ]
+
+
+def have_any_of(assignment: Assignment, runs: Sequence[Run], slots: SlotRanges) -> bool:
+    """Whether runs have keys in some slots; those of unknown indexes have none."""
+    known = (run for run in runs if not run.index or run.index in assignment.state.indexes)
+    return bool(slots) and any(positions_in(LazySlots(run.keys, run.index.encode()), slots) for run in known)

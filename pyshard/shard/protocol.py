@@ -32,6 +32,7 @@ from pyshard.server.factory import ServerFactory
 from pyshard.settings import settings
 from pyshard.shard.batch_key_bytes import front_of
 from pyshard.shard.open_snapshots import OpenSnapshots
+from pyshard.shard.replica_responders import ReplicaResponders
 from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.shard import Shard
 from pyshard.shard.shard_moves import ShardMoves
@@ -94,6 +95,7 @@ class ShardProtocol(ServerConnection):
             (commands.ReadDigestRows, self.read_digest_rows),
             (commands.ForgetFollower, self.forget_follower),
             (commands.ReportMoves, self.report_moves),
+            *ReplicaResponders(self._shard, self._followers, self).responders(),
         ]
 
     def direct_responders(self) -> Iterable[tuple[bytes, DirectResponder]]:
@@ -115,6 +117,8 @@ class ShardProtocol(ServerConnection):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._snapshots.close_all(self)
         self._followers.close_all(self)
+        if self._shard.replica is not None:
+            self._shard.replica.served.lost(self)
         sender, self._sender = self._sender, ITSELF  # it has this connection, which is let go at once
         super().connectionLost(reason)
         if self._shard.parked is not None:
@@ -240,7 +244,8 @@ class ShardProtocol(ServerConnection):
         return {"stat": msgspec.json.encode(shard_stat(self._shard, self._snapshots, self.factory))}
 
     def open_snapshot(self) -> Deferred[Arguments]:
-        return self._snapshots.open(self, SnapshotPeer(self.origin, self.role is Role.ADMIN)).addCallback(
+        peer = SnapshotPeer(self.origin, self.role is Role.ADMIN)
+        return self._shard.gated(lambda: self._snapshots.open(self, peer)).addCallback(
             lambda opened: {"snapshot": opened.id, "documents": opened.documents, "epoch": opened.epoch}
         )
 

@@ -20,7 +20,8 @@ class PullProgress:
     :ivar sequence: all groups up to this number are taken; 0: the copy isn't complete.
     :ivar behind: bytes of changes in the last answer; 0: it had none, or the copy isn't complete.
     :ivar even: when the last answer came with all that the source had; None: there was none.
-    :ivar chasing: since when it follows without having been even; None: it doesn't follow now.
+    :ivar chasing: since when it follows without having been even, later by the time for which it compared meanwhile;
+        None: it compares, or doesn't follow now.
     """
 
     copies: int = 0

@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IReactorTime
 from pyshard.errors import BadRequest, plain
 from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.change_pages import encode_groups
+from pyshard.replication.group_times import of_lease
 from pyshard.replication.pulls import Pull, Pulled
 from pyshard.replication.replica import Replica
 from pyshard.settings import settings
@@ -69,13 +70,13 @@ class ServedReplicas:
 
     :param store: the primary's.
     :param clock: times questions.
-    :param wait: seconds for which a question waits for groups.
+    :ivar wait: seconds for which a question waits for groups.
     """
 
-    def __init__(self, store: IStore, clock: IReactorTime, wait: float) -> None:
+    def __init__(self, store: IStore, clock: IReactorTime) -> None:
         self._store = store
         self._clock = clock
-        self._wait = wait
+        self.wait = of_lease(settings.LEASE).wait
         self._given: dict[str, _Given] = {}
         self._rests: dict[Hashable, _Rest] = {}
 
@@ -90,10 +91,10 @@ class ServedReplicas:
             given.asked.cancel()
             given = None
         if given is None or given.after != after:
-            given = self._given[name] = _Given(self._store.follow(name, after), after)
+            given = self._given[name] = _Given(self._store.follow(name, after, uncommitted=True), after)
         given.follower.confirm(after)
         asked = given.asked = given.follower.groups(settings.FOLLOW_BYTES)
-        waited = self._clock.callLater(self._wait, asked.cancel)
+        waited = self._clock.callLater(self.wait, asked.cancel)
         try:
             groups = await asked
         except CancelledError:

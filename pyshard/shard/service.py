@@ -32,6 +32,7 @@ from pyshard.shard.protocol import ShardProtocol
 from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.shard import Shard
 from pyshard.shard.shard_moves import ShardMoves
+from pyshard.shard.shard_replica import ShardReplica
 from pyshard.shard.shard_stat import shard_stat, unhealthy, unready
 from pyshard.shard.slow_operations import SlowOperationLog
 
@@ -110,6 +111,8 @@ class ShardService(DescribedService):
         if self.shard.store.ranges.sealed:  # it was killed meanwhile
             parked.slots_closed()
         self.shard.pause = PacedTurns(self._clock).next
+        if self._dial is not None:
+            self.shard.replica = ShardReplica(self.shard.store, self._clock, self._dial, self._random)
         self.moves = ShardMoves(self.shard, self.followers, self._clock, self._dial, self._random)
         super().privilegedStartService()
 
@@ -119,6 +122,8 @@ class ShardService(DescribedService):
             self.privilegedStartService()
         super().startService()
         self._sweep_later(more=False)
+        if self.shard.replica is not None:
+            self.shard.replica.start()
         self.moves.update()
 
     def stopService(self) -> Deferred[None]:
@@ -132,6 +137,8 @@ class ShardService(DescribedService):
         if self.shard.parked is not None:
             self.shard.parked.close()
         await maybeDeferred(super().stopService)
+        if self.shard.replica is not None:
+            self.shard.replica.close()
         self.moves.close()
         self.followers.close()
         await self.shard.store.close()

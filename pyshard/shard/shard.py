@@ -12,6 +12,8 @@ Rules:
   ranges, too, and refuses what waited there while they changed.
 - What comes for slots that are closed for a moment waits (`pyshard.shard.parked_requests`).
 - A shard may own none: it is configured as any other, and answers.
+- One of several replicas answers while it leads (`pyshard.shard.shard_replica`), when all members have what the answer
+  saw. The others take on nothing by themselves: it comes with the primary's log.
 """
 
 from __future__ import annotations
@@ -30,20 +32,23 @@ from pyshard.errors import (
     IndexNotFound,
     NotConfigured,
     ShardBehind,
+    WrongIdentity,
 )
 from pyshard.message_texts import plain
 from pyshard.metrics.batch_counts import BatchCounts
 from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
-from pyshard.model.key_slots import SLOTS, LazySlots, slot_to_hash
-from pyshard.model.slot_ranges import SlotRanges, common, in_ranges, positions_in, range_with, without
+from pyshard.model.key_slots import SLOTS, LazySlots
+from pyshard.model.slot_ranges import SlotRanges, common, in_ranges, range_with, without
 from pyshard.protocol.batch_answers import Answer, Result
 from pyshard.protocol.batch_encoding import check_size
-from pyshard.protocol.batch_operations import Read, Run, count_of, gives
+from pyshard.protocol.batch_operations import Read, Run, changes, count_of, gives
 from pyshard.settings import settings
 from pyshard.shard.assignment import Assignment, accept, not_owned, remembered_assignment
-from pyshard.shard.batch_plan import BatchPlan
+from pyshard.shard.batch_plan import BatchPlan, have_any_of
 from pyshard.shard.parked_requests import ParkedRequests
+from pyshard.shard.shard_replica import ShardReplica
+from pyshard.shard.store_stat import store_stat
 from pyshard.storage import ITSELF, IStore, Page, PageBounds, Sender, Task
 
 _log = Logger()
@@ -61,6 +66,7 @@ class Shard:
     :ivar counts: of batches and pages, as `ShardProtocol` answers them.
     :ivar pause: waits while others are served, between steps of what takes long.
     :ivar parked: where requests wait while their slots are closed; None: they are refused.
+    :ivar replica: its part in a group of replicas; None: it can have none.
     :ivar on_assignment: called when there is another assignment, and again when the store goes by it.
     """
 
@@ -78,6 +84,7 @@ class Shard:
         self._taken_on = self.assignment  # what the store goes by, too
         self._sealing: SlotRanges = ()  # what the store is about to have sealed
         self.parked: ParkedRequests | None = None
+        self.replica: ShardReplica | None = None
         self.pause: Callable[[], Deferred[None]] = lambda: succeed(None)
         self.on_assignment: Callable[[], None] = lambda: None
 
@@ -114,6 +121,14 @@ class Shard:
             raise ShardBehind(f"shard {assignment.name!r} is taking on other ranges; ask again soon")
         return assignment
 
+    def check_name(self, name: str) -> None:
+        """Refuse a question that is for another shard.
+
+        :raises WrongIdentity: this one was given another name.
+        """
+        if self.assignment is not None and self.assignment.name != name:
+            raise WrongIdentity(f"this shard is {self.assignment.name!r}, not {name!r}")
+
     def configure(self, name: str, state: ClusterState) -> Deferred[None]:
         """Take on an assignment, when those before it have been; see `accept` for what is refused."""
         configured: Deferred[None] = self._configuring.run(lambda: Deferred.fromCoroutine(self._configure(name, state)))
@@ -127,6 +142,21 @@ class Shard:
         :return: a Deferred of one answer for each run; see `ParkedRequests.serve`.
         :raises NotConfigured, ShardBehind, BadRequest: nothing was applied.
         """
+        replica = self.replica
+        if replica is not None and replica.is_one_of_several:
+            changing = any(map(changes, runs))
+            replica.check_leads()
+            if changing:
+                replica.check_changes()
+            return replica.answer(lambda: self._apply_or_wait(epoch, runs, sender), changing)
+        return self._apply_or_wait(epoch, runs, sender)
+
+    def gated(self, begin: Callable[[], Deferred[_T]]) -> Deferred[_T]:
+        """Do what changes nothing, and have its answer wait until it may be given; see `ShardReplica.answer`."""
+        return begin() if self.replica is None else self.replica.answer(begin, changes=False)
+
+    def _apply_or_wait(self, epoch: int, runs: Sequence[Run], sender: Sender) -> Deferred[list[Answer]]:
+        """Apply a batch, now or when its slots aren't closed any more."""
         if self.parked is None or self.parked.idle:
             applied = self._apply(epoch, runs, sender, False)
             assert applied is not None
@@ -192,32 +222,25 @@ class Shard:
 
     def stat(self) -> dict[str, object]:
         """How the shard fares, as docs/protocol.md lists it (without connections and address)."""
-        store, assignment = self._store, self.assignment
-        found: dict[str, object] = {
-            "id": store.identity,
-            "incarnation": store.incarnation,
-            "documents": store.documents,
-            "bytes": store.used,
+        return {
+            **store_stat(self._store, self.assignment),
             "operations": self.operations,
             "parked": 0 if self.parked is None else len(self.parked),
             "uptime": round(self._seconds() - self._started, 3),
-            "ephemeral": store.ephemeral,
             "compiled": IN_USE,
         }
-        if assignment is not None:
-            own = assignment.own
-            found |= {
-                "name": own.name,
-                "ranges": [[slot_to_hash(start), slot_to_hash(end)] for start, end in own.ranges],
-                "epoch": assignment.state.epoch,
-                "limit": own.limit,
-                "histogram": [store.histogram(start, end, settings.HISTOGRAM_BARS) for start, end in own.ranges],
-            }
-        return found
 
     async def _configure(self, name: str, state: ClusterState) -> None:
-        store = self._store
-        assignment = accept(self.assignment, name, state, store.identity, store.documents)
+        store, own = self._store, state.map.named(name)
+        one_of = self.replica is not None and own is not None and own.group is not None
+        identity = own.identity if one_of and own is not None else store.identity
+        assignment = accept(self.assignment, name, state, identity, store.documents)
+        if self.replica is not None and assignment.own.group is not None:
+            await self.replica.take_on(assignment.own.group)
+            if not self.replica.leads:
+                self.assignment, self._taken_on = assignment, None
+                self.on_assignment()
+                return
         if assignment != self._taken_on:
             # The text last: a shard that ends in between is told the assignment again, as it doesn't remember it.
             await store.set_indexes(state.indexes, state.next_index)
@@ -250,7 +273,7 @@ class Shard:
                 return succeed([Answer(at_hand, {})])
         served = self._served_to(assignment, epoch)
         plan = BatchPlan(assignment, self._store, runs, served)
-        if may_wait and plan.refuses and _have_any_of(assignment, runs, without(assignment.served_to(epoch), served)):
+        if may_wait and plan.refuses and have_any_of(assignment, runs, without(assignment.served_to(epoch), served)):
             return None
         self.operations += operations
         applied = self._store.apply(plan.tasks, assignment.own.limit, settings.ANSWER_BYTES, sender)
@@ -275,11 +298,14 @@ class Shard:
                 return None
             raise not_owned(assignment, slot)
 
-        if self.parked is not None:
-            return self.parked.serve(sender, (), begin)
-        begun = begin(False)
-        assert begun is not None
-        return begun
+        def begin_or_wait() -> Deferred[_T]:
+            if self.parked is not None:
+                return self.parked.serve(sender, (), begin)
+            begun = begin(False)
+            assert begun is not None
+            return begun
+
+        return self.gated(begin_or_wait)
 
     def _page(self, assignment: Assignment, index: str, slot: int, after: bytes | None, end: int) -> Deferred[Page]:
         number = assignment.state.index_id(index)
@@ -320,9 +346,3 @@ class Shard:
                 "will tell the shard soon"
             )
         return assignment
-
-
-def _have_any_of(assignment: Assignment, runs: Sequence[Run], slots: SlotRanges) -> bool:
-    """Whether runs have keys in some slots; those of unknown indexes have none."""
-    known = (run for run in runs if not run.index or run.index in assignment.state.indexes)
-    return bool(slots) and any(positions_in(LazySlots(run.keys, run.index.encode()), slots) for run in known)

@@ -186,7 +186,8 @@ class ShardMoves:
     def update(self) -> None:
         """The shard has another assignment, or what failed is to be tried again."""
         assignment = self._shard.assignment
-        if assignment is None or self._closed:
+        replica = self._shard.replica
+        if assignment is None or self._closed or (replica is not None and not replica.leads):
             return
         owned = self._shard.store.ranges.owned
         wanted = {move.name: move for move in pulls(assignment.name, assignment.state.moves, owned)}

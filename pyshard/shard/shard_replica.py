@@ -11,18 +11,21 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from functools import partial
 from random import Random
 from typing import TypeVar
 
-import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
-from pyshard.errors import NotConfigured, OutcomeUnknown, PyshardError, ShardBehind
+from pyshard.errors import NotConfigured, OutcomeUnknown, ShardBehind
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.net.client_endpoints import Dial
-from pyshard.replication.group_times import GroupTimes
+from pyshard.replication.answer_gate import AnswerGate
+from pyshard.replication.group_times import of_lease
 from pyshard.replication.interfaces import Primary
+from pyshard.replication.remembered_group import decode_remembered
 from pyshard.replication.replica import Replica
 from pyshard.replication.wishes import ReplicaReport
 from pyshard.shard.primary_connection import PrimaryConnection
@@ -39,26 +42,22 @@ class ShardReplica:
     :param clock: times leases and connections.
     :param dial: leads to the other replicas.
     :param random: jitter, and what makes beacons known.
-    :param times: the group's.
     :ivar served: what other replicas are given.
     :ivar on_term: called when this replica leads, or does so no more.
     """
 
-    def __init__(
-        self, store: IStore, clock: IReactorTime, dial: Dial, random: Random, times: GroupTimes | None = None
-    ) -> None:
+    def __init__(self, store: IStore, clock: IReactorTime, dial: Dial, random: Random) -> None:
         self._store = store
         self._clock = clock
         self._dial = dial
         self._random = random
-        self._times = times or GroupTimes()
         self._replica: Replica | None = None
         self._connection: tuple[str, PrimaryConnection] | None = None
-        self.served = ServedReplicas(store, clock, self._times.wait)
+        self.served = ServedReplicas(store, clock)
         self.on_term: Callable[[], None] = lambda: None
         promised = store.promised
         if promised.ballot:
-            self._begin(msgspec.msgpack.decode(promised.text, type=ReplicaGroup))
+            self._begin(decode_remembered(promised.text)[0])
 
     @property
     def is_one_of_several(self) -> bool:
@@ -90,6 +89,7 @@ class ShardReplica:
         if self._replica is None and not self._begin(group):
             raise NotConfigured("the group of replicas doesn't have this store; the bootstrap will see it soon")
         assert self._replica is not None
+        self.served.wait = of_lease(group.lease).wait
         await self._replica.take_on(group)
         if self._replica.leads:
             self.served.keep_for(frozenset(replica.address for replica in group.replicas))
@@ -113,34 +113,39 @@ class ShardReplica:
         if not self.leads:
             raise NotConfigured("this replica doesn't lead its shard; get the newest map")
 
-    def answer(self, answered: Deferred[_T], changes: bool) -> Deferred[_T]:
-        """Have an answer wait until all members have what it saw, and nobody else can lead.
+    def answer(self, begin: Callable[[], Deferred[_T]], changes: bool) -> Deferred[_T]:
+        """Do something, and have its answer wait until all members have what it saw, and nobody else can lead.
 
-        :param changes: whether it is of something that may have changed anything.
+        :param begin: does it.
+        :param changes: whether it is something that may change anything.
         :raises OutcomeUnknown: (in the Deferred) another replica leads by now, and may have what was changed, or not.
-        :raises NotConfigured: (in the Deferred) another one leads; nothing was changed.
+        :raises NotConfigured: this replica doesn't lead, also in the Deferred; nothing was changed.
         """
         if self._replica is None:
-            return answered
-        replica = self._replica
+            return begin()
+        gate = self._replica.gate  # of this term: what is begun now is of no later one
+        return begin().addCallback(partial(self._waited, gate, changes))
 
-        def wait(answer: _T) -> Deferred[_T] | _T:
-            def ended(failure: PyshardError) -> PyshardError:
-                return OutcomeUnknown(f"the primary has changed: {failure}") if changes else failure
+    def _waited(self, gate: AnswerGate, changes: bool, answer: _T) -> Deferred[_T] | _T:
+        """Give an answer when it may be given.
 
-            try:
-                passed = replica.passed(self._store.position.sequence, changed=False)
-            except PyshardError as error:
-                raise ended(error) from None
-            if passed.called:
-                return answer
-            waiting: Deferred[_T] = Deferred()
-            passed.addCallbacks(
-                lambda _: waiting.callback(answer), lambda failure: waiting.errback(ended(failure.value))
-            )
-            return waiting
+        :param gate: of the primary's place in which it was made.
+        """
+        seen = self._store.position.sequence
+        passed = gate.passed(seen, changed=True) if changes else gate.passed(seen, changed=False)
+        if passed.called and not passed.paused and passed.result is None and not changes:
+            return answer
+        waiting: Deferred[_T] = Deferred()
 
-        return answered.addCallback(wait)
+        def failed(failure: Failure) -> None:
+            if changes and failure.check(OutcomeUnknown) is None:  # some of it may have changed something
+                failure = Failure(OutcomeUnknown(f"the primary has changed: {failure.getErrorMessage()}"))
+            waiting.errback(failure)
+
+        if changes:  # what changed nothing may have read something
+            passed.addCallback(lambda _: gate.passed(seen, changed=False))
+        passed.addCallbacks(lambda _: waiting.callback(answer), failed)
+        return waiting
 
     async def pulled(self, owner: Hashable, pull: bytes, offset: int) -> tuple[bytes, bytes, bool]:
         """Answer another replica; see `ServedReplicas.answer`.
@@ -151,8 +156,12 @@ class ShardReplica:
             raise NotConfigured("this shard has no replicas, as far as it was told")
         return await self.served.answer(owner, self._replica, pull, offset)
 
+    async def answer_bootstrap(self) -> ReplicaReport:
+        """What it says of itself to a bootstrap; see `Replica.answer_bootstrap`."""
+        return self.report() if self._replica is None else await self._replica.answer_bootstrap()
+
     def report(self) -> ReplicaReport:
-        """What it says of itself to a bootstrap."""
+        """What it says of itself to anybody."""
         if self._replica is not None:
             return self._replica.report()
         store = self._store
@@ -171,7 +180,6 @@ class ShardReplica:
             self._store,
             self.served,
             self._clock,
-            self._times,
             lambda address: self._reach(me, address),
             self._random.randbytes,
             self._term_changed,
@@ -186,10 +194,12 @@ class ShardReplica:
             return self._connection[1]
         self._hang_up()
         replica = self._replica
-        place = None if replica is None or replica.group is None else replica.group.at(address)
+        group = None if replica is None else replica.group
+        place = None if group is None else group.at(address)
+        assert group is not None, "who reaches for another one is one of a group"
         assert place is not None, "it is one of the group's"
         endpoint = self._dial(place.host, place.port)
-        made = PrimaryConnection(me, address, self._clock, endpoint, self._random, self._times.lease)
+        made = PrimaryConnection(me, address, self._clock, endpoint, self._random, group.lease)
         self._connection = address, made
         return made
 

@@ -11,6 +11,7 @@ from pyshard.storage.follower_places import FollowedBound
 from pyshard.storage.following_interface import ICopy, IFollower
 from pyshard.storage.interface import ITSELF, ISnapshot, IStore, Page, PageBounds, Sender, Task
 from pyshard.storage.memory.store import MemoryStore
+from pyshard.storage.replicated_interface import IReplicatedStore, Promise, ReplicaRole, SeenAnswers
 
 if TYPE_CHECKING:
     from pyshard.storage.durable.store import LmdbStore
@@ -31,6 +32,7 @@ __all__ = [
     "FollowedBound",
     "ICopy",
     "IFollower",
+    "IReplicatedStore",
     "ISnapshot",
     "IStore",
     "ITSELF",
@@ -38,6 +40,9 @@ __all__ = [
     "MemoryStore",
     "Page",
     "PageBounds",
+    "Promise",
+    "ReplicaRole",
+    "SeenAnswers",
     "Sender",
     "Task",
 ]

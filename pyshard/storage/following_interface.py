@@ -62,6 +62,10 @@ class IFollower(Protocol):
 class IFollowedStore(Protocol):
     """A store that is followed, and that follows others.
 
+    One of several replicas (`pyshard.storage.replicated_interface`) gives followers what is committed, but for members.
+    A copy has all that the store shows. Of a primary that may be more: whoever gives the copy away waits until the
+    number of its head is committed.
+
     :ivar incarnation: hex UUID, another one whenever the store may have lost changes that it acknowledged. Whoever
         followed it before begins anew.
     """
@@ -82,7 +86,7 @@ class IFollowedStore(Protocol):
         """
         ...
 
-    def follow(self, name: str, after: int, ranges: SlotRanges | None = None) -> IFollower:
+    def follow(self, name: str, after: int, ranges: SlotRanges | None = None, uncommitted: bool = False) -> IFollower:
         """Follow the store's changes, and have them kept until they are confirmed, within a bound.
 
         A follower that is too slow is left behind. It never stops a writer.
@@ -90,6 +94,8 @@ class IFollowedStore(Protocol):
         :param name: of the follower; one at a time.
         :param after: the number of the last group that it has.
         :param ranges: only changes of records of these slots; None: all. Indexes, text and ranges are given anyway.
+        :param uncommitted: for another replica: a primary gives groups that aren't committed, too, and none is left
+            out, whatever it changes. It ends when the store is primary no more.
         :raises FollowerBehind: what comes after that number isn't kept, or was never there.
         """
         ...

@@ -16,7 +16,8 @@ Rules that every store keeps (tests/storage/contract/ runs over all of them):
 - a record is opaque bytes, except for `increment`;
 - a store knows its ranges (`pyshard.storage.ranges_interface`), and no epochs: its caller names indexes by id, and
   gives the slot of each key;
-- what is hidden, since it is staged or left over, counts nowhere but where it is said.
+- what is hidden, since it is staged or left over, counts nowhere but where it is said;
+- it may be one of several replicas (`pyshard.storage.replicated_interface`).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from pyshard.protocol.pages import Row
 from pyshard.settings import settings
 from pyshard.storage.following_interface import IFollowedStore
 from pyshard.storage.ranges_interface import IRangedStore
+from pyshard.storage.replicated_interface import IReplicatedStore, SeenAnswers
 
 
 class Task(msgspec.Struct, frozen=True):  # as its `__init__` is in C
@@ -151,7 +153,7 @@ class ISnapshot(Protocol):
         ...
 
 
-class IStore(IFollowedStore, IRangedStore, Protocol):
+class IStore(IFollowedStore, IRangedStore, IReplicatedStore, Protocol):
     """The records of one shard; see the rules at the head of this module, and of those of its bases."""
 
     #: Hex UUID, saved with the data. A store that has lost its data has a new one.
@@ -193,6 +195,18 @@ class IStore(IFollowedStore, IRangedStore, Protocol):
         :raises Overloaded: (in the Deferred) nothing was applied; too much waits already.
         :raises ShuttingDown: (in the Deferred) nothing was applied; see `refuse_waiting`.
         :raises Unavailable: (in the Deferred) nothing was applied; the sender was gone.
+        """
+        ...
+
+    def apply_seen(
+        self, tasks: Sequence[Task], limit: int, room: int, sender: Sender = ITSELF
+    ) -> Deferred[SeenAnswers]:
+        """As `apply`, and say up to which group the answers have seen anything.
+
+        For a batch that changed something that is its own group. Pages and snapshots have seen no more than `sequence`
+        says right after they were asked for.
+
+        :raises ShuttingDown: (in the Deferred) as of `apply`, or the store is a member, and this a change.
         """
         ...
 

@@ -48,7 +48,8 @@ class IRangedStore(Protocol):
 
         It is to be called until all of them are counted. The counts are kept right from then on, which costs a look at
         each of these records that changes, until the store gives up any of these slots, or others are counted. With
-        the ranges that it owns, nothing is counted any more.
+        the ranges that it owns, nothing is counted any more. One of several replicas counts for the group by which it
+        will give them up, as a member or as the primary.
 
         :param most: how many records at the most, so that no operation waits long for it.
         :return: a Deferred of whether there are more.

@@ -17,7 +17,7 @@ An example::
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -33,9 +33,11 @@ from pyshard.blocking.connector import Connector
 from pyshard.blocking.pyshard import over
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
+from pyshard.bootstrap.state_stores.memory_state_store import MemoryStateStore
 from pyshard.client import Client, connect
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
+from pyshard.model.replica_group import MapReplica, new_group
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.net.authenticating_endpoint import authenticated_dial
 from pyshard.net.client_endpoints import Dial
@@ -66,9 +68,12 @@ class MemoryCluster:
         seconds; default: a new `pyshard.storage.MemoryStore`.
     :param tokens: the valid tokens, one of them of an admin, as `pyshard.security.tokens_and_roles.parse` returns them;
         default: no client needs a token.
+    :param replicas: how many replicas each shard has. The first one is called as its shard, the others ``shard0.2``, ….
+    :param lease: seconds of their leases; see docs/availability.md.
     :ivar tokens: the valid tokens; assign others to exchange them.
     :ivar clock: the cluster's time.
     :ivar network: the network, for `cut`, `silence` and listening on addresses of one's own.
+    :ivar state_store: where the bootstrap keeps the cluster's state.
     :ivar services: the running shards' services by name; ``services[name].shard`` is the shard itself.
     """
 
@@ -80,6 +85,8 @@ class MemoryCluster:
         seed: int = 0,
         store: Callable[[str, Callable[[], float]], IStore] | None = None,
         tokens: Tokens | None = None,
+        replicas: int = 1,
+        lease: float = settings.LEASE,
     ) -> None:
         self.tokens = tokens
         self._checked_tokens = None if tokens is None else self._valid_tokens
@@ -91,19 +98,42 @@ class MemoryCluster:
         self._open_store = store or (lambda _, seconds: MemoryStore(self._id(), seconds))
         ranges = _equal_parts(shards) if isinstance(shards, int) else shards
         self.map = ShardMap(
-            MapShard(f"shard{number}", owned, size, _HOST, _FIRST_PORT + number) for number, owned in enumerate(ranges)
+            _replicated(MapShard(f"shard{number}", owned, size, _HOST, _FIRST_PORT + number), replicas, lease)
+            for number, owned in enumerate(ranges)
         )
-        self.state: ClusterState = first_state(self._id(), self.map)
+        self.state_store = MemoryStateStore(first_state(self._id(), self.map))
         self.bootstrap: BootstrapService | None = None
-        for name in self.names:
+        self._bootstraps = count(1)
+        for name in self.processes:
             self.start_shard(name)
         self.start_bootstrap()
         self.advance(1)
 
     @property
+    def state(self) -> ClusterState:
+        """The cluster's state, as it is kept."""
+        stored = self.state_store.stored
+        assert stored is not None, "there is one from the beginning"
+        return stored.state
+
+    @state.setter
+    def state(self, state: ClusterState) -> None:
+        """Have the bootstrap that is started next begin with another state."""
+        self.state_store = MemoryStateStore(state)
+
+    @property
     def names(self) -> Sequence[str]:
         """The shards' names, in the map's order."""
         return [shard.name for shard in self.map.shards]
+
+    @property
+    def processes(self) -> dict[str, tuple[str, int]]:
+        """The names of all replicas of all shards, and where each is."""
+        return {
+            shard.name if number == 1 else f"{shard.name}.{number}": place
+            for shard in self.map.shards
+            for number, place in enumerate(shard.places, 1)
+        }
 
     def connect(
         self, *, deadline: float = settings.DEADLINE, secret: bytes | Callable[[], bytes] | None = None
@@ -174,12 +204,11 @@ class MemoryCluster:
         self.network.advance(seconds)
 
     def start_shard(self, name: str) -> None:
-        """Start a shard that isn't running; with a store in memory it is empty."""
-        own = self.map.named(name)
-        assert own is not None, f"there is no {name}"
+        """Start a shard, or a replica of one, that isn't running; with a store in memory it is empty."""
+        assert name in self.processes, f"there is no {name}"
         assert name not in self.services, f"{name} runs already"
         shard = Shard(self._open_store(name, self.clock.seconds), self.clock.seconds)
-        endpoint, dial = self.network.listen(own.host, own.port), self._dial_as_daemon()
+        endpoint, dial = self.network.listen(*self.processes[name]), self._dial_as_daemon()
         service = ShardService(lambda: shard, self.clock, endpoint, self._checked_tokens, dial=dial, random=self.random)
         self.services[name] = service
         service.startService()
@@ -190,10 +219,9 @@ class MemoryCluster:
 
     def kill_shard(self, name: str) -> None:
         """End a shard abruptly: its connections break, and bytes on their way are lost."""
-        own = self.map.named(name)
-        assert own is not None
-        self.network.listeners.pop((own.host, own.port))
-        self.network.cut(own.host, own.port)
+        host, port = self.processes[name]
+        self.network.listeners.pop((host, port))
+        self.network.cut(host, port)
         self.network.settle()
         self.run(maybeDeferred(self.services.pop(name).stopService))
 
@@ -201,7 +229,7 @@ class MemoryCluster:
         """Start the bootstrap, which isn't running, from its last state."""
         assert self.bootstrap is None, "the bootstrap runs already"
         host, port = settings.BOOTSTRAP_SERVER
-        bootstrap = Bootstrap(self.state, self._save)
+        bootstrap = self._new_bootstrap()
         endpoint = self.network.listen(str(host), int(port))
         dial = self._dial_as_daemon()
         self.bootstrap = BootstrapService(bootstrap, self.clock, endpoint, dial, self.random, self._checked_tokens)
@@ -230,6 +258,9 @@ class MemoryCluster:
     ) -> None:
         self.close()
 
+    def _new_bootstrap(self) -> Bootstrap:
+        return Bootstrap(self.state_store, self.clock, f"bootstrap {next(self._bootstraps)}", self.state_store.stored)
+
     def _valid_tokens(self) -> Tokens:
         assert self.tokens is not None, "a cluster that has tokens keeps having some"
         return self.tokens
@@ -243,11 +274,16 @@ class MemoryCluster:
         assert token is not None, "without a token of role admin the bootstrap can't configure any shard"
         return token.secret
 
-    def _save(self, state: ClusterState) -> None:
-        self.state = state
-
     def _id(self) -> str:
         return UUID(int=self.random.getrandbits(128)).hex
+
+
+def _replicated(shard: MapShard, replicas: int, lease: float) -> MapShard:
+    """A shard with so many replicas, a hundred ports from one to the next."""
+    if replicas == 1:
+        return shard
+    places = [MapReplica(shard.host, shard.port + 100 * number) for number in range(replicas)]
+    return shard.led_by_group(new_group(places, lease=lease))
 
 
 def _equal_parts(shards: int) -> list[list[tuple[int, int]]]:

@@ -27,6 +27,7 @@ from pyshard.aio.stream_transport import StreamProtocol
 from pyshard.aio.verb_futures import future_of
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
+from pyshard.bootstrap.state_stores.memory_state_store import MemoryStateStore
 from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.model.slot_ranges import in_ranges
@@ -100,8 +101,9 @@ class LoopCluster:
             admin = tokens.first(Role.ADMIN)
             assert admin is not None
             dial = authenticated_dial(dial, lambda: admin.secret)
+        store = MemoryStateStore(first_state("c" * 32, self.map))
         self.bootstrap = BootstrapService(
-            Bootstrap(first_state("c" * 32, self.map), lambda _: None),
+            Bootstrap(store, self.clock, "b1", store.stored),
             self.clock,
             self._listening(self.bootstrap_endpoint),
             dial,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from backup_clusters import OpenStore, cluster_of, fill, open_snapshots, put_back, rows_in, stored_in, take
 from twisted.internet.defer import Deferred, gatherResults
@@ -150,7 +151,9 @@ def test_shard_that_stays_behind(tmp_path: Path) -> None:
         epoch = cluster.state.epoch
         assert cluster.bootstrap is not None
         keeper = cluster.bootstrap.bootstrap
-        keeper.state = keeper.state.with_index("late")  # and nobody is told
+        known = keeper.changes.known
+        assert known is not None
+        keeper.changes.known = attrs.evolve(known, state=known.state.with_index("late"))  # and nobody is told
         with pytest.raises(Unavailable, match=rf"no snapshot of the whole cluster.*'shard1': {epoch}"):
             take(cluster, client, tmp_path / "backup")
         assert not (tmp_path / "backup").exists()

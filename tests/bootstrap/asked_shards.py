@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import attrs
+from deferreds import change_state
 from model.cluster_state.states import STATE
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.move_driver import MoveDriver
-from pyshard.errors import ConfigError, OutcomeUnknown
-from pyshard.model.cluster_state import ClusterState
+from pyshard.bootstrap.state_stores.memory_state_store import MemoryStateStore
 from pyshard.model.range_moves import Phase, SourceReport, StoreId, TargetReport
 from pyshard.model.range_plan import Transfer
 from pyshard.protocol.move_reports import MoveReports
 
 A, B = StoreId("1d", "a"), StoreId("2e", "b")
+
+
 EVEN = TargetReport(B, complete=True)
+
+
 TRANSFER = Transfer("low", "high", ((0, 100),))
 
 
@@ -48,25 +52,17 @@ class Bench:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.saved: list[ClusterState] = []
-        self.disk_full = self.unsure = False
         self.asked: list[str] = []
         self.number = 1
         self.source: SourceReport | None = SourceReport(A)
         self.target: TargetReport | None = TargetReport(B)
         self.waiting: Deferred[MoveReports | None] | None = None
         self.slow = "high"
-        self.bootstrap = Bootstrap(STATE, self.save)
+        self.store = MemoryStateStore(STATE)
+        self.saved = self.store.swaps
+        self.bootstrap = Bootstrap(self.store, self.clock, "b1", self.store.stored)
         self.driver = MoveDriver(self.bootstrap, self.clock, lambda name: AskedShard(self, name))
         self.driver.startService()
-
-    def save(self, state: ClusterState) -> None:
-        """Save a state, if there is room."""
-        if self.disk_full:
-            raise ConfigError("no room")
-        if self.unsure:
-            raise OutcomeUnknown("it may be there")
-        self.saved.append(state)
 
     def ask(self, name: str) -> Deferred[MoveReports | None]:
         """What a shard says."""
@@ -79,7 +75,7 @@ class Bench:
 
     def plan(self) -> None:
         """Have the move planned."""
-        self.bootstrap.change(self.bootstrap.state.with_moves([TRANSFER]))
+        change_state(self.bootstrap, self.bootstrap.state.with_moves([TRANSFER]))
 
     def pass_time(self, seconds: float = 0.06) -> None:
         """Let questions be asked."""

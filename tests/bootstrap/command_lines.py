@@ -14,6 +14,8 @@ SHARDS: list[dict[str, Any]] = [
     {"name": "low", "start": 0.0, "end": 0.5, "size": 1000, "host": "127.0.0.1", "port": 5050},
     {"name": "high", "start": 0.5, "end": 1.0, "size": 1000, "host": "127.0.0.1", "port": 5051},
 ]
+
+
 SPLIT = [{**SHARDS[0], "end": 0.25}, {**SHARDS[1], "start": 0.25}]
 
 
@@ -27,7 +29,7 @@ def parsed(*arguments: str | Path) -> BootstrapOptions:
     """The options of a command line, of which the process has ended."""
     options = BootstrapOptions()
     options.parseOptions([str(argument) for argument in arguments])
-    options["state lock"].close()
+    options["state store"].close()
     return options
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import attrs
 import pytest
 from bootstrap.states import STATE, Log
+from deferreds import change_state, watch
 
 from pyshard.bootstrap.bootstrap import Condition, ShardReadiness
+from pyshard.bootstrap.state_stores.memory_state_store import SwapFault
 from pyshard.errors import ConfigError, OutcomeUnknown
 
 # -- changes --------------------------------------------------------------------------------------------------------
@@ -16,7 +18,7 @@ def test_change() -> None:
     """A change is saved first; then it holds, and everybody hears of it."""
     log = Log()
     log.bootstrap.on_change(lambda: log.done.append(("heard too", log.bootstrap.state.epoch)))
-    log.bootstrap.change(STATE.with_index("links"))
+    change_state(log.bootstrap, STATE.with_index("links"))
     assert log.bootstrap.state == STATE.with_index("links")
     assert log.done == [("saved", 8), ("heard", 8), ("heard too", 8)]
 
@@ -24,19 +26,19 @@ def test_change() -> None:
 def test_change_to_the_same() -> None:
     """What is no change is neither saved nor told."""
     log = Log()
-    log.bootstrap.change(attrs.evolve(STATE))
+    change_state(log.bootstrap, attrs.evolve(STATE))
     assert log.done == []
 
 
 def test_change_that_cannot_be_saved() -> None:
     """A change that can't be saved doesn't hold, and nobody hears of it."""
     log = Log()
-    log.full = True
+    log.store.away = ConfigError("the disk is full")
     with pytest.raises(ConfigError, match="the disk is full"):
-        log.bootstrap.change(STATE.with_index("links"))
+        change_state(log.bootstrap, STATE.with_index("links"))
     assert (log.bootstrap.state, log.done) == (STATE, [])
-    log.full = False
-    log.bootstrap.change(STATE.with_index("links"))
+    log.store.away = None
+    change_state(log.bootstrap, STATE.with_index("links"))
     assert log.done == [("saved", 8), ("heard", 8)]
 
 
@@ -44,12 +46,13 @@ def test_change_of_which_nobody_knows_whether_it_was_saved() -> None:
     """It doesn't hold and nobody hears of it, until it is saved for sure; another change may come in its place."""
     for change in (STATE.with_index("links"), STATE.without_index("pages")):
         log = Log()
-        log.unsure = True
-        with pytest.raises(OutcomeUnknown):
-            log.bootstrap.change(STATE.with_index("links"))
+        log.store.fault = lambda _: SwapFault.LOST
+        outcome = watch(log.bootstrap.change(lambda state: state.with_index("links")))
+        log.clock.pump([0.1] * 60)
+        assert [type(each) for each in outcome] == [OutcomeUnknown]
         assert (log.bootstrap.state, log.done) == (STATE, [])
-        log.unsure = False
-        log.bootstrap.change(change)
+        log.store.fault = lambda _: None
+        change_state(log.bootstrap, change)
         assert (log.bootstrap.state, log.done) == (change, [("saved", 8), ("heard", 8)])
 
 
@@ -78,7 +81,7 @@ def test_readiness_at_another_address() -> None:
     low, high = STATE.map.shards
     for name in ("low", "high"):
         bootstrap.set_readiness(name, Condition.READY)
-    bootstrap.change(STATE.with_shards([], [attrs.evolve(low, port=6000), attrs.evolve(high, limit=10)], []))
+    change_state(bootstrap, STATE.with_shards([], [attrs.evolve(low, port=6000), attrs.evolve(high, limit=10)], []))
     assert bootstrap.readiness() == [
         ShardReadiness("low", "10.0.0.1:6000", Condition.UNREACHABLE, "not reached yet"),
         ShardReadiness("high", "10.0.0.2:5051", Condition.READY, ""),

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import attrs
 import pytest
 from bootstrap.watching import HIGH, LOW, MAP, Bench, DurableStore
-from deferreds import result, watch
+from deferreds import change_state, result, watch
 from twisted.internet.defer import Deferred
 
 from pyshard.bootstrap.bootstrap import Condition, ShardReadiness
@@ -235,7 +235,9 @@ def test_another_state(running: Bench) -> None:
     assert "by now, and this was planned for epoch 1, step 0" in str(error)
     applied = apply(running, GROWN)
     assert applied == []  # the third isn't there yet
-    running.bootstrap.change(running.state.with_moves([Transfer("low", "high", ((SLOTS // 2 - 1, SLOTS // 2),))]))
+    change_state(
+        running.bootstrap, running.state.with_moves([Transfer("low", "high", ((SLOTS // 2 - 1, SLOTS // 2),))])
+    )
     running.start_shard("third", own=THIRD)
     running.network.advance(4)
     (error,) = applied
@@ -257,7 +259,7 @@ def test_no_config(running: Bench) -> None:
 def test_no_room_for_the_state(running: Bench) -> None:
     """What can't be saved hasn't happened."""
     running.start_shard("third", own=THIRD)
-    running.full = True
+    running.fill_disk()
     (error,) = apply(running, GROWN)
     assert isinstance(error, ConfigError)
     assert running.state.map.named("third") is None
@@ -265,8 +267,8 @@ def test_no_room_for_the_state(running: Bench) -> None:
 
 def test_while_it_moves(running: Bench) -> None:
     """What moves already isn't planned again; to have it otherwise, it is cancelled or waited for first."""
-    running.bootstrap.change(running.state.with_moves([Transfer("low", "high", ((QUARTER, SLOTS // 2),))]))
-    running.bootstrap.change(running.state.with_move(running.state.moves[0].waiting(paused=True)))
+    change_state(running.bootstrap, running.state.with_moves([Transfer("low", "high", ((QUARTER, SLOTS // 2),))]))
+    change_state(running.bootstrap, running.state.with_move(running.state.moves[0].waiting(paused=True)))
     after = config(((0, QUARTER),), ((QUARTER, SLOTS),))
     assert apply(running, after) == [[]]
     (error,) = apply(running, MAP.shards)

@@ -8,7 +8,7 @@ from itertools import permutations
 import attrs
 import pytest
 from bootstrap.watching import HIGH, MAP, Bench, DurableStore, about
-from deferreds import result
+from deferreds import change_state, result
 
 from pyshard.bootstrap.bootstrap import Condition, first_state
 from pyshard.model.shard_map import ShardMap
@@ -123,7 +123,7 @@ def test_shard_that_knows_more(running: Bench, log_lines: list[str]) -> None:
     newer = attrs.evolve(running.state, epoch=100)
     shard = running.shards["high"].shard
     result(shard.configure("high", newer))
-    running.bootstrap.change(running.state.with_index("pages"))
+    change_state(running.bootstrap, running.state.with_index("pages"))
     running.network.advance(60)
     assert running.conditions() == [Condition.READY, Condition.REFUSED]
     assert shard.assignment == Assignment("high", newer)
@@ -136,11 +136,11 @@ def test_shard_that_knows_more(running: Bench, log_lines: list[str]) -> None:
 
 def test_change_that_cannot_be_saved(bench: Bench) -> None:
     """A new shard whose identity can't be saved isn't configured; it is as soon as saving works."""
-    bench.full = True
+    bench.fill_disk()
     bench.start(["low", "high", "bootstrap"], 10)
     assert bench.told() == [None, None]
     assert bench.conditions() == [Condition.UNREACHABLE, Condition.UNREACHABLE]
     assert bench.detail("low") == "the disk is full"
-    bench.full = False
+    bench.fill_disk(False)
     bench.network.advance(2)
     assert bench.everybody_knows()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 from bootstrap.watching import Bench, about
+from deferreds import change_state
 from twisted.internet.defer import fail
 
 from pyshard.bootstrap.bootstrap import Condition
@@ -43,7 +44,7 @@ def test_a_state_that_nobody_could_read(running: Bench) -> None:
     """It isn't saved, whoever made it."""
     before = running.state
     with pytest.raises(BadRequest, match="identity"):
-        running.bootstrap.change(before.with_identity("low", "x" * 101, durable=False))
+        change_state(running.bootstrap, before.with_identity("low", "x" * 101, durable=False))
     assert running.saved[-1] == running.state == before
 
 
@@ -55,7 +56,7 @@ def test_many_reasons(running: Bench, log_lines: list[str], monkeypatch: pytest.
         return fail(WrongIdentity(f"reason {next(refusals)} " + "x" * 50_000))
 
     monkeypatch.setattr(running.shards["high"].shard, "configure", refuse)
-    running.bootstrap.change(running.state.with_index("pages"))
+    change_state(running.bootstrap, running.state.with_index("pages"))
     seconds = 60
     for _ in range(seconds):
         running.network.advance(1)
@@ -94,7 +95,7 @@ def test_reports_that_nobody_can_read(running: Bench, log_lines: list[str], monk
     store = {"identity": "x" * 60_000, "incarnation": ""}
     text = msgspec.json.encode({"given": {}, "taken": {"1": {"store": store}}})
     monkeypatch.setattr(protocol, "encode_reports", lambda _: text)
-    running.bootstrap.change(running.state.with_moves([Transfer("low", "high", ((0, 100),))]))
+    change_state(running.bootstrap, running.state.with_moves([Transfer("low", "high", ((0, 100),))]))
     running.network.advance(30)
     assert [move.phase for move in running.state.moves] == [Phase.PLANNED]
     assert running.conditions() == [Condition.READY] * 2

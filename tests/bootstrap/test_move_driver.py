@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 from bootstrap.asked_shards import EVEN, A, B, Bench, Says
+from deferreds import change_state
 from twisted.internet.defer import Deferred
 
 from pyshard.bootstrap.move_driver import MoveDriver
@@ -60,9 +61,9 @@ def test_moves_do_not_wait_for_each_other() -> None:
     bench = Bench()
     bench.driver.stopService()
     more = [MapShard(name, (), 1 << 30, f"{name}.example", 5050) for name in ("more", "most")]
-    bench.bootstrap.change(bench.bootstrap.state.with_shards(more, [], []))
+    change_state(bench.bootstrap, bench.bootstrap.state.with_shards(more, [], []))
     planned = [Transfer("low", "more", ((0, 100),)), Transfer("high", "most", ((SLOTS - 1, SLOTS),))]
-    bench.bootstrap.change(bench.bootstrap.state.with_moves(planned))
+    change_state(bench.bootstrap, bench.bootstrap.state.with_moves(planned))
     shards = {
         "low": Says(None),
         "more": Says(MoveReports()),
@@ -81,7 +82,7 @@ def test_cancelled_while_the_shards_are_asked(bench: Bench) -> None:
     bench.waiting = Deferred()
     bench.pass_time()
     state = bench.bootstrap.state
-    bench.bootstrap.change(state.with_move(state.moves[0].cancelled("the operator said so")))
+    change_state(bench.bootstrap, state.with_move(state.moves[0].cancelled("the operator said so")))
     waiting, bench.waiting = bench.waiting, None
     waiting.callback(MoveReports({}, {1: EVEN}))
     assert bench.phase() is Phase.CANCELLED

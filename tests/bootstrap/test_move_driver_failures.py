@@ -7,11 +7,13 @@ from collections.abc import Callable
 import attrs
 import pytest
 from bootstrap.asked_shards import EVEN, A, Bench
+from deferreds import change_state
 from model.cluster_state.states import STATE
 from twisted.internet.defer import Deferred
 
-from pyshard.bootstrap import bootstrap, move_driver
-from pyshard.errors import BadRequest
+from pyshard.bootstrap import move_driver, state_changes
+from pyshard.bootstrap.state_stores.memory_state_store import SwapFault
+from pyshard.errors import BadRequest, ConfigError
 from pyshard.model import shard_map
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.cluster_state_json import from_json
@@ -72,10 +74,10 @@ def test_a_target_that_is_lost_once_it_was_ready(bench: Bench) -> None:
 
 def test_what_can_not_be_saved_has_not_happened(bench: Bench) -> None:
     """The state stays, and the step is tried again."""
-    bench.disk_full = True
+    bench.store.away = ConfigError("no room")
     bench.pass_time(1)
     assert bench.phase() is Phase.PLANNED
-    bench.disk_full = False
+    bench.store.away = None
     bench.pass_time(0.1)
     assert bench.phase() is Phase.COPYING
 
@@ -90,15 +92,15 @@ def test_what_may_be_saved_has_not_happened_either(bench: Bench, settled: bool) 
     bench.target = EVEN
     bench.pass_time()
     assert bench.phase() is Phase.SEALING
-    bench.unsure = True
+    bench.store.fault = lambda _: SwapFault.LOST
     bench.target = attrs.evolve(EVEN, sealed=1)
     bench.pass_time(1)
     assert (bench.phase(), bench.bootstrap.state.epoch) == (Phase.SEALING, STATE.epoch)
     bench.target = None if not settled else bench.target
     bench.pass_time(SEALED_AT_MOST)
     assert bench.phase() is Phase.SEALING
-    bench.unsure = False
-    bench.pass_time(0.1)
+    bench.store.fault = lambda _: None
+    bench.pass_time(0.3)
     assert bench.phase() is (Phase.COMMITTED if settled else Phase.COPYING)
     assert bench.saved[-1] == bench.bootstrap.state
 
@@ -112,7 +114,7 @@ def test_a_target_that_is_empty_by_now(bench: Bench) -> None:
     bench.target = attrs.evolve(EVEN, sealed=1)
     bench.slow, bench.waiting = "low", Deferred()
     bench.pass_time()
-    bench.bootstrap.change(bench.bootstrap.state.with_identity("high", "3f", durable=False))
+    change_state(bench.bootstrap, bench.bootstrap.state.with_identity("high", "3f", durable=False))
     waiting, bench.waiting = bench.waiting, None
     waiting.callback(MoveReports({1: SourceReport(A)}, {}))
     assert bench.phase() is Phase.CANCELLED
@@ -142,7 +144,7 @@ def test_a_store_that_is_another_one(bench: Bench, loss: Callable[[Bench], None]
 def test_a_map_that_can_not_be(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A move that would give a shard too many ranges is cancelled; its source isn't left sealed."""
     pieces = tuple((number, number + 1) for number in range(0, 40, 2))
-    bench.bootstrap.change(bench.bootstrap.state.without_move(1).with_moves([Transfer("low", "high", pieces)]))
+    change_state(bench.bootstrap, bench.bootstrap.state.without_move(1).with_moves([Transfer("low", "high", pieces)]))
     monkeypatch.setattr(shard_map, "settings", attrs.evolve(settings, MAX_SHARD_RANGES=20))
     bench.number = 2
     bench.pass_time()
@@ -160,7 +162,7 @@ def test_no_room_in_the_state_after_the_commit(bench: Bench, monkeypatch: pytest
             raise BadRequest("the cluster state has 5,000,000 bytes")
         return from_json(text)
 
-    for module in (bootstrap, move_driver):
+    for module in (state_changes, move_driver):
         monkeypatch.setattr(module, "from_json", read)
     bench.pass_time()
     bench.target = EVEN
@@ -175,7 +177,7 @@ def test_no_room_in_the_state_after_the_commit(bench: Bench, monkeypatch: pytest
 
 def test_few_lines(bench: Bench, log_lines: list[str]) -> None:
     """What can't be saved for minutes is in the log a few times, not twenty times a second."""
-    bench.disk_full = True
+    bench.store.away = ConfigError("no room")
     bench.pass_time(120)
     waits = [line for line in log_lines if "move 1 waits: no room" in line]
     assert 1 <= len(waits) <= 70

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from bootstrap.command_lines import parsed, refused, written
+from deferreds import change_state
 from ports import free_port
 from twisted.application.service import IService
 from twisted.python import usage
@@ -26,16 +27,13 @@ def file(tmp_path: Path) -> Path:
     return written(tmp_path / "shards.json")
 
 
-# -- options --------------------------------------------------------------------------------------------------------
-
-
 def test_defaults(file: Path, asked: list[tuple[str, int]]) -> None:
     """It listens where the config file says, else on localhost:9192; the state is kept beside the config file."""
     options = parsed("--config", file)
     assert asked == [("localhost", 9192)]
     assert options["listen"] == "tcp:port=9192:interface=127.0.0.1"
-    assert options["state"] == file.with_name("shards.state")
-    assert state_file.load(options["state"]) == options["cluster state"]
+    assert options["state"].address == file.with_name("shards.state")
+    assert state_file.load(options["state"].address) == options["stored state"].state
 
 
 def test_bootstrap_in_the_config_file(file: Path, asked: list[tuple[str, int]]) -> None:
@@ -56,8 +54,8 @@ def test_paths_survive_a_change_of_folder(
 ) -> None:
     """twistd changes its working directory when it daemonizes: paths are absolute by then."""
     monkeypatch.chdir(tmp_path)
-    assert parsed("--config", "shards.json")["state"] == tmp_path / "shards.state"
-    assert parsed("--config", "shards.json", "--state", "here")["state"] == tmp_path / "here"
+    assert parsed("--config", "shards.json")["state"].address == tmp_path / "shards.state"
+    assert parsed("--config", "shards.json", "--state", "here")["state"].address == tmp_path / "here"
 
 
 def test_no_config() -> None:
@@ -101,9 +99,6 @@ def test_help() -> None:
         assert words in text
 
 
-# -- the service ----------------------------------------------------------------------------------------------------
-
-
 def test_service(file: Path, asked: list[tuple[str, int]]) -> None:
     """The service has the state that was opened, saves changes in its file, and listens nowhere yet."""
     options = parsed("--config", file)
@@ -111,9 +106,9 @@ def test_service(file: Path, asked: list[tuple[str, int]]) -> None:
     assert IService.providedBy(service)
     assert isinstance(service, BootstrapService)
     assert not service.running
-    state: ClusterState = options["cluster state"]
+    state: ClusterState = options["stored state"].state
     assert service.bootstrap.state == state
-    service.bootstrap.change(state.with_index("pages"))
+    change_state(service.bootstrap, state.with_index("pages"))
     assert state_file.load(file.with_name("shards.state")) == state.with_index("pages")
 
 
@@ -160,9 +155,6 @@ def test_where_no_shard_can_be_dialed(pairs: list[str], message: str, file: Path
     """A mapping that can't be used ends the process with one line, before anything is written."""
     assert refused("--config", file, *(f"--address={pair}" for pair in pairs)).startswith(f"pyshard: {message}")
     assert not state_file.default_path(file).exists()
-
-
-# -- tokens ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -9,12 +9,24 @@ import attrs
 import pytest
 from bootstrap.command_lines import SHARDS, SPLIT, parsed, refused, written
 from bootstrap.states import fail_to_sync
+from deferreds import change_state
 
 from pyshard.bootstrap import state_file
-from pyshard.bootstrap.plugin import BootstrapOptions, makeService, open_state
+from pyshard.bootstrap.opened_state import open_state
+from pyshard.bootstrap.plugin import BootstrapOptions, makeService
 from pyshard.bootstrap.service import BootstrapService
+from pyshard.bootstrap.state_file import StateLock
+from pyshard.bootstrap.state_stores.file_state_store import FileStateStore
 from pyshard.errors import ConfigError, OutcomeUnknown
 from pyshard.model import config_file
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.shard_map import ShardMap
+
+
+def opened(path: Path, configured: ShardMap, config: Path) -> ClusterState:
+    """The state with which a bootstrap begins that keeps it in this file."""
+    with StateLock(path) as lock:
+        return open_state(FileStateStore(lock), configured, config).state
 
 
 @pytest.fixture
@@ -26,8 +38,8 @@ def file(tmp_path: Path) -> Path:
 def test_state_elsewhere(file: Path, tmp_path: Path, asked: list[tuple[str, int]]) -> None:
     """The state may be kept anywhere."""
     options = parsed("--config", file, "--state", tmp_path / "elsewhere")
-    assert options["state"] == tmp_path / "elsewhere"
-    assert state_file.load(tmp_path / "elsewhere") == options["cluster state"]
+    assert options["state"].address == tmp_path / "elsewhere"
+    assert state_file.load(tmp_path / "elsewhere") == options["stored state"].state
     assert not file.with_name("shards.state").exists()
 
 
@@ -72,36 +84,36 @@ def test_other_ranges(file: Path, asked: list[tuple[str, int]], log_lines: list[
 def test_new_cluster(file: Path, tmp_path: Path) -> None:
     """Without a state a new cluster begins, at epoch 1, with an id of its own, and is saved."""
     configured = config_file.load(file).map
-    state = open_state(tmp_path / "one", configured, file)
+    state = opened(tmp_path / "one", configured, file)
     assert (state.epoch, state.map, dict(state.indexes)) == (1, configured, {})
     assert re.fullmatch(r"[0-9a-f]{32}", state.cluster)
     assert state_file.load(tmp_path / "one") == state
-    assert open_state(tmp_path / "other", configured, file).cluster != state.cluster
+    assert opened(tmp_path / "other", configured, file).cluster != state.cluster
 
 
 def test_known_cluster(file: Path, tmp_path: Path) -> None:
     """A cluster that is known goes on where it was: id, epoch, indexes and identities."""
     configured = config_file.load(file).map
-    known = open_state(tmp_path / "one", configured, file).with_index("pages").with_identity("low", "1d", durable=True)
+    known = opened(tmp_path / "one", configured, file).with_index("pages").with_identity("low", "1d", durable=True)
     state_file.save(tmp_path / "one", known)
-    assert open_state(tmp_path / "one", configured, file) == known
+    assert opened(tmp_path / "one", configured, file) == known
     assert known.epoch == 3
 
 
 def test_state_that_was_not_synced(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was written and not synced is settled by a restart, before anybody hears of it; or there is no restart."""
     configured = config_file.load(file).map
-    known = open_state(tmp_path / "one", configured, file)
+    known = opened(tmp_path / "one", configured, file)
     with monkeypatch.context() as patch:
         fail_to_sync(patch)
         with pytest.raises(OutcomeUnknown):
             state_file.save(tmp_path / "one", known.with_index("pages"))
         with pytest.raises(OutcomeUnknown):
-            open_state(tmp_path / "one", configured, file)
+            opened(tmp_path / "one", configured, file)
         with pytest.raises(SystemExit) as ended:
             parsed("--config", file, "--listen", "unix:a socket", "--state", tmp_path / "one")
         assert "its directory can't be synced" in str(ended.value.code)
-    assert open_state(tmp_path / "one", configured, file) == known.with_index("pages")
+    assert opened(tmp_path / "one", configured, file) == known.with_index("pages")
 
 
 def test_second_bootstrap(file: Path, asked: list[tuple[str, int]]) -> None:
@@ -109,18 +121,17 @@ def test_second_bootstrap(file: Path, asked: list[tuple[str, int]]) -> None:
     options = BootstrapOptions()
     options.parseOptions(["--config", str(file)])
     service = makeService(options)
-    lock = options.pop("state lock")
     assert "another bootstrap uses this cluster state" in refused("--config", file)
     assert service.parent is None
-    lock.close()
+    options["state store"].close()
     parsed("--config", file)
 
 
 def test_new_address_in_the_config_file(file: Path, tmp_path: Path) -> None:
     """Addresses and limits that the config file has anew make the next epoch, and are saved."""
-    known = open_state(tmp_path / "one", config_file.load(file).map, file)
+    known = opened(tmp_path / "one", config_file.load(file).map, file)
     written(file, shards=[{**SHARDS[0], "port": 6000, "size": 5}, SHARDS[1]])
-    state = open_state(tmp_path / "one", config_file.load(file).map, file)
+    state = opened(tmp_path / "one", config_file.load(file).map, file)
     low = attrs.evolve(known.map.shards[0], port=6000, limit=5)
     assert (state.cluster, state.epoch, state.map.shards) == (known.cluster, 2, (low, known.map.shards[1]))
     assert state_file.load(tmp_path / "one") == state
@@ -133,5 +144,5 @@ def test_service_that_cannot_save(file: Path, asked: list[tuple[str, int]]) -> N
     assert isinstance(service, BootstrapService)
     file.with_name("shards.state.new").mkdir()
     with pytest.raises(ConfigError):
-        service.bootstrap.change(service.bootstrap.state.with_index("pages"))
-    assert service.bootstrap.state == options["cluster state"]
+        change_state(service.bootstrap, service.bootstrap.state.with_index("pages"))
+    assert service.bootstrap.state == options["stored state"].state

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from bootstrap.states import STATE, Log
-from deferreds import result
+from deferreds import change_state, result
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
@@ -78,7 +78,7 @@ def test_ping_and_map(bench: Bench) -> None:
     """It is there, and gives the newest state."""
     assert result(bench.ask(commands.Ping)) == {}
     assert cluster_state_json.from_json(result(bench.ask(commands.GetMap))["state"]) == STATE
-    bench.bootstrap.change(STATE.with_index("links"))
+    change_state(bench.bootstrap, STATE.with_index("links"))
     assert cluster_state_json.from_json(result(bench.ask(commands.GetMap))["state"]) == STATE.with_index("links")
 
 
@@ -107,7 +107,7 @@ def test_change_is_answered_when_the_shards_have_it(bench: Bench) -> None:
     asked = bench.ask(commands.CreateIndex, name="links")
     assert bench.bootstrap.state.epoch == 8
     assert not asked.called
-    bench.bootstrap.change(bench.bootstrap.state.with_index("more"))
+    change_state(bench.bootstrap, bench.bootstrap.state.with_index("more"))
     settling.callback(None)
     bench.network.settle()
     assert result(asked) == {"epoch": 8}
@@ -134,7 +134,7 @@ def test_changes_refused(bench: Bench, command: type[Command], name: str, error:
 
 def test_change_that_cannot_be_saved_is_refused(bench: Bench) -> None:
     """The caller hears that the state can't be saved."""
-    bench.full = True
+    bench.store.away = ConfigError("the disk is full")
     with pytest.raises(ConfigError, match="the disk is full"):
         result(bench.ask(commands.CreateIndex, name="links"))
     assert bench.bootstrap.state == STATE

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from bootstrap.watching import HIGH, LOW, Bench, DurableStore, about
-from deferreds import result
+from deferreds import change_state, result
 from twisted.internet.defer import Deferred
 
-from pyshard.bootstrap.bootstrap import Bootstrap, Condition
+from pyshard.bootstrap.bootstrap import Condition
 from pyshard.model.address_mapping import mapping_of
 from pyshard.settings import settings
 from pyshard.shard.protocol import ShardProtocol
@@ -176,7 +176,7 @@ def test_stop(running: Bench, silent: bool) -> None:
     """A bootstrap that stops lets go of everything, and says nothing more; the shards go on."""
     if silent:
         running.network.silence(*HIGH)
-        running.bootstrap.change(running.state.with_index("pages"))
+        change_state(running.bootstrap, running.state.with_index("pages"))
     before = running.conditions()
     service = running.service
     assert service is not None
@@ -214,12 +214,12 @@ def test_next_bootstrap(running: Bench) -> None:
     running.network.advance(10)
     result(stopping)
     before = running.state
-    running.bootstrap = Bootstrap(running.saved[-1], running._save)
+    running.bootstrap = running.new_bootstrap()
     running.start_bootstrap()
     running.network.advance(1)
     assert running.state == before
     assert running.conditions() == [Condition.READY, Condition.READY]
-    running.bootstrap.change(running.state.with_index("pages"))
+    change_state(running.bootstrap, running.state.with_index("pages"))
     running.network.settle()
     assert running.everybody_knows()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 from bootstrap.watching import HIGH, Bench
-from deferreds import result
+from deferreds import change_state, result
 from twisted.internet.defer import Deferred
 
 from pyshard.bootstrap.bootstrap import Condition
@@ -17,10 +17,10 @@ from pyshard.shard.assignment import Assignment
 def test_change(running: Bench) -> None:
     """Every change is told to every shard at once."""
     for name in ("pages", "links"):
-        running.bootstrap.change(running.state.with_index(name))
+        change_state(running.bootstrap, running.state.with_index(name))
         running.network.settle()
         assert running.everybody_knows()
-    running.bootstrap.change(running.state.without_index("pages"))
+    change_state(running.bootstrap, running.state.without_index("pages"))
     running.network.settle()
     assert running.everybody_knows()
 
@@ -29,7 +29,7 @@ def test_change_while_a_shard_is_away(running: Bench) -> None:
     """A shard that was away during changes is told when it is back."""
     running.network.cut(*HIGH)
     running.network.settle()
-    running.bootstrap.change(running.state.with_index("pages"))
+    change_state(running.bootstrap, running.state.with_index("pages"))
     running.network.settle()
     assert not running.everybody_knows()
     running.network.advance(1)
@@ -40,7 +40,7 @@ def test_changes_during_a_push(running: Bench) -> None:
     """What changes while a shard is being told is told right after."""
     running.network.silence(*HIGH)
     for number in range(5):
-        running.bootstrap.change(running.state.with_index(f"index{number}"))
+        change_state(running.bootstrap, running.state.with_index(f"index{number}"))
         running.network.advance(0.1)
     settling = running.settle()
     assert not settling.called
@@ -65,7 +65,7 @@ def test_one_push_at_a_time(running: Bench, monkeypatch: pytest.MonkeyPatch) -> 
     first = running.state.epoch + 1
     running.network.silence(*HIGH)
     for number in range(5):
-        running.bootstrap.change(running.state.with_index(f"index{number}"))
+        change_state(running.bootstrap, running.state.with_index(f"index{number}"))
         running.network.settle()
     running.network.unsilence(*HIGH)
     running.network.settle()
@@ -80,7 +80,7 @@ def test_settled(running: Bench) -> None:
 def test_settled_when_all_were_told(running: Bench) -> None:
     """A change has settled when each shard in reach has it, not before."""
     running.network.silence(*HIGH)
-    running.bootstrap.change(running.state.with_index("pages"))
+    change_state(running.bootstrap, running.state.with_index("pages"))
     settling = running.settle()
     running.network.advance(2)
     assert not settling.called
@@ -105,7 +105,7 @@ def test_settled_while_changes_go_on(running: Bench, monkeypatch: pytest.MonkeyP
 
     def change() -> None:
         assert running.service is not None
-        running.bootstrap.change(running.state.with_index(f"index{count}"))
+        change_state(running.bootstrap, running.state.with_index(f"index{count}"))
         epochs = [running.state.epoch]
         settled.append(epochs)
         running.service.settle().addCallback(lambda _: epochs.extend((told(), count)))
@@ -127,7 +127,7 @@ def test_settled_without_a_shard_that_is_down(running: Bench) -> None:
     """A shard that is down isn't waited for."""
     running.kill_shard("high")
     running.network.advance(10)
-    running.bootstrap.change(running.state.with_index("pages"))
+    change_state(running.bootstrap, running.state.with_index("pages"))
     assert result(running.settle()) is None
     assert running.shards["low"].shard.assignment == Assignment("low", running.state)
 
@@ -135,7 +135,7 @@ def test_settled_without_a_shard_that_is_down(running: Bench) -> None:
 def test_settled_without_a_silent_shard(running: Bench) -> None:
     """A shard that doesn't answer is waited for as long as one answer may take, then taken for unreachable."""
     running.network.silence(*HIGH)
-    running.bootstrap.change(running.state.with_index("pages"))
+    change_state(running.bootstrap, running.state.with_index("pages"))
     settling = running.settle()
     running.network.advance(settings.TIMEOUT + 0.01)
     assert result(settling) is None
@@ -150,7 +150,7 @@ def test_settled_without_a_silent_shard(running: Bench) -> None:
 def test_settled_when_a_shard_dies_while_it_is_told(running: Bench) -> None:
     """A shard whose connection breaks before it answers isn't waited for any longer, and is told when it is back."""
     running.network.silence(*HIGH)
-    running.bootstrap.change(running.state.with_index("pages"))
+    change_state(running.bootstrap, running.state.with_index("pages"))
     settling = running.settle()
     running.network.advance(0.5)
     assert not settling.called
@@ -162,7 +162,7 @@ def test_settled_when_a_shard_dies_while_it_is_told(running: Bench) -> None:
     running.start_shard("high")
     running.network.advance(2)
     assert running.everybody_knows()
-    running.bootstrap.change(running.state.with_index("links"))
+    change_state(running.bootstrap, running.state.with_index("links"))
     assert result(running.settle()) is None
     assert running.everybody_knows()
 
@@ -170,5 +170,5 @@ def test_settled_when_a_shard_dies_while_it_is_told(running: Bench) -> None:
 def test_settled_without_a_shard_that_refuses(running: Bench) -> None:
     """A shard that refuses the state isn't waited for."""
     result(running.shards["high"].shard.configure("high", attrs.evolve(running.state, epoch=100)))
-    running.bootstrap.change(running.state.with_index("pages"))
+    change_state(running.bootstrap, running.state.with_index("pages"))
     assert result(running.settle()) is None

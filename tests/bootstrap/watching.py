@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 
 from pyshard.bootstrap.bootstrap import Bootstrap, Condition, first_state
 from pyshard.bootstrap.service import BootstrapService
+from pyshard.bootstrap.state_stores.memory_state_store import MemoryStateStore
 from pyshard.errors import ConfigError
 from pyshard.model.address_mapping import AS_ANNOUNCED
 from pyshard.model.cluster_state import ClusterState
@@ -39,18 +40,27 @@ class Bench:
     def __init__(self) -> None:
         self.clock = Clock()
         self.network = MemoryNetwork(self.clock)
-        self.full = False
-        self.bootstrap = Bootstrap(first_state("c1", MAP), self._save)
-        self.saved: list[ClusterState] = []
+        self.writers = 0
+        self.store = MemoryStateStore(first_state("c1", MAP))
+        self.bootstrap = self.new_bootstrap()
         self.shards: dict[str, ShardService] = {}
         self.service: BootstrapService | None = None
         self.stores = 0
         self.addresses = AS_ANNOUNCED
 
-    def _save(self, state: ClusterState) -> None:
-        if self.full:
-            raise ConfigError("the disk is full")
-        self.saved.append(state)
+    def new_bootstrap(self) -> Bootstrap:
+        """A bootstrap that begins with what is saved."""
+        self.writers += 1
+        return Bootstrap(self.store, self.clock, f"b{self.writers}", self.store.stored)
+
+    @property
+    def saved(self) -> list[ClusterState]:
+        """The states that were saved since the beginning."""
+        return self.store.swaps
+
+    def fill_disk(self, full: bool = True) -> None:
+        """Have no state be saved any more, or again."""
+        self.store.away = ConfigError("the disk is full") if full else None
 
     @property
     def state(self) -> ClusterState:

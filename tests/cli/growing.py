@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import attrs
+from deferreds import change_state
 from in_process_command import Commands
 
 from pyshard.model.cluster_state import ClusterState
@@ -28,7 +29,7 @@ def grown(pyshard: Commands) -> Commands:
     start_third(pyshard)
     state = state_of(pyshard)
     assert pyshard.cluster.bootstrap is not None
-    pyshard.cluster.bootstrap.bootstrap.change(state.with_shards([THIRD], [], []))
+    change_state(pyshard.cluster.bootstrap.bootstrap, state.with_shards([THIRD], [], []))
     pyshard.cluster.advance(2)
     return pyshard
 

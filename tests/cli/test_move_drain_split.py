@@ -7,6 +7,7 @@ import json
 import attrs
 import pytest
 from cli.growing import grown, ranges, state_of
+from deferreds import change_state
 from in_process_command import Commands
 
 from pyshard.bootstrap.config_application import ConfigApplication
@@ -116,7 +117,7 @@ def test_a_shard_that_leaves_meanwhile(
             left = [shard for shard in state.map.shards if shard.name != "third"]
             left[0] = attrs.evolve(left[0], ranges=union((*left[0].ranges, *owned["third"])))
             assert bootstrap is not None
-            bootstrap.bootstrap.change(attrs.evolve(state, epoch=state.epoch + 1, map=ShardMap(left)))
+            change_state(bootstrap.bootstrap, attrs.evolve(state, epoch=state.epoch + 1, map=ShardMap(left)))
         return await plain(self, text, order)
 
     monkeypatch.setattr(ConfigApplication, "apply", apply)

@@ -8,6 +8,7 @@ from typing import Self
 
 import pytest
 from cli.growing import grown, ranges
+from deferreds import change_state
 from in_process_command import Commands
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -66,7 +67,7 @@ def _cancel(pyshard: Commands) -> None:
     assert pyshard.cluster.bootstrap is not None
     bootstrap = pyshard.cluster.bootstrap.bootstrap
     [move] = bootstrap.state.moves
-    bootstrap.change(bootstrap.state.with_move(move.cancelled("an operator cancelled it")))
+    change_state(bootstrap, bootstrap.state.with_move(move.cancelled("an operator cancelled it")))
 
 
 def test_wait_over_a_restart_of_the_bootstrap(pyshard3: Commands) -> None:
@@ -94,7 +95,7 @@ def _resume(pyshard: Commands) -> None:
     bootstrap = pyshard.cluster.bootstrap.bootstrap
     for move in bootstrap.state.moves:
         if move.phase is not Phase.COMMITTED and move.paused:
-            bootstrap.change(bootstrap.state.with_move(move.waiting(False)))
+            change_state(bootstrap, bootstrap.state.with_move(move.waiting(False)))
 
 
 def test_follow(pyshard3: Commands, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 from cli.growing import ADDED, grown, ranges, start_third, state_of
+from deferreds import change_state
 from in_process_command import Commands
 
 from pyshard.bootstrap.config_application import ConfigApplication
@@ -77,7 +78,7 @@ def test_the_least_moves(pyshard: Commands, now: int, then: int, part: float) ->
     ]
     assert pyshard.cluster.bootstrap is not None
     bootstrap = pyshard.cluster.bootstrap.bootstrap
-    bootstrap.change(attrs.evolve(bootstrap.state, epoch=bootstrap.state.epoch + 1, map=ShardMap(shards)))
+    change_state(bootstrap, attrs.evolve(bootstrap.state, epoch=bootstrap.state.epoch + 1, map=ShardMap(shards)))
     adds = [word for number in range(now, then) for word in ("--add", f"s{number}=127.0.0.1:{6000 + number}")]
     ended = pyshard("plan", "--json", "--shards", str(then), *adds, "--deadline", "1")
     assert (ended.code, ended.error, ended.out.count("\n")) == (0, "", 1)

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import attrs
 import pytest
 from clusters import keys_on
+from deferreds import change_state
 from twisted.internet.defer import maybeDeferred
 
 from pyshard import connect
@@ -110,7 +111,7 @@ def test_a_shard_that_moves(moved: MemoryCluster) -> None:
     low, high = moved.state.map.shards
     elsewhere = ShardMap([attrs.evolve(low, host="10.0.0.7"), high])
     assert moved.bootstrap is not None
-    moved.bootstrap.bootstrap.change(attrs.evolve(moved.state, epoch=moved.state.epoch + 1, map=elsewhere))
+    change_state(moved.bootstrap.bootstrap, attrs.evolve(moved.state, epoch=moved.state.epoch + 1, map=elsewhere))
     moved.advance(1)
     client._router.adopt(moved.state)
     assert moved.run(client.increment(key)) == 2

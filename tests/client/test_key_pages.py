@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from clusters import with_bounds
-from deferreds import watch
+from deferreds import change_state, watch
 from handover import hand_over
 from scans import fill, in_order, page_keys, scan, with_latency
 from twisted.internet.defer import Deferred, gatherResults
@@ -74,7 +74,7 @@ def test_a_key_in_the_first_slot_of_a_shard(
     page_keys(monkeypatch, number)
     boundary = slot_of(b"key7")
     assert cluster.bootstrap is not None
-    cluster.bootstrap.bootstrap.change(with_bounds(cluster.state, boundary))
+    change_state(cluster.bootstrap.bootstrap, with_bounds(cluster.state, boundary))
     cluster.advance(1)
     keys = fill(cluster, client, [f"key{value}" for value in range(50)])
     assert [key for page in scan(cluster, client.keys()) for key in page] == keys
@@ -167,5 +167,5 @@ def test_a_scan_goes_on_when_ranges_move(
             state = with_bounds(cluster.state, moved_to)
             hand_over(cluster, state)
             assert cluster.bootstrap is not None
-            cluster.bootstrap.bootstrap.change(state)
+            change_state(cluster.bootstrap.bootstrap, state)
     assert found == keys

@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 from clusters import with_ranges
+from deferreds import change_state
 from handover import hand_over
 from scans import in_order, page_keys, scan
 from twisted.internet.defer import gatherResults
@@ -146,7 +147,7 @@ def test_an_empty_shard_gets_a_range(cluster: MemoryCluster, client: Client) -> 
     state = with_ranges(cluster.state, [], [(0, 3_000_000), (8_000_000, SLOTS)], [(3_000_000, 8_000_000)])
     hand_over(cluster, state)
     assert cluster.bootstrap is not None
-    cluster.bootstrap.bootstrap.change(state)
+    change_state(cluster.bootstrap.bootstrap, state)
     assert cluster.run(client.get_many(DOCUMENTS)) == list(DOCUMENTS.values())
     assert cluster.run(client.count()) == len(DOCUMENTS)
     assert per_shard(cluster)[0] == 0
@@ -169,7 +170,7 @@ def test_ranges_that_move_under_walks(
         state = with_ranges(cluster.state, *owned)
         hand_over(cluster, state)
         assert cluster.bootstrap is not None
-        cluster.bootstrap.bootstrap.change(state)
+        change_state(cluster.bootstrap.bootstrap, state)
 
     pages, found = client.keys(), list[str]()
     while page := cluster.run(pages.next_page()):

@@ -25,6 +25,7 @@ from zope.interface import implementer
 from pyshard import Tls
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
+from pyshard.bootstrap.state_stores.memory_state_store import MemoryStateStore
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.net import client_endpoints
@@ -69,7 +70,8 @@ class SecuredCluster:
         shard_map = ShardMap([MapShard("a", ((0, SLOTS),), 1 << 30, host, self.shard_port)])
         made = Shard(MemoryStore("1" * 32, reactor.seconds), reactor.seconds)
         self.shard = ShardService(lambda: made, reactor, self._listening(self.shard_port, shard))
-        keeper = Bootstrap(first_state("c" * 32, shard_map), lambda _: None)
+        store = MemoryStateStore(first_state("c" * 32, shard_map))
+        keeper = Bootstrap(store, reactor, "b1", store.stored)
         plain = client_endpoints.dial_with(reactor, reactor)
         dial = plain if dials is None else tls.dialing(plain, dials, reactor, yesterday)
         self.dialed = 0

@@ -75,6 +75,29 @@ def _without_bounds(shard: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in shard.items() if name not in ("start", "end")}
 
 
+def test_replicas() -> None:
+    """Replicas stand beside a shard's own address; it leads at first, and the others are learners."""
+    others = [{"host": "::1", "port": 6050, "listen": "0.0.0.0:1"}, {"host": "shard.example", "port": 7050}]
+    config = parse(file_with(replicas=others, min_replicas=3, lease=1))
+    low, high = config.map.shards
+    group = low.group
+    assert group is not None
+    assert (low.address, low.addresses) == ("127.0.0.1:5050", ["127.0.0.1:5050", "[::1]:6050", "shard.example:7050"])
+    assert (group.primary, group.least, group.lease) == (low.address, 3, 1.0)
+    assert group.members == {low.address}
+    assert config.replicas_listen == {"[::1]:6050": "0.0.0.0:1"}
+    assert high.group is None
+
+
+@pytest.mark.parametrize(("others", "least"), [(1, 1), (2, 2), (4, 4)])
+def test_as_many_as_there_must_be(others: int, least: int) -> None:
+    """By default one replica may be away, but for the last one; the lease is three seconds."""
+    replicas = [{"host": "h", "port": 1 + number} for number in range(others)]
+    group = parse(file_with(replicas=replicas)).map.shards[0].group
+    assert group is not None
+    assert (group.least, group.lease) == (least, 3.0)
+
+
 def test_bounds_may_be_ints() -> None:
     """0 and 1 are as good as 0.0 and 1.0."""
     assert parse(file_and(shards=[{**SHARDS[0], "start": 0}, {**SHARDS[1], "end": 1}])).map == MAP
@@ -209,6 +232,43 @@ def test_limits_are_allowed(field: str, smallest: object, largest: object) -> No
             )
             for text in ("0.0.0.0", "0.0.0.0:0", "0.0.0.0:65536", "0.0.0.0:999999", ":5050", "[::]", "tcp:", "5050")
         ),
+        # replicas
+        (file_with(min_replicas=1), "shards[0].min_replicas: found it without replicas, expected both or neither"),
+        (file_with(replicas=[], lease=1), "shards[0].lease: found it without replicas, expected both or neither"),
+        (file_with(replicas={}), "shards[0].replicas: found {}, expected a JSON array"),
+        (file_with(replicas=[{}]), "shards[0].replicas[0].host: found nothing, expected this field to be given"),
+        (
+            file_with(replicas=[{"host": "h", "port": 0}]),
+            "shards[0].replicas[0].port: found 0, expected int >= 1",
+        ),
+        (
+            file_with(replicas=[{"host": "h", "port": 1, "size": 1}]),
+            "shards[0].replicas[0].size: found a field that doesn't exist here, expected no such field",
+        ),
+        (
+            file_with(replicas=[{"host": "h", "port": 1, "listen": "here"}]),
+            'shards[0].replicas[0].listen: found "here", expected HOST:PORT with a port from 1 to 65535, or a Twisted '
+            "server endpoint string such as 'tcp:5050:interface=0.0.0.0'",
+        ),
+        (
+            file_with(replicas=[{"host": "127.0.0.1", "port": 5050}]),
+            "shards[0]: replicas: found ['127.0.0.1:5050', '127.0.0.1:5050'], expected an address for each",
+        ),
+        (
+            file_with(replicas=[{"host": "127.0.0.1", "port": 5051}]),
+            "shard 'shard0.5-1': host and port: found 127.0.0.1:5051, which is the address of shard 'shard0-0.5' too, "
+            "expected an address for each shard",
+        ),
+        (
+            file_with(replicas=[{"host": "h", "port": 1}], min_replicas=3),
+            "shards[0].min_replicas: found 3, expected at most 2, as many as there are",
+        ),
+        (
+            file_with(replicas=[{"host": "h", "port": 1}], min_replicas=0),
+            "shards[0].min_replicas: found 0, expected int >= 1",
+        ),
+        (file_with(replicas=[{"host": "h", "port": 1}], lease=0), "shards[0].lease: found 0, expected float >= 0.1"),
+        (file_with(replicas=[{"host": "h", "port": 1}], lease="3s"), 'shards[0].lease: found "3s", expected float'),
         # the bootstrap
         (
             file_and(bootstrap={"listen": "0.0.0.0"}),

@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyshard.errors import ConfigError
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.layout_change import layout_change, with_other_ranges
+from pyshard.model.range_moves import StoreId
 from pyshard.model.range_plan import Transfer, proposed
+from pyshard.model.replica_group import MapReplica, new_group
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.model.slot_ranges import SlotRanges
 
@@ -126,3 +129,81 @@ def test_what_is_planned_brings_it_about(weights: list[int]) -> None:
     assert not last.transfers
     assert sorted(last.removed) == sorted(change.emptied)
     assert state.with_shards([], [], last.removed).map == wanted
+
+
+REPLICAS = [MapReplica("localhost", port) for port in (97, 197, 297)]  # the first is where shard "a" is
+
+
+def replicated(wanted: ShardMap, replicas: int = 3, least: int = 2) -> ShardMap:
+    """The shards, of which the first one has replicas."""
+    first, *others = wanted.shards
+    return ShardMap([first.led_by_group(new_group(REPLICAS[:replicas], least)), *others])
+
+
+def known(state: ClusterState, led: bool) -> ClusterState:
+    """The state when the shard's replicas are members, and it is led by the second one or not."""
+    shard = state.map.named("a")
+    assert shard is not None
+    assert shard.group is not None
+    group = shard.group
+    for number, replica in enumerate(group.replicas):
+        group = group.with_store(replica.address, StoreId(f"{number}d", "i"), durable=True)
+    for address in group.learners:
+        group = group.with_member(address)
+    return state.with_group("a", group.switched_to(REPLICAS[1].address) if led else group)
+
+
+@pytest.mark.parametrize("led", [False, True])
+def test_replicas_are_as_the_config_says(led: bool) -> None:
+    """Whoever leads, and whoever is a member: a config with the same replicas changes nothing."""
+    wanted = replicated(TWO.map)
+    state = known(attrs.evolve(TWO, map=wanted), led)
+    assert layout_change(state, wanted).nothing
+    assert not layout_change(state, replicated(TWO.map, least=1)).nothing
+
+
+def test_replicas_come() -> None:
+    """A shard without replicas gets some: they are learners, and it still leads."""
+    change = layout_change(TWO.with_identity("a", "1d", durable=True), replicated(TWO.map))
+    (shard,) = change.updated
+    assert shard.group is not None
+    assert (shard.name, shard.address, shard.identity) == ("a", "localhost:97", "1d")
+    assert shard.group.members == {"localhost:97"}
+    assert shard.group.learners == ("localhost:197", "localhost:297")
+    assert shard.group.replicas[0].store == StoreId("1d", "")
+
+
+def test_member_does_not_go_by_a_config() -> None:
+    """A learner may go; a member is removed by name first, so that nobody loses it by a slip of the pen."""
+    wanted = replicated(TWO.map)
+    state = known(attrs.evolve(TWO, map=wanted), led=True)
+    with pytest.raises(
+        ConfigError, match=r"shard 'a': replicas: found that \['localhost:297'\] are to go.*replica remove"
+    ):
+        layout_change(state, replicated(TWO.map, replicas=2))
+    learners = attrs.evolve(TWO, map=wanted)
+    assert layout_change(learners, replicated(TWO.map, replicas=2)).updated[0].addresses == [
+        "localhost:97",
+        "localhost:197",
+    ]
+
+
+def test_ranges_with_replicas_stay() -> None:
+    """What a target has copied is on one replica alone, perhaps, when its move is committed: so nothing is planned."""
+    moved = shards(("a", ((0, HALF // 2),)), ("b", ((HALF // 2, SLOTS),)))
+    state = attrs.evolve(TWO, map=replicated(TWO.map))
+    for wanted in (moved, shards(("a", ((0, SLOTS),)))):
+        with pytest.raises(ConfigError, match=r"shard 'a': found replicas, and ranges that are to move.*remove"):
+            layout_change(state, replicated(wanted))
+    with pytest.raises(ConfigError, match="shard 'a': found replicas, and ranges"):
+        layout_change(state, shards(("b", ((0, SLOTS),))))
+    assert layout_change(attrs.evolve(TWO, map=replicated(TWO.map, replicas=1, least=1)), moved).transfers
+
+
+def test_no_replicas_while_ranges_move() -> None:
+    """A shard gets replicas before it has a part in a move, or after."""
+    moving = TWO.with_moves([Transfer("a", "b", QUARTER)])
+    wanted = with_other_ranges(moving, [])
+    with pytest.raises(ConfigError, match=r"shard 'a': found replicas for it, and a move.*pyshard jobs"):
+        layout_change(moving, replicated(wanted))
+    assert layout_change(moving, wanted).nothing

@@ -116,11 +116,15 @@ def test_an_incarnation_that_was_not_seen() -> None:
 def test_config() -> None:
     """Replicas come as learners, with what is known of the others; members don't go by a config."""
     d = MapReplica("h", 4)
-    group = TRIO.with_replicas([MapReplica("h", 2), MapReplica("h", 1), d], 2)
+    group = TRIO.with_replicas([MapReplica("h", 2), MapReplica("h", 1), d], 2, 3.0)
     assert (group.ballot, group.replicas, group.learners, group.least) == (6, (B, A, d), ("h:4",), 2)
-    assert TRIO.with_replicas([A, B, C], 1) is TRIO
+    assert TRIO.with_replicas([A, B, C], 1, 3.0) is TRIO
+    with pytest.raises(BadRequest, match="found 1 s, expected 3"):
+        TRIO.with_replicas([A, B, C], 1, 1.0)
     with pytest.raises(BadRequest, match="pyshard replica remove"):
-        TRIO.with_replicas([A, C], 1)
+        TRIO.with_replicas([A, C], 1, 3.0)
+    alone = new_group([A])
+    assert alone.with_replicas([A, B], 1, 1.0).lease == 1.0, "nobody has promised anything to one alone"
 
 
 def test_begun_anew() -> None:

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from pyshard.net.backoff import Backoff, longest_pause
+from pyshard.net.backoff import Backoff, longest_between_looks, longest_pause
 from pyshard.settings import settings
 
 
@@ -37,3 +37,10 @@ def test_reset() -> None:
     backoff.reset()
     backoff.failed()
     assert backoff.pause() <= settings.RETRY_FIRST
+
+
+def test_looks_within_a_lease() -> None:
+    """Where a shard has replicas, pauses stay short, so that the next primary is found soon after it leads."""
+    assert longest_between_looks(None) == longest_between_looks(60) == settings.RETRY_LONGEST
+    backoff = Backoff(Random(0), failures=9, longest=longest_between_looks(1.0))
+    assert 0.1 <= backoff.pause() <= 0.2

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from pyshard.protocol.log_positions import (
+    MOST_BALLOTS,
     BallotHistory,
     LogPosition,
     ballot_at,
@@ -56,9 +57,19 @@ def test_common_point(shared: list[int], kept: int, mine: list[int], theirs: lis
     top = max(shared, default=0)
     mine_all = shared + [top + 1 + 2 * ballot for ballot in mine]
     theirs_all = shared[:kept] + [top + 2 + 2 * ballot for ballot in theirs]
-    same = [number for number, pair in enumerate(zip(mine_all, theirs_all, strict=False), 1) if pair[0] == pair[1]]
+    pairs = enumerate(zip(mine_all, theirs_all, strict=False), 1)
+    same = [number for number, pair in pairs if pair[0] == pair[1] > 0]
     found = common_point(history_of(mine_all), len(mine_all), history_of(theirs_all), len(theirs_all))
     assert found == max(same, default=0)
+
+
+def test_old_ballots_are_forgotten() -> None:
+    """A history doesn't grow for ever."""
+    history: BallotHistory = ()
+    for ballot in range(1, MOST_BALLOTS + 11):
+        history = with_group(history, ballot, 10 * ballot)
+    assert (len(history), history[0]) == (MOST_BALLOTS, (11, 110))
+    assert (ballot_at(history, 109), ballot_at(history, 110)) == (None, 11)
 
 
 def test_unknown_beginning() -> None:
@@ -66,6 +77,13 @@ def test_unknown_beginning() -> None:
     assert common_point(((4, 100),), 120, ((3, 1),), 90) == 0
     assert common_point(((4, 100),), 120, ((4, 50),), 90) == 0
     assert common_point(((4, 100),), 120, ((4, 50),), 110) == 110
+
+
+def test_groups_of_lone_stores() -> None:
+    """Stores that were alone have nothing in common, though both have groups with the same numbers."""
+    assert common_point(((0, 1),), 50, ((0, 1),), 60) == 0
+    assert common_point(((0, 1), (1, 40)), 50, ((0, 1), (1, 40)), 60) == 50
+    assert common_point(((0, 1), (1, 40)), 50, ((0, 1), (2, 40)), 60) == 0
 
 
 def test_positions_are_ordered() -> None:

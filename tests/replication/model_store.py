@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from pyshard.errors import BadRequest, FollowerBehind, NotConfigured
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.log_positions import BallotHistory, LogPosition, cut_off, with_group
+from pyshard.storage.replicated_interface import Promise, ReplicaRole
 
 #: Groups that a log keeps behind those that are applied on disk.
 KEPT = 200
@@ -57,13 +58,13 @@ class ModelStore:
         self._synced = synced
         self.log = list(disk.log)
         self.base = disk.base
-        self.history = disk.history
+        self.ballots = disk.history
         self.committed, values = disk.flushed
         self.values = dict(values)
         self.applied = self.committed
         self.safe = self.position.sequence
-        self.complete = disk.complete
-        self.promised = disk.promised
+        self.incomplete = not disk.complete
+        self.promised = Promise(*disk.promised)
         self._leads = 0  # the ballot
         self._cuts = 0  # how often groups went
         self._copying: tuple[ChangeGroup, dict[bytes, bytes]] | None = None
@@ -121,11 +122,17 @@ class ModelStore:
         """See `ReplicaStore`."""
         return LogPosition(self.log[-1].ballot, self.log[-1].sequence) if self.log else self.base
 
-    def promise(self, ballot: int, text: bytes) -> Deferred[None]:
+    @property
+    def role(self) -> ReplicaRole:
+        """See `ReplicaStore`."""
+        return ReplicaRole.PRIMARY if self._leads else ReplicaRole.MEMBER
+
+    def promise(self, ballot: int, text: bytes = b"") -> Deferred[None]:
         """See `ReplicaStore`."""
 
         def saved(_: None) -> None:
-            self.promised = self.disk.promised = ballot, text
+            self.disk.promised = ballot, text
+            self.promised = Promise(ballot, text)
 
         return self._synced().addCallback(saved)
 
@@ -137,7 +144,7 @@ class ModelStore:
         self._apply(sequence)
         return self._sync().addCallback(lambda _: sequence)
 
-    def follow_others(self) -> Deferred[None]:
+    def be_member(self) -> Deferred[None]:
         """See `ReplicaStore`."""
         self._leads = 0
         return succeed(None)
@@ -180,7 +187,7 @@ class ModelStore:
             return fail(BadRequest("committed groups can't be cut"))
         self._cuts += 1
         self.log = self.log[: sequence - self.base.sequence]
-        self.history = cut_off(self.history, sequence)
+        self.ballots = cut_off(self.ballots, sequence)
         self.safe = min(self.safe, sequence)
         if self.applied > sequence:
             number, values = self.disk.flushed
@@ -191,15 +198,15 @@ class ModelStore:
     def begin_copy(self, head: ChangeGroup) -> Deferred[None]:
         """See `ReplicaStore`."""
         self._cuts += 1
-        self.complete = self.disk.complete = False
+        self.incomplete, self.disk.complete = True, False
         self.incarnation = self.disk.incarnation = self.disk.incarnation + "c"
-        self.log, self.history, self.base = [], (), LogPosition()
+        self.log, self.ballots, self.base = [], (), LogPosition()
         self.disk.log, self.disk.history, self.disk.base, self.disk.flushed = [], (), LogPosition(), (0, {})
         self.values, self.applied, self.committed, self.safe = {}, 0, 0, 0
         self._copying = head, {}
         return succeed(None)
 
-    def take_copied(self, rows: Sequence[Change]) -> Deferred[None]:
+    def load_page(self, rows: Sequence[Change]) -> Deferred[None]:
         """See `ReplicaStore`."""
         assert self._copying is not None
         self._copying[1].update({row.key: row.record for row in rows if row.record is not None})
@@ -212,11 +219,11 @@ class ModelStore:
         self._copying = None
         self.values, self.applied, self.committed = values, head.sequence, head.sequence
         self.safe = head.sequence
-        self.base, self.history = LogPosition(head.ballot, head.sequence), ((head.ballot, head.sequence),)
-        self.complete = True
+        self.base, self.ballots = LogPosition(head.ballot, head.sequence), ((head.ballot, head.sequence),)
+        self.incomplete = False
 
         def saved(_: None) -> None:
-            self.disk.base, self.disk.history, self.disk.log = self.base, self.history, list(self.log)
+            self.disk.base, self.disk.history, self.disk.log = self.base, self.ballots, list(self.log)
             self.disk.flushed, self.disk.complete = (self.applied, dict(values)), True
 
         return self._synced().addCallback(saved)
@@ -226,7 +233,7 @@ class ModelStore:
     def _add(self, groups: Sequence[ChangeGroup]) -> None:
         for group in groups:
             self.log.append(group)
-            self.history = with_group(self.history, group.ballot, group.sequence)
+            self.ballots = with_group(self.ballots, group.ballot, group.sequence)
 
     def _apply(self, sequence: int) -> None:
         for group in self.log[max(0, self.applied - self.base.sequence) : sequence - self.base.sequence]:
@@ -242,7 +249,7 @@ class ModelStore:
             if cuts == self._cuts:
                 self.safe = max(self.safe, last)
             disk.log = [group for group in log if group.sequence > disk.base.sequence]
-            disk.history = cut_off(self.history, last) if cuts == self._cuts else _history(disk)
+            disk.history = cut_off(self.ballots, last) if cuts == self._cuts else _history(disk)
             waiting, self._waiting = self._waiting, []
             for waiter in waiting:
                 if not waiter.called:

@@ -21,10 +21,10 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pyshard.model.replica_group import MapReplica, ReplicaGroup, new_group
-from pyshard.replication.group_times import GroupTimes
+from pyshard.replication.group_times import GroupTimes, of_lease
 
 #: A lease of one second, so that much happens in little time.
-TIMES = GroupTimes(1.0, 4 / 3)
+TIMES = of_lease(1.0)
 
 #: Seconds within which a group must be whole again when all faults have ended.
 HEALING = 60.0
@@ -70,7 +70,9 @@ class World:
             address: Machine(address, clock, self.network, random, times, ephemeral) for address in addresses
         }
         group = new_group(
-            [MapReplica("h", place + 1) for place in range(count)], least or random.choice([1, max(1, count - 1)])
+            [MapReplica("h", place + 1) for place in range(count)],
+            least or random.choice([1, max(1, count - 1)]),
+            times.lease,
         )
         self.state = SharedState(clock, random, group)
         self.bootstraps = [

@@ -118,7 +118,6 @@ class Machine:
             store,
             _Source(store, clock, self.times.wait),
             clock,  # type: ignore[arg-type]  # it has what is used of a reactor
-            self.times,
             partial(_Far, self),
             self.random.randbytes,
         )

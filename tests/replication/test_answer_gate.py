@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from replication.group_samples import HISTORY, B, group_of, pull_of
+from stores import at_once
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
 from pyshard.errors import NotConfigured, OutcomeUnknown
 from pyshard.replication.answer_gate import AnswerGate
@@ -100,9 +100,8 @@ def test_end() -> None:
         [OutcomeUnknown, NotConfigured, NotConfigured, OutcomeUnknown, NotConfigured],
         strict=True,
     ):
-        failures: list[Failure] = []
-        one.addErrback(failures.append)
-        assert [failure.type for failure in failures] == [error]
+        with pytest.raises(error):
+            at_once(one)
     assert gate.passed == []
 
 

@@ -146,16 +146,16 @@ def test_replica_that_is_no_part_any_more_asks_nothing() -> None:
     group.until(lambda: group.state.group.members == {A, B})
     group.machines[C].start()
     present = group.state.group
-    group.swap(present.with_replicas([each for each in present.replicas if each.address != C], 1))
+    group.swap(present.with_replicas([each for each in present.replicas if each.address != C], 1, present.lease))
     group.clock.advance(2.0)
-    asked: list[str] = []
+    asked: list[object] = []
     pulled = group.machines[A].replica.pulled
 
     async def noted(question: Pull) -> Pulled:
         asked.append(question.address)
         return await pulled(question)
 
-    group.machines[A].replica.pulled = noted  # type: ignore[method-assign]  # to see who asks
+    group.machines[A].replica.pulled = noted  # type: ignore[method-assign]
     group.clock.advance(2.0)
     assert set(asked) == {B}
 
@@ -239,7 +239,7 @@ def test_begun_anew_with_half_a_copy() -> None:
     """One that has only a part of a copy leads nothing, and asks for no ballot after the other."""
     group = ScriptedGroup()
     group.away()
-    group.machines[C].store.complete = False
+    group.machines[C].store.incomplete = True
     group.swap(group.state.group.begun_anew(C))
     for machine in (group.machines[A], group.machines[B]):
         machine.kill()
@@ -257,9 +257,9 @@ def test_member_does_not_wipe_what_it_has() -> None:
     group = ScriptedGroup()
     assert group.call("write", 1) is True
     group.away()
-    group.machines[A].store.history = ()  # as if its log didn't go back far enough
+    group.machines[A].store.ballots = ()  # as if its log didn't go back far enough
     group.clock.advance(2.0)
-    assert group.machines[B].store.complete
+    assert not group.machines[B].store.incomplete
     assert group.machines[B].store.values[b"a"] == b"1"
     group.away(False)
     group.settle()

@@ -247,12 +247,12 @@ def test_copy() -> None:
     member.answer(Pulled(5, beacon=b"x", copy=True))
     assert member.question == "copy"
     member.answer(ChangeGroup(7, 5, 0, []))
-    assert not member.store.complete
+    assert member.store.incomplete
     for key in (b"a", b"b"):
         member.answer([Change(0, 0, key, 0, 0, b"1")])
     member.answer([])
     member.sync()
-    assert (member.store.values, member.store.complete) == ({b"a": b"1", b"b": b"1"}, True)
+    assert (member.store.values, member.store.incomplete) == ({b"a": b"1", b"b": b"1"}, False)
     assert (member.pulled().last, member.pulled().history) == (7, ((5, 7),))
 
 
@@ -278,7 +278,7 @@ def test_member_makes_no_copy() -> None:
         member.answer(answer)
         assert member.question is None
         member.clock.advance(0.05)
-        assert (member.pulled().last, member.store.complete) == (1, True)
+        assert (member.pulled().last, member.store.incomplete) == (1, False)
 
 
 def test_long_history() -> None:

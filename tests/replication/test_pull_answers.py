@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from replication.group_samples import A, B, group_of, pull_of
 from replication.model_store import Disk, ModelStore
+from stores import at_once
 from twisted.internet.defer import Deferred, succeed
-from twisted.python.failure import Failure
 
 from pyshard.errors import BadRequest, FollowerBehind, NotConfigured
 from pyshard.protocol.change_groups import ChangeGroup
@@ -14,6 +16,10 @@ from pyshard.replication.group_times import GroupTimes
 from pyshard.replication.primary_term import PrimaryTerm
 from pyshard.replication.pull_answers import PullAnswers
 from pyshard.replication.pulls import Pulled
+
+
+def _with_value(value: bytes, _: dict[bytes, bytes]) -> tuple[object, dict[bytes, bytes | None]]:
+    return None, {b"k": value}
 
 
 class Answers:
@@ -28,8 +34,8 @@ class Answers:
         self.looked = 0
         self.store = ModelStore(Disk("store 1"), False, lambda: succeed(None))
         self.store.lead(5)
-        for _ in range(3):
-            self.store.execute(lambda _: (None, {b"k": b"1"}))
+        for value in range(3):
+            self.store.execute(partial(_with_value, b"%d" % value))
         self.term = PrimaryTerm(group_of(), GroupTimes(3.0, 4.0), self.now, b"0" * 16)
         self.answers = PullAnswers(self.store, self, lambda: self.now, self.look)
 
@@ -45,35 +51,21 @@ class Answers:
             raise FollowerBehind("gone")
         return self.store.groups_behind(after)
 
+    def answered(self, **question: object) -> Pulled:
+        """Have B ask, and be answered at once."""
+        return at_once(self.answer(**question))
+
     def answer(self, **question: object) -> Deferred[Pulled]:
         """Have B ask."""
         pull = pull_of(B, **{"last": 0, "history": (), **question})  # type: ignore[arg-type]
         return Deferred.fromCoroutine(self.answers.answer(pull, self.term, lambda: self.leads))
 
 
-def given(answer: Deferred[Pulled]) -> Pulled:
-    """What has come."""
-    found: list[Pulled] = []
-    answer.addCallback(found.append)
-    return found[0]
-
-
-def refused(answer: Deferred[Pulled]) -> list[type]:
-    """With what it fails, once it does."""
-    errors: list[type] = []
-
-    def failed(failure: Failure) -> None:
-        errors.append(type(failure.value))
-
-    answer.addErrback(failed)
-    return errors
-
-
 def test_groups() -> None:
     """Those behind the last one come, with what is committed, and a beacon."""
     primary = Answers()
     primary.term.committed = 2
-    answer = given(primary.answer(last=1, history=((5, 1),)))
+    answer = primary.answered(last=1, history=((5, 1),))
     assert [group.sequence for group in answer.groups] == [2, 3, 4]
     assert (answer.ballot, answer.committed, answer.cut, answer.copy, answer.group) == (5, 2, None, False, None)
     assert answer.beacon == primary.term.beacon(100.0)
@@ -87,15 +79,15 @@ def test_dated_when_it_is_sent() -> None:
     waiting = primary.answer()
     primary.now = 100.5
     primary.groups_come.callback(None)
-    assert given(waiting).beacon == primary.term.beacon(100.5)
+    assert at_once(waiting).beacon == primary.term.beacon(100.5)
 
 
-@pytest.mark.parametrize(("ballot", "told"), [(4, True), (6, False)])
-def test_another_ballot(ballot: int, told: bool) -> None:
+@pytest.mark.parametrize(("ballot", "given"), [(4, True), (6, False)])
+def test_another_ballot(ballot: int, given: bool) -> None:
     """Nothing of it counts; an older one is told the newer group."""
     primary = Answers()
-    answer = given(primary.answer(last=4, history=((5, 1),), ballot=ballot, beacon=primary.term.beacon(99.9)))
-    assert answer == Pulled(5, group_of() if told else None)
+    answer = primary.answered(last=4, history=((5, 1),), ballot=ballot, beacon=primary.term.beacon(99.9))
+    assert answer == Pulled(5, group_of() if given else None)
     assert primary.term.confirmed()[B] == 0
     assert not primary.term.may_answer(100.0)
     assert primary.asked == []
@@ -103,37 +95,39 @@ def test_another_ballot(ballot: int, told: bool) -> None:
 
 def test_cut() -> None:
     """What the log doesn't have is to go first."""
-    assert given(Answers().answer(last=9, history=((5, 1),))).cut == 4
-    assert given(Answers().answer(last=3, history=((4, 3),))).copy
+    assert Answers().answered(last=9, history=((5, 1),)).cut == 4
+    assert Answers().answered(last=3, history=((4, 3),)).copy
 
 
 def test_copy() -> None:
     """It asks from before what the log has."""
     primary = Answers()
     primary.behind = True
-    answer = given(primary.answer())
+    answer = primary.answered()
     assert (answer.copy, answer.groups, answer.cut) == (True, [], None)
 
 
 def test_nobody() -> None:
     """Another store at its address isn't of the group."""
-    assert refused(Answers().answer(incarnation="2")) == [BadRequest]
+    with pytest.raises(BadRequest):
+        Answers().answered(incarnation="2")
 
 
 def test_leads_no_more() -> None:
     """The answer isn't given: what the log has by then may be another primary's."""
-    primary = Answers()
+    primary, failures = Answers(), []
     primary.groups_come = Deferred()
-    errors = refused(primary.answer())
+    primary.answer().addErrback(lambda failure: failures.append(failure.type))
     primary.leads = False
     primary.groups_come.callback(None)
-    assert errors == [NotConfigured]
+    assert failures == [NotConfigured]
 
 
 def test_gives_way() -> None:
     """It misses C for long, so B isn't answered any more; what B has counts all the same."""
-    primary = Answers()
+    primary, failures = Answers(), []
     primary.now = 110.0
-    assert refused(primary.answer(last=3, history=((5, 1),))) == [NotConfigured]
+    primary.answer(last=3, history=((5, 1),)).addErrback(lambda failure: failures.append(failure.type))
+    assert failures == [NotConfigured]
     assert primary.term.confirmed()[B] == 3
     assert primary.term.group.primary == A

@@ -129,7 +129,7 @@ def test_data_directory(
     """With a data directory the documents are kept there, and fsynced unless a weaker mode is asked for by name."""
     store = opened(makeService(parsed("--data-dir", str(tmp_path / "data"), *arguments)).serving).store
     assert isinstance(store, LmdbStore)
-    assert (store._engine._durability, store.ephemeral) == (durability, False)
+    assert (store._engine.durability, store.ephemeral) == (durability, False)
     assert (tmp_path / "data" / "records" / "data.mdb").exists()
     store.close()
 
@@ -149,7 +149,7 @@ def test_what_is_kept_for_followers(
     where = ["--data-dir", str(tmp_path / "data")] if kept == "durable" else []
     store = opened(makeService(parsed(*where, *arguments)).serving).store
     assert isinstance(store, MemoryStore | LmdbStore)
-    found = store._bound if isinstance(store, MemoryStore) else store._engine.retention._bound
+    found = store._followers._bound if isinstance(store, MemoryStore) else store._engine.retention._bound
     assert found == bound
     store.close()
 

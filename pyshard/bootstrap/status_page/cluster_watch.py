@@ -81,15 +81,15 @@ class ClusterWatch:
         self._since = clock.seconds()
         self._watches = False
 
-    def begin(self) -> bytes:
+    def begin(self) -> bytes | None:
         """Watch, unless that goes on already.
 
-        :return: what is known now.
+        :return: what is known now; None: the bootstrap has no cluster state yet.
         """
         if not self._watches:
             self._watches, self._since, self._shards = True, self._clock.seconds(), {}
             self._clock.callLater(0, self._ask_all)
-        return self.shown()
+        return self.shown() if self._bootstrap.has_state else None
 
     def shown(self) -> bytes:
         """What is known, as JSON."""
@@ -126,6 +126,9 @@ class ClusterWatch:
         if not self._wanted():
             self._watches = False
             return
+        self._clock.callLater(EVERY, self._ask_all)
+        if not self._bootstrap.has_state:
+            return
         well = _well(self._readiness())
         names = watched_names(self._bootstrap.state, well)
         self._shards = {name: self._shards.get(name) or _Asked() for name in names}
@@ -134,7 +137,6 @@ class ClusterWatch:
                 asked.asking = True
                 self._ask_stat(name).addCallback(read_figures, self._clock.seconds()).addBoth(self._answered, asked)
         self._clock.callLater(ANSWERED_WITHIN, self._tell)
-        self._clock.callLater(EVERY, self._ask_all)
 
     def _answered(self, outcome: ShardFigures | Failure, asked: _Asked) -> None:
         asked.asking = False

@@ -6,6 +6,7 @@ from collections import Counter
 
 from pyshard.cli.doctor.evidence import Evidence
 from pyshard.cli.doctor.findings import Finding, failed, found_or_passed, passed, warned
+from pyshard.errors import of_peer
 from pyshard.model.range_moves import Phase
 
 _SKEW = 1.0  # seconds that a clock may be off
@@ -161,6 +162,20 @@ def moves_go_on(found: Evidence) -> list[Finding]:
     return found_or_passed("moves", wrong, f"{_many(going, 'move')} under way" if going else "nothing moves")
 
 
+def state_is_kept(found: Evidence) -> list[Finding]:
+    """Whether the bootstrap can use the place where the cluster's state is kept."""
+    known = [(one, told.state_store) for one, told in found.telling if told.state_store is not None]
+    cure = "the data is served meanwhile, and the cluster can't be changed; docs/state.md says what to look at"
+    wrong = [
+        failed(
+            "state", one.name, f"{of_peer(kept.name)} isn't of use for {kept.away:.0f} s: {of_peer(kept.error)}", cure
+        )
+        for one, kept in known
+        if kept.error
+    ]
+    return found_or_passed("state", wrong, "the cluster's state can be changed") if known else []
+
+
 def certificates_last(found: Evidence) -> list[Finding]:
     """Whether no certificate expires soon. Nothing is said when none was seen: other checks say why."""
     wrong = []
@@ -202,5 +217,6 @@ CLUSTER_CHECKS = (
     clocks_agree,
     documents_spread,
     moves_go_on,
+    state_is_kept,
     certificates_last,
 )

@@ -37,6 +37,17 @@ class Disk(msgspec.Struct):
     size: int
 
 
+class ToldStateStore(msgspec.Struct):
+    """What a bootstrap tells of where the cluster's state is kept.
+
+    :param away: seconds since it was of use; 0: it is.
+    """
+
+    name: str = ""
+    away: float = 0.0
+    error: str = ""
+
+
 class Told(msgspec.Struct):
     """What a daemon tells of itself, as far as it is checked (docs/protocol.md, "Stat"). None: it doesn't tell."""
 
@@ -52,6 +63,7 @@ class Told(msgspec.Struct):
     failing: bool = False
     disk: Disk | None = None
     commits: Commits | None = None
+    state_store: ToldStateStore | None = None
 
 
 @attrs.frozen

@@ -5,7 +5,8 @@ Rules:
 - records are flushed in the order of their database keys, so that a page of LMDB takes many of them;
 - a flush has as many records as may change a given number of pages at the worst;
 - a record that LMDB got in another way meanwhile (by a sweep, say) is left out;
-- when all records are flushed, LMDB has the whole log up to the checkpoint's `sequence`;
+- when all records are flushed, LMDB has the whole log up to the checkpoint's `sequence`. One of several replicas waits
+  with the first of them until all of that is committed;
 - a checkpoint begins when the memtable has many records or the log is long;
 - each later group flushes about twice as much as the group before it brought, so no update waits for long.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import attrs
 
-from pyshard.storage.durable.memtable import Memtable
+from pyshard.storage.durable.memtable import FlushableMemtable, Memtable
 
 #: Bytes of a page of LMDB.
 PAGE = 4096
@@ -36,7 +37,7 @@ class Checkpoint:
     sequence: int
     done: int = 0
 
-    def next_keys(self, memtable: Memtable, pages: int) -> tuple[list[bytes], int]:
+    def next_keys(self, memtable: FlushableMemtable, pages: int) -> tuple[list[bytes], int]:
         """What is to be flushed next. Changes nothing.
 
         :param pages: how many pages of LMDB the flush may change, at the worst.
@@ -100,11 +101,20 @@ class CheckpointSchedule:
         """
         self.current, self.pages_due, self.background_due = Checkpoint(sorted(memtable.records), sequence), 0, 0
 
-    def due(self, memtable: Memtable) -> tuple[Checkpoint, list[bytes], int] | None:
-        """The checkpoint, what is to be flushed of it now, and what its `done` is then; None: nothing is due."""
-        if self.current is None or self.pages_due < self._pages_per_flush:
+    def due(self, committed: int) -> Checkpoint | None:
+        """The checkpoint, if some of it is to be flushed now; None: nothing is.
+
+        :param committed: the number of the last committed group: nothing of a later one comes into LMDB.
+        """
+        current = self.current
+        if current is None or self.pages_due < self._pages_per_flush or current.sequence > committed:
             return None
-        return self.current, *self.current.next_keys(memtable, self.pages_due)
+        return current
+
+    def end(self, sequence: int) -> None:
+        """LMDB has all groups up to a number: a checkpoint of no more than these is done."""
+        if self.current is not None and self.current.sequence <= sequence:
+            self.current = None
 
     def flushed(self, done: int) -> None:
         """Go on behind what was flushed; a checkpoint of which that was the last part is done."""

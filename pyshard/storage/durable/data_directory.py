@@ -28,7 +28,7 @@ from pyshard.model.regular_file import read_regular
 from pyshard.security.private_files import make_private_directory, planted, private_descriptor, replace_privately
 
 #: The format that this version writes. docs/storage.md has the table of formats and what to do about each.
-FORMAT = 4
+FORMAT = 5
 
 _MARK = "shard.json"
 _NEW_MARK = "shard.json.new"

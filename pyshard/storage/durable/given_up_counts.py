@@ -83,6 +83,10 @@ class CountsAhead:
         found = merged([self._tallies, difference])
         return {number: tally for number, tally in found.items() if number in counters.documents}
 
+    def known(self, ranges: SlotRanges, counters: Counters) -> Tallies | None:
+        """The counts of exactly these ranges, if all of it is counted."""
+        return self.counted({}, counters) if ranges and self._done and ranges == self.ranges else None
+
     def take(self, difference: Tallies, owned: SlotRanges) -> None:
         """A group has made a difference; what isn't all owned after it is counted no more."""
         if self.ranges and without(self.ranges, owned):

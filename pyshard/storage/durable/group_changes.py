@@ -62,6 +62,21 @@ def decoded(payload: bytes) -> LoggedGroup:
         raise ValueError(f"a group of the log can't be read: {error}") from None
 
 
+def encoded(group: LoggedGroup) -> bytes:
+    """The payload of a group."""
+    if group.indexes is None and group.text is None and group.ranges is None and group.origin is None:
+        return _encode((group.version, group.records))
+    return _encode(group)
+
+
+def barrier(version: int) -> bytes:
+    """The payload of a group that changes nothing.
+
+    :param version: the last version given to a write.
+    """
+    return _encode((version, {}))
+
+
 class GroupChanges(Memtable):
     """What a group changes: the newest layer over all others while the group is made.
 
@@ -111,6 +126,11 @@ class GroupChanges(Memtable):
     def must_sync(self) -> bool:
         """Whether the disk must have the group before anybody is told of it, whatever the durability."""
         return self.indexes is not None or self.text is not None or self.ranges is not None or self.origin is not None
+
+    @property
+    def any(self) -> bool:
+        """Whether it changes anything that the log has."""
+        return bool(self.records) or self.raises_version or self.must_sync
 
     def payload(self, version: int) -> bytes:
         """The group as it is logged; empty: nothing has changed.

@@ -34,11 +34,16 @@ LONGEST = 502
 #: Index and slot: the first bytes of a database key.
 PREFIX = struct.Struct(">II")
 
+#: How many of these bytes the index has.
+INDEX_BYTES = 4
+
+#: Of a database key: 1 for a long key, else 0.
+LONG_FLAG: Callable[[bytes], int] = itemgetter(PREFIX.size)
+
 _HEAD = struct.Struct(">QQ")  # version, expiry
 _SHORT_PREFIX = struct.Struct(">IIB")
 _LENGTH = struct.Struct(">I")
 _SHORT, _LONG = b"\x00", b"\x01"
-_LONG_FLAG: Callable[[bytes], int] = itemgetter(PREFIX.size)  # of a database key: 1 for a long key, else 0
 _DIGEST = 32  # bytes of the digest of a long key
 _LONG_DB_KEY = _SHORT_PREFIX.size + _DIGEST  # bytes of the database key of a long key
 _EXPIRY = struct.Struct(">Q")
@@ -157,7 +162,7 @@ def bytes_of_many(db_keys: Collection[bytes], values: int) -> int:
 
     :param values: bytes that their values have together.
     """
-    long = sum(map(_LONG_FLAG, db_keys))
+    long = sum(map(LONG_FLAG, db_keys))
     heads = len(db_keys) * (_SHORT_PREFIX.size + _HEAD.size)
     heads += long * (_LONG_DB_KEY + _LENGTH.size - _SHORT_PREFIX.size)
     return sum(map(len, db_keys)) + values - heads

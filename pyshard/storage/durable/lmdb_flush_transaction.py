@@ -26,7 +26,7 @@ import lmdb
 from pyshard.settings import settings
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
-from pyshard.storage.durable.memtable import REMOVED, Memtable, Value
+from pyshard.storage.durable.memtable import REMOVED, FlushableMemtable, Value
 from pyshard.storage.durable.merged_view import Databases
 from pyshard.storage.slot_histogram import BUCKET_BITS
 
@@ -47,7 +47,7 @@ class WriteTransaction:
 
     lmdb: lmdb.Transaction
     databases: Databases
-    memtable: Memtable
+    memtable: FlushableMemtable
     lmdb_counters: Counters
     counters: Counters
     flushed: dict[bytes, bytes] = attrs.field(factory=dict)
@@ -88,7 +88,7 @@ class WriteTransaction:
         :param most: how many records at the most.
         :return: whether there may be more.
         """
-        for index in list(self.counters.dropped):
+        for index in list(self.lmdb_counters.dropped):
             first = lmdb_encoding.PREFIX.pack(index, 0)[:4]
             changed = self.memtable.some_of_dropped(index, first, most, self.flushed)
             for db_key in changed:
@@ -101,7 +101,7 @@ class WriteTransaction:
             if most > 0:
                 self.lmdb_counters.dropped.remove(index)
                 self.counters.dropped.remove(index)
-        return bool(self.counters.dropped)
+        return bool(self.lmdb_counters.dropped)
 
     def _count_flushed(self, changed: dict[bytes, bytes], before: list[int]) -> None:
         """Count that LMDB has some records in place of others.
@@ -117,7 +117,7 @@ class WriteTransaction:
                 (1, [db_key for db_key, was, size in sizes if not was and size]),
                 (-1, [db_key for db_key, was, size in sizes if was and not size]),
             ):
-                _count(self.lmdb_counters, db_keys, each)
+                count_records(self.lmdb_counters, db_keys, each)
                 grown += each * lmdb_encoding.bytes_of_many(db_keys, 0)
         self.lmdb_counters.used += grown
 
@@ -153,7 +153,7 @@ class WriteTransaction:
         if value:
             expires = lmdb_encoding.expiry_of(value)
             counters.used -= lmdb_encoding.bytes_of(db_key, value) + (settings.EXPIRY_OVERHEAD if expires else 0)
-            _count(counters, {db_key}, -1)
+            count_records(counters, {db_key}, -1)
 
 
 def _expiries(db_keys: Iterable[bytes], values: Iterable[Value | None]) -> Iterator[_Expiry]:
@@ -163,7 +163,7 @@ def _expiries(db_keys: Iterable[bytes], values: Iterable[Value | None]) -> Itera
             yield expires, db_key
 
 
-def _count(counters: Counters, db_keys: Collection[bytes], each: int) -> None:
+def count_records(counters: Counters, db_keys: Collection[bytes], each: int) -> None:
     """Count records, with the overhead of each but without the bytes of their keys and themselves.
 
     :param each: 1 for records that are new, -1 for records that are gone.

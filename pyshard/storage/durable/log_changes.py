@@ -6,7 +6,7 @@ from pyshard.model.slot_ranges import SlotRanges, in_ranges
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.storage.batch_executor import StoredRecord
 from pyshard.storage.durable import lmdb_encoding
-from pyshard.storage.durable.group_changes import LoggedGroup, decoded
+from pyshard.storage.durable.group_changes import LoggedGroup, decoded, encoded
 from pyshard.storage.durable.log_format import Group
 
 
@@ -50,12 +50,19 @@ def change_group(group: Group, ranges: SlotRanges | None) -> ChangeGroup:
 def logged_group(group: ChangeGroup) -> LoggedGroup:
     """A group of changes as the log has one."""
     records = {
-        lmdb_encoding.database_key(change.index, change.slot, change.key): _value(change) for change in group.changes
+        lmdb_encoding.database_key(change.index, change.slot, change.key): change_value(change)
+        for change in group.changes
     }
     return LoggedGroup(group.version, records, group.indexes, group.text, group.next_index, group.ranges)
 
 
-def _value(change: Change) -> bytes:
+def logged_payload(group: ChangeGroup) -> bytes:
+    """A group of changes as the payload of a group of the log."""
+    return encoded(logged_group(group))
+
+
+def change_value(change: Change) -> bytes:
+    """The value that the log has for a record."""
     if change.record is not None:
         return lmdb_encoding.pack(change.key, StoredRecord(change.version, change.expires, change.record))
     return lmdb_encoding.removed(change.key) if len(change.key) > lmdb_encoding.LONGEST else b""

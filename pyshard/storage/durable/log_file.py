@@ -33,6 +33,7 @@ from pyshard.storage.durable.log_format import (
     lap_of,
     packed_group,
     packed_header,
+    place_behind,
 )
 
 _MISSING = "it is missing or empty, and acknowledged changes may be in it"
@@ -171,6 +172,32 @@ class LogFile:
             raise
         self.synced = self.sequence
 
+    def mend(self) -> None:
+        """Have the disk have all groups of this lap, and nothing behind them, after a write or a sync has failed.
+
+        :raises OSError: it couldn't be. The file is as broken as it was.
+        """
+        data = read(self.path, self.size)
+        if place_behind(data, self.lap, self.sequence) != self.size:
+            raise OSError(EIO, "groups of the log are damaged")
+        _write(self._file, data, 0)  # the system may take lost bytes for synced, and never write them
+        os.truncate(self._file, self.size)
+        os.fdatasync(self._file)
+        self.synced, self.broken = self.sequence, False
+
+    def cut(self, sequence: int) -> None:
+        """Have no groups above a number any more. This lap has it, or begins behind it.
+
+        :raises OSError: the disk may have them still. The file is broken then, unless they are all here.
+        """
+        place = place_behind(read(self.path, self.size), self.lap, sequence)
+        if place is None:
+            raise OSError(EIO, "groups of the log are damaged")
+        os.truncate(self._file, place)
+        self.size, self.sequence, self.broken = place, sequence, True
+        os.fdatasync(self._file)
+        self.synced, self.broken = sequence, False
+
     def begin_lap(self, sequence: int) -> None:
         """Begin a new lap. LMDB must have all groups of this one.
 
@@ -201,6 +228,25 @@ class LogFile:
             self.sync()
         except OSError:
             self.broken = True
+
+
+def cut_segment(path: Path, lap: Lap, sequence: int) -> int:
+    """Have no groups above a number in a file that takes none; return only when the disk has it so.
+
+    :param lap: that it is in.
+    :return: how many bytes are left of it.
+    :raises OSError: it couldn't be cut.
+    """
+    place = HEADER_BYTES if sequence <= lap.base else place_behind(read(path), lap, sequence)
+    if place is None:
+        raise OSError(EIO, "groups of the log are damaged")
+    file = private_descriptor(path, os.O_RDWR)
+    try:
+        os.truncate(file, place)
+        os.fsync(file)
+    finally:
+        os.close(file)
+    return place
 
 
 def lap_in(path: Path, identity: str) -> Lap:

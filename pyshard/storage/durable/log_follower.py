@@ -2,7 +2,8 @@
 
 Rules:
 
-- a follower is given groups that are safe alone: the disk has them, and they will never be undone;
+- a follower is given groups that are safe alone: the disk has them, and they will never be undone. Only members of a
+  group of replicas are given what isn't committed, and could be undone;
 - what it reads at a time is bounded; where nothing of it is wanted, it is told how far that went;
 - all is for the reactor's thread; `wake` says there that more may be safe.
 """
@@ -28,7 +29,8 @@ class LogFollower(WaitingFollower):
     :param reader: stands at its place.
     :param ranges: which slots it wants; None: all.
     :param places: the places of all followers.
-    :param safe: gives the number of the last group that is safe.
+    :param readable: gives the number of the last group that it may be given.
+    :param whole: whether it is given groups that change nothing, too.
     :param wait: called when somebody waits for the next groups; then `wake` is to be called when there are some.
     """
 
@@ -38,14 +40,16 @@ class LogFollower(WaitingFollower):
         reader: LogReader,
         ranges: SlotRanges | None,
         places: FollowerPlaces,
-        safe: Callable[[], int],
+        readable: Callable[[], int],
         wait: Callable[[], None],
+        whole: bool = False,
     ) -> None:
         super().__init__(name, places)
         self._reader = reader
         self._ranges = ranges
-        self._safe = safe
+        self._readable = readable
         self._wait = wait
+        self._whole = whole
 
     def end(self, why: str) -> None:
         """See `WaitingFollower`."""
@@ -58,10 +62,11 @@ class LogFollower(WaitingFollower):
         if self._places.of(self._name) is None:
             raise behind(self._name, self._reader.sequence)
         try:
-            groups = self._reader.read(self._safe(), most_bytes)
+            groups = self._reader.read(self._readable(), most_bytes)
         except GroupGone:
             self._places.forget(self._name)
             raise behind(self._name, self._reader.sequence) from None
         except OSError as error:
             raise StorageFailed(f"the shard's log could not be read: {reason_of(error)}") from None
-        return without_gaps(change_group(group, self._ranges) for group in groups)
+        found = [change_group(group, self._ranges) for group in groups]
+        return found if self._whole else without_gaps(found)

@@ -132,6 +132,18 @@ def groups_in(data: bytes, lap: Lap, flushed: int) -> Found:
     return Found(groups, last, end)
 
 
+def place_behind(data: bytes, lap: Lap, sequence: int) -> int | None:
+    """Where the group with a number ends; None: the lap doesn't have it, nor begins behind it.
+
+    :param data: the file's bytes.
+    """
+    place, last = _HEADER.size, lap.base
+    while last < sequence and (found := group_at(data, place, lap.salt)) is not None and found[0].sequence == last + 1:
+        last += 1
+        place += _GROUP.size + len(found[0].payload)
+    return place if last == sequence else None
+
+
 def size_of_group(head: bytes, salt: bytes) -> int | None:
     """How many bytes a group has, given its first `GROUP_BYTES`; None: that is no group of the lap."""
     if len(head) < _GROUP.size or head[:SALT_BYTES] != salt:

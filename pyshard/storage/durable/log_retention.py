@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.failed_updates import FailureLog, reason_of
-from pyshard.storage.durable.write_ahead_log import FEWEST, KeptSegment, WriteAheadLog
+from pyshard.storage.durable.write_ahead_log import FEWEST, KeptSegment, WriteAheadLog, begin_files_anew
 from pyshard.storage.follower_places import FollowedBound, FollowerPlaces
 
 _log = Logger()
@@ -140,16 +140,26 @@ class LogRetention:
 
 
 def opened_log(
-    directory: DataDirectory, saved: SavedLog, flushed: int, bound: FollowedBound, steady: Callable[[], float]
+    directory: DataDirectory,
+    saved: SavedLog,
+    flushed: int,
+    bound: FollowedBound,
+    steady: Callable[[], float],
+    anew: bool = False,
 ) -> tuple[WriteAheadLog, LogRetention]:
     """The log in a data directory, and what is kept of it.
 
     :param saved: what LMDB has of it.
     :param flushed: LMDB has all groups up to this number; 0: the store never had a log.
     :param steady: the clock.
+    :param anew: whether its files have nothing that counts.
     :raises ConfigError: the log can't be used: in one line, why.
     """
     places = FollowerPlaces(saved.places)
+    if anew:
+        begin_files_anew(
+            [directory.log_file(number) for number in range(1, saved.files + 1)], directory.identity, flushed
+        )
     needed = places.needed()
     log = WriteAheadLog(directory.log_file, directory.identity, flushed, saved.files, needed, now=steady())
     return log, LogRetention(log, bound, places, steady)

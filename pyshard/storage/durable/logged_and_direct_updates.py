@@ -1,4 +1,4 @@
-"""Updates: what callers have the writer thread do, in two kinds."""
+"""Updates: what callers have the writer thread do, in three kinds."""
 
 from __future__ import annotations
 
@@ -38,4 +38,16 @@ class DirectUpdate:
     background: bool = False
 
 
-Update: TypeAlias = LoggedUpdate | DirectUpdate
+@attrs.frozen
+class ReplicaUpdate:
+    """An update that a store does as one of several replicas. It is done by itself, after all before it.
+
+    :param work: does it; returns the update's outcome.
+    :param background: see `LoggedUpdate`.
+    """
+
+    work: Callable[[], object]
+    background: bool = False
+
+
+Update: TypeAlias = LoggedUpdate | DirectUpdate | ReplicaUpdate

@@ -9,9 +9,9 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from pyshard.storage.durable import lmdb_encoding
 
@@ -22,6 +22,24 @@ Value: TypeAlias = bytes | memoryview
 REMOVED = b""
 
 _EACH = 150  # bytes that a record takes in memory beside its value
+
+
+class FlushableMemtable(Protocol):
+    """What of a memtable LMDB gets; see `Memtable`."""
+
+    @property
+    def records(self) -> Mapping[bytes, bytes]:
+        """See `Memtable`."""
+        ...
+
+    @property
+    def first_expiry(self) -> int:
+        """See `Memtable`."""
+        ...
+
+    def some_of_dropped(self, index: int, first: bytes, most: int, without: Collection[bytes]) -> list[bytes]:
+        """See `Memtable`."""
+        ...
 
 
 class Memtable:
@@ -48,7 +66,7 @@ class Memtable:
         self.records[db_key] = value
         self.put_bytes += len(value)
         self.longest = max(self.longest, len(value))
-        self._note_expiry(expires)
+        self.note_expiry(expires)
 
     def put_many(self, db_keys: Sequence[bytes], values: Iterable[bytes], size: int, longest: int) -> None:
         """Set the values of many records without expiry. Plain twin: `put`.
@@ -68,7 +86,7 @@ class Memtable:
         """Put newer changes over these."""
         self.records.update(newer.records)
         self.longest = max(self.longest, newer.longest)
-        self._note_expiry(newer.first_expiry)
+        self.note_expiry(newer.first_expiry)
 
     def discard(self, flushed: dict[bytes, bytes]) -> None:
         """Drop records that LMDB has now, unless they were changed again.
@@ -134,6 +152,7 @@ class Memtable:
             filter(None, (lmdb_encoding.expiry_of(value) for value in self.records.values() if value)), default=0
         )
 
-    def _note_expiry(self, expires: int) -> None:
+    def note_expiry(self, expires: int) -> None:
+        """Know that a value expires, and when; 0: it doesn't."""
         if expires and not 0 < self.first_expiry <= expires:
             self.first_expiry = expires

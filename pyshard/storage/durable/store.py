@@ -11,6 +11,7 @@ Rules, beside those of every store (`pyshard.storage.interface`):
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -35,17 +36,20 @@ from pyshard.storage.durable.copied_sizes import size_of_records, will_copy
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
-from pyshard.storage.durable.engine import FIRST_MAP, MOST_CHANGED, StorageEngine
+from pyshard.storage.durable.durable_replica import DurableReplica
+from pyshard.storage.durable.engine import StorageEngine
 from pyshard.storage.durable.expiry_sweep import sweep_expired
 from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.group_commit import GroupCommit
 from pyshard.storage.durable.hidden_records import trim
 from pyshard.storage.durable.index_records import DurableIndex
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
-from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, LoggedUpdate, Update
+from pyshard.storage.durable.lmdb_snapshots import LmdbSnapshots
+from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, LoggedUpdate, ReplicaUpdate, Update
+from pyshard.storage.durable.memtable_over_lmdb import FIRST_MAP, MOST_CHANGED
 from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.durable.page_of_keys import page_between
-from pyshard.storage.durable.snapshot_rows import expired_records, live_rows
+from pyshard.storage.durable.replica_log import ReplicaLog
 from pyshard.storage.durable.store_followers import StoreFollowers
 from pyshard.storage.durable.update_size import update_size
 from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound
@@ -53,11 +57,12 @@ from pyshard.storage.following_interface import ICopy, IFollower
 from pyshard.storage.interface import ITSELF, Page, PageBounds, Sender, Task
 from pyshard.storage.look_budget import LookBudget
 from pyshard.storage.ranges_interface import RangeChanges
+from pyshard.storage.replicated_interface import ReplicaRole, SeenAnswers
 from pyshard.storage.slot_histogram import histogram
 from pyshard.storage.snapshot import Snapshot, StoreCopy
 
 
-class LmdbStore(RangeChanges):
+class LmdbStore(DurableReplica, RangeChanges):
     """`IStore` in a data directory; see `pyshard.storage.interface` for what each method promises.
 
     It must be made after daemonizing, since an LMDB environment does not survive a fork.
@@ -90,7 +95,6 @@ class LmdbStore(RangeChanges):
         self.identity = directory.identity
         self._directory = directory
         self._seconds = seconds
-        self._snapshots: set[Snapshot[Any]] = set()  # those that are open
         try:
             self._engine = StorageEngine(directory, seconds, durability, first_map, most_changed, steady, bound)
         except ConfigError:
@@ -99,13 +103,14 @@ class LmdbStore(RangeChanges):
         except (lmdb.Error, OSError, ValueError, msgspec.MsgspecError) as error:
             directory.close()
             raise ConfigError(f"{directory.records}: the data can't be opened ({error})") from None
-        self._engine.on_growth = self._end_snapshots_for_growth
+        self._snapshots = LmdbSnapshots(self._engine)
         self.incarnation = self._engine.incarnation.id
         self._writer: GroupCommit[Update] = GroupCommit(
             self._engine.commit_first, call_from_thread, self._engine.finish, steady
         )
 
         self._followers = StoreFollowers(self._engine, self.identity, call_from_thread)
+        self._replica_log = ReplicaLog(self._engine, self.identity, seconds, lambda: uuid.uuid4().hex)
 
     @classmethod
     def check(cls, directory: DataDirectory, seconds: Callable[[], float]) -> None:
@@ -151,6 +156,25 @@ class LmdbStore(RangeChanges):
         )
         return self._writer.submit(update, *update_size(tasks), sender, will_copy(self._engine, tasks))
 
+    def apply_seen(
+        self, tasks: Sequence[Task], limit: int, room: int, sender: Sender = ITSELF
+    ) -> Deferred[SeenAnswers]:
+        engine = self._engine
+        if not any(changes(task.run) for task in tasks):
+            self._writer.ask(sender)
+            try:
+                with engine.reading() as view:
+                    answers = self._execute(view, engine.counters, None, tasks, limit, room)
+                    return succeed(SeenAnswers(answers, engine.sequence))
+            except lmdb.Error as error:
+                return fail(_unreadable(error))
+
+        def work(view: MergedView, counters: Counters, changes: GroupChanges) -> SeenAnswers:
+            answers = self._execute(view, counters, changes, tasks, limit, room)
+            return SeenAnswers(answers, engine.log.sequence + changes.any)  # the group that is made, if any is
+
+        return self._writer.submit(LoggedUpdate(work), *update_size(tasks), sender, will_copy(engine, tasks))
+
     def will_give(self, tasks: Sequence[Task]) -> int:
         return size_of_records(self._engine, tasks, settings.ANSWER_BYTES)
 
@@ -180,14 +204,16 @@ class LmdbStore(RangeChanges):
             more = trim(view, counters, changes, engine.trimmed, most)
             return sweep_expired(view, counters, changes, engine.swept, self._now(), most) or more
 
-        if engine.counters.dropped:
+        if engine.counters.dropped and engine.counters.indexes_since <= engine.committed:
             return self._writer.submit_background(
                 DirectUpdate(lambda transaction: transaction.sweep(most) or self._is_more_to_sweep(), background=True)
             )
         if self._is_more_to_sweep():
             return self._writer.submit_background(LoggedUpdate(work, background=True))
         if engine.unsynced or engine.retention.is_overdue():
-            return self._writer.submit(LoggedUpdate(lambda *_: False))  # the engine sees to it after each commit
+            return self._writer.submit(ReplicaUpdate(engine.advance_checkpoint)).addCallback(
+                bool
+            )  # and what follows it
         return succeed(False)
 
     def histogram(self, start: int, end: int, bars: int) -> list[int]:
@@ -195,25 +221,7 @@ class LmdbStore(RangeChanges):
         return histogram(counters.hidden.visible(counters.bucket_counts), start, end, bars)
 
     def snapshot(self) -> Snapshot[Row]:
-        now, databases, use = self._now(), self._engine.databases, self._engine.file_use()
-        with self._engine.frozen() as (transaction, counters, memtable):
-            indexes, owned = sorted(counters.documents), counters.hidden.ranges.owned
-            expired = expired_records(transaction.cursor(db=databases.expiries), memtable, indexes, now, owned)
-            rows = live_rows(transaction.cursor(db=databases.records), memtable, indexes, now, owned)
-
-            def release() -> None:
-                self._snapshots.discard(opened)
-                transaction.abort()
-
-            memtable_bytes = memtable.bytes_in_memory()
-
-            def pinned() -> int:
-                return memtable_bytes + self._engine.file_use().kept_since(use)
-
-            records = sum(counters.documents.values()) - counters.hidden.documents()
-            opened = Snapshot(records, expired, rows, self._engine.lock, release, pinned)
-            self._snapshots.add(opened)
-        return opened
+        return self._snapshots.open(self._now())
 
     @property
     def sequence(self) -> int:
@@ -239,8 +247,8 @@ class LmdbStore(RangeChanges):
         copied: Deferred[ICopy] = self._writer.submit(DirectUpdate(work)).addErrback(failed)
         return copied
 
-    def follow(self, name: str, after: int, ranges: SlotRanges | None = None) -> IFollower:
-        return self._followers.follow(name, after, ranges)
+    def follow(self, name: str, after: int, ranges: SlotRanges | None = None, uncommitted: bool = False) -> IFollower:
+        return self._followers.follow(name, after, ranges, uncommitted)
 
     def forget(self, name: str) -> None:
         self._followers.forget(name)
@@ -264,7 +272,9 @@ class LmdbStore(RangeChanges):
         return self._writer.submit(range_updates.owning(self._engine.ahead, ranges))
 
     def count_ahead(self, ranges: SlotRanges, most: int) -> Deferred[bool]:
-        return self._writer.submit(range_updates.counting(self._engine.ahead, ranges, most))
+        if self._engine.replica.role is ReplicaRole.ALONE:
+            return self._writer.submit(range_updates.counting(self._engine.ahead, ranges, most))
+        return self._writer.submit(ReplicaUpdate(lambda: self._replica_log.count_ahead(ranges, most)))
 
     def change_ranges(self, decide: Callable[[StoreRanges], StoreRanges]) -> Deferred[None]:
         return self._writer.submit(range_updates.changing(decide))
@@ -290,7 +300,7 @@ class LmdbStore(RangeChanges):
     def _writer_closed(self, _: object) -> None:
         self._followers.end("the store was closed")
         with self._engine.lock:
-            self._end_snapshots("the store was closed")
+            self._snapshots.end("the store was closed")
         self._engine.close()
         self._directory.close()
 
@@ -320,15 +330,8 @@ class LmdbStore(RangeChanges):
             changes.given_bytes += room - executor.room
         return answers
 
-    def _end_snapshots_for_growth(self) -> None:
-        self._end_snapshots("the shard's data outgrew its map, which can't grow under a snapshot")
-
-    def _end_snapshots(self, why: str) -> None:
-        for snapshot in list(self._snapshots):
-            snapshot.end(why)
-
     def _is_more_to_sweep(self) -> bool:
-        if self._engine.counters.follows:
+        if self._engine.counters.follows or self._engine.replica.role is ReplicaRole.MEMBER:
             return False
         with self._engine.reading() as view:
             return bool(self.ranges.left) or 0 < view.first_expiry(self._engine.swept) <= self._now()

@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from pyshard.model.slot_ranges import SlotRanges
@@ -35,6 +36,7 @@ class StoreFollowers:
         self._identity = identity
         self._call_from_thread = call_from_thread
         self._followers: dict[str, LogFollower] = {}
+        self._uncommitted: set[str] = set()  # the names of those that are given what isn't committed
 
     def open_copy(
         self,
@@ -50,7 +52,7 @@ class StoreFollowers:
         :param closed: called once when it is closed.
         """
         engine = self._engine
-        use = engine.file_use()
+        use = engine.lmdb.file_use()
         with engine.frozen() as (transaction, counters, memtable):
             head = ChangeGroup(
                 engine.sequence,
@@ -71,7 +73,7 @@ class StoreFollowers:
                 transaction.abort()
 
             def pinned() -> int:
-                return memtable_bytes + engine.file_use().kept_since(use)
+                return memtable_bytes + engine.lmdb.file_use().kept_since(use)
 
             copy = StoreCopy(head, rows, engine.lock, release, pinned)
             if name is not None:
@@ -79,7 +81,7 @@ class StoreFollowers:
             opened(copy)
         return copy
 
-    def follow(self, name: str, after: int, ranges: SlotRanges | None) -> LogFollower:
+    def follow(self, name: str, after: int, ranges: SlotRanges | None, uncommitted: bool = False) -> LogFollower:
         """See `IFollowedStore.follow`."""
         engine, places = self._engine, self._engine.retention.places
         former = self._followers.pop(name, None)
@@ -88,16 +90,21 @@ class StoreFollowers:
         places.follow(name, after)
         reader = LogReader(lambda: engine.log.segments, self._identity, after)
         try:
-            if after > engine.sequence:
+            if after > engine.log.sequence:
                 raise GroupGone
-            reader.find(engine.safe)
+            reader.find(engine.readable(uncommitted))
         except GroupGone:
             self.forget(name)
             raise behind(name, after) from None
         if engine.safe < engine.sequence:
             engine.unsynced = True  # what was written while nobody followed may not be synced in the weaker modes
-        follower = LogFollower(name, reader, ranges, places, lambda: engine.safe, self._wait)
+        until = partial(engine.readable, uncommitted)
+        follower = LogFollower(name, reader, ranges, places, until, self._wait, whole=uncommitted)
         self._followers[name] = follower
+        if uncommitted:
+            self._uncommitted.add(name)
+        else:
+            self._uncommitted.discard(name)
         return follower
 
     def forget(self, name: str) -> None:
@@ -113,6 +120,16 @@ class StoreFollowers:
             follower.end(why)
         self._followers = {}
 
+    def end_uncommitted(self, why: str) -> None:
+        """End those that are given what isn't committed."""
+        for name in self._uncommitted & self._followers.keys():
+            self._followers.pop(name).end(why)
+
+    def wake(self) -> None:
+        """Give those that wait what they may be given by now."""
+        for follower in list(self._followers.values()):
+            follower.wake()
+
     def _wait(self) -> None:
         self._engine.on_safe = self._groups_are_safe
 
@@ -120,10 +137,6 @@ class StoreFollowers:
         """Called in the writer's thread."""
         self._engine.on_safe = None  # whoever waits on says so again
         if self._call_from_thread is None:
-            self._wake()
+            self.wake()
         else:
-            self._call_from_thread(self._wake)
-
-    def _wake(self) -> None:
-        for follower in list(self._followers.values()):
-            follower.wake()
+            self._call_from_thread(self.wake)

@@ -19,14 +19,14 @@ Everything here is for one thread, but for `segments`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import attrs
 
 from pyshard.metrics.histogram import BYTES, Histogram
-from pyshard.storage.durable.log_file import LogFile, cut_to_header, lap_in, unusable
+from pyshard.storage.durable.log_file import LogFile, cut_segment, cut_to_header, lap_in, unusable
 from pyshard.storage.durable.log_format import HEADER_BYTES, Group, Lap
 
 #: How many files a log has at the least.
@@ -92,6 +92,7 @@ class WriteAheadLog:
         self.kept: list[KeptSegment] = []
         self.segments: tuple[Segment, ...] = ()
         self.sizes = Histogram(BYTES)
+        self._cutting: int | None = None  # where it is to be cut, as long as that has failed
         paths = [path_of(number) for number in range(1, files + 1)]
         if not flushed:
             for path in paths:
@@ -141,7 +142,7 @@ class WriteAheadLog:
     @property
     def sequence(self) -> int:
         """The number of the last group."""
-        return self.active.sequence
+        return self.active.sequence if self._cutting is None else self._cutting
 
     @property
     def synced(self) -> int:
@@ -206,6 +207,68 @@ class WriteAheadLog:
         self.active.begin_lap(sequence)
         self._changed()
 
+    def mend(self) -> None:
+        """Have a log that is broken take groups again, where it is.
+
+        Other than `begin_lap` this needs nothing of LMDB, and leaves no number out.
+
+        :raises OSError: it is as broken as it was.
+        """
+        if self._cutting is not None:
+            self.cut(self._cutting)
+        elif self.active.broken:
+            self.active.mend()
+
+    def cut(self, sequence: int) -> None:
+        """Have no groups above a number any more. LMDB has none of these, and nobody reads them.
+
+        :raises OSError: the disk may have some still. The log is broken then, unless they are all here.
+        """
+        active = self.active
+        if self._cutting is None:
+            self.mend()
+            if sequence >= active.lap.base:
+                active.cut(sequence)
+                return
+        self._cutting = sequence
+        try:
+            self._cut_segments(sequence)
+        except BaseException:
+            active.broken = True
+            raise
+        self._cutting = None
+        self._changed()
+
+    def _cut_segments(self, sequence: int) -> None:
+        """Cut the active segment, which has no group that stays, and those before it.
+
+        The newest go first. So there is never a gap, wherever this stops.
+        """
+        self.active.cut(self.active.lap.base)
+        while self.kept and self.kept[-1].last > sequence:
+            kept = self.kept[-1]
+            size = cut_segment(kept.segment.path, kept.segment.lap, sequence)
+            if kept.segment.lap.base < sequence:
+                self.kept[-1] = attrs.evolve(kept, last=sequence, size=size)
+            else:
+                self._spare.append(kept.segment.path)
+                del self.kept[-1]
+        self.active.begin_lap(sequence)
+
+    def begin_anew(self, sequence: int) -> None:
+        """Forget all groups, and number the next ones from another number on. No start finds the former ones then.
+
+        :param sequence: the number before that of the next group.
+        :raises OSError: the disk failed; it is to be tried again before the log is used.
+        """
+        self._spare += [kept.segment.path for kept in self.kept]
+        self.kept = []
+        begin_files_anew(self._spare, self._identity, sequence, self._random)
+        self.active.begin_lap(sequence)
+        self.active.sync()
+        self._cutting = None
+        self._changed()
+
     def release(self, until: int) -> None:
         """Keep those segments no more that have no group above a number.
 
@@ -229,6 +292,19 @@ class WriteAheadLog:
         """Tell followers where groups lie now."""
         kept = [each.segment for each in self.kept]
         self.segments = (*kept, Segment(self.active.path, self.active.lap))
+
+
+def begin_files_anew(
+    paths: Iterable[Path], identity: str, sequence: int, random: Callable[[int], bytes] = os.urandom
+) -> None:
+    """Have files of a log have no groups, whatever they had.
+
+    :param identity: hex, of the store.
+    :param sequence: the number before that of the next group.
+    :raises OSError: the disk failed.
+    """
+    for path in paths:
+        LogFile.reused(path, identity, sequence, random, synced=True).close()
 
 
 def _size_of(path: Path) -> int:

@@ -41,14 +41,26 @@ class ChangeRing:
         self._size += size
         self.last = group.sequence
 
-    def release(self, needed: int) -> int:
+    def group(self, sequence: int) -> ChangeGroup:
+        """The group with a number, which is here."""
+        return self._groups[sequence][0]
+
+    def cut(self, sequence: int) -> None:
+        """Drop the groups above a number."""
+        while self.last > sequence:
+            _, size, _ = self._groups.pop(self.last)
+            self._size -= size
+            self.last -= 1
+
+    def release(self, needed: int, always: int | None = None) -> int:
         """Drop groups that nobody needs, or that are over the bound.
 
         :param needed: followers need groups above this number.
+        :param always: groups above this number are kept in any case; None: none are.
         :return: the number up to which groups are gone.
         """
         oldest = self._steady() - self._bound.seconds
-        while self._first <= self.last:
+        while self._first <= self.last and (always is None or self._first <= always):
             _, size, came = self._groups[self._first]
             if self._first > needed and self._size <= self._bound.size and came >= oldest:
                 break
@@ -61,10 +73,13 @@ class ChangeRing:
         """Whether all groups behind a number are here."""
         return self._first - 1 <= sequence <= self.last
 
-    def after(self, sequence: int, most_bytes: int) -> list[ChangeGroup]:
-        """The groups behind a number, as many as have some bytes together, and one more."""
+    def after(self, sequence: int, most_bytes: int, until: int) -> list[ChangeGroup]:
+        """The groups behind a number, as many as have some bytes together, and one more.
+
+        :param until: the number of the last one that may be given.
+        """
         groups: list[ChangeGroup] = []
-        while sequence < self.last and most_bytes > 0:
+        while sequence < min(self.last, until) and most_bytes > 0:
             sequence += 1
             group, size, _ = self._groups[sequence]
             groups.append(group)
@@ -80,6 +95,8 @@ class RingFollower(WaitingFollower):
     :param ranges: which slots it wants; None: all.
     :param places: the places of all followers.
     :param ring: gives the ring; None: nobody follows.
+    :param readable: gives the number of the last group that it may be given; None: it is a member of a group of
+        replicas, which is given all, also those that change nothing.
     """
 
     def __init__(
@@ -89,18 +106,23 @@ class RingFollower(WaitingFollower):
         ranges: SlotRanges | None,
         places: FollowerPlaces,
         ring: Callable[[], ChangeRing | None],
+        readable: Callable[[], int] | None = None,
     ) -> None:
         super().__init__(name, places)
         self._sequence = after
         self._ranges = ranges
         self._ring = ring
+        self._readable = readable
 
     def read(self, most_bytes: int) -> list[ChangeGroup]:
         """See `WaitingFollower`."""
         ring = self._ring()
         if ring is None or self._places.of(self._name) is None or not ring.has_after(self._sequence):
             raise behind(self._name, self._sequence)
-        groups = ring.after(self._sequence, most_bytes)
+        readable = ring.last if self._readable is None else self._readable()
+        groups = ring.after(self._sequence, most_bytes, readable)
         if groups:
             self._sequence = groups[-1].sequence
+        if self._readable is None:
+            return groups
         return without_gaps([group.of_slots(self._ranges) for group in groups])

@@ -13,45 +13,45 @@ Rules, beside those of every store (`pyshard.storage.interface`):
 
 from __future__ import annotations
 
+import uuid
 from array import array
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain
 
 from twisted.internet.defer import Deferred, execute, fail, succeed
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from pyshard.clocks import steady_seconds
-from pyshard.errors import BadRequest
 from pyshard.metrics.store_figures import StoreFigures
 from pyshard.model.cluster_state import DEFAULT_INDEX
-from pyshard.model.slot_ranges import SlotRanges, common
+from pyshard.model.slot_ranges import EVERYTHING, SlotRanges, common
 from pyshard.protocol.batch_answers import Answer, Result
+from pyshard.protocol.batch_operations import changes
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.pages import Row
 from pyshard.protocol.store_ranges import Origin, StoreRanges
 from pyshard.storage import index_ids
 from pyshard.storage.absorbed_groups import is_absorbed, records_for, refuse_incomplete
 from pyshard.storage.batch_executor import BatchExecutor, no_such_index
-from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound, FollowerPlaces, behind
+from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound
 from pyshard.storage.following_interface import ICopy, IFollower
 from pyshard.storage.interface import ITSELF, Page, PageBounds, Sender, Task
-from pyshard.storage.memory.change_ring import ChangeRing, RingFollower
 from pyshard.storage.memory.dropped_indexes import forget_dropped
 from pyshard.storage.memory.hidden_records import HiddenRecords
 from pyshard.storage.memory.index_records import MemoryIndex
+from pyshard.storage.memory.memory_replica import MemoryReplica
+from pyshard.storage.memory.ring_followers import RingFollowers
 from pyshard.storage.memory.store_at_moment import StoreAtMoment
 from pyshard.storage.page_walk import page_of
 from pyshard.storage.ranges_interface import RangeChanges
+from pyshard.storage.replica_log_checks import not_primary
+from pyshard.storage.replicated_interface import SeenAnswers
 from pyshard.storage.slot_histogram import histogram, new_bucket_counts
 from pyshard.storage.snapshot import Snapshot, StoreCopy
-
-_log = Logger()
 
 _SWEPT = 100  # expired records that are removed together to count a snapshot's documents
 
 
-class MemoryStore(RangeChanges):
+class MemoryStore(MemoryReplica, RangeChanges):
     """`IStore` in this process's memory; see `pyshard.storage.interface` for what each method promises.
 
     :param identity: hex UUID; a new one for each start, since a restart loses the data.
@@ -60,6 +60,7 @@ class MemoryStore(RangeChanges):
         the garbage collector (`pyshard.storage.memory.slot_index`).
     :param steady: the clock that times how long changes are kept for followers.
     :param bound: how much of them is kept.
+    :param new_id: gives hex UUIDs, for incarnations.
     """
 
     ephemeral = True
@@ -71,7 +72,9 @@ class MemoryStore(RangeChanges):
         grown: Callable[[], object] = lambda: None,
         steady: Callable[[], float] = steady_seconds,
         bound: FollowedBound = DEFAULT_BOUND,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
+        self._new_id, self._is_member = new_id, False
         self.identity = self.incarnation = identity
         self.grown = grown
         self._seconds = seconds
@@ -82,11 +85,8 @@ class MemoryStore(RangeChanges):
         self._names: dict[str, int] = {}
         self._next_index = DEFAULT_INDEX + 1
         self._hidden = HiddenRecords(self, self._indexes)
-        self._steady = steady
-        self._bound = bound
-        self._places = FollowerPlaces()
-        self._ring: ChangeRing | None = None
-        self._followers: dict[str, RingFollower] = {}
+        self._followers = RingFollowers(bound, steady, self._take_notes)
+        self._noting = False  # whether changes are kept for followers
         self.sequence = 0
         self.touched = False
         self.origin: Origin | None = None
@@ -115,17 +115,26 @@ class MemoryStore(RangeChanges):
         return len(self._indexes[index].records) - self._hidden.counts.documents(index)
 
     def apply(self, tasks: Sequence[Task], limit: int, room: int, sender: Sender = ITSELF) -> Deferred[list[Answer]]:
+        if self._is_member and any(changes(task.run) for task in tasks):
+            return fail(not_primary())
         now, hidden = int(self._seconds() * 1000), self._hidden.counts
         used, owned = self.held - hidden.used(staged=False), hidden.ranges.served
         executor = BatchExecutor(self._indexes.get, used, limit, room, now, self._next_versions, owned)
         answers = list(map(executor.answer, tasks))
         if self.touched:
-            if self._ring is None and not self._hidden.ahead.ranges:  # as `_changed` does then, without the call
+            if (
+                self._followers.ring is None and not self._hidden.ahead.ranges
+            ):  # as `_changed` does then, without the call
                 self.touched = False
                 self.sequence += 1
             else:
                 self._changed()
         return succeed(answers)
+
+    def apply_seen(
+        self, tasks: Sequence[Task], limit: int, room: int, sender: Sender = ITSELF
+    ) -> Deferred[SeenAnswers]:
+        return self.apply(tasks, limit, room, sender).addCallback(lambda answers: SeenAnswers(answers, self.sequence))
 
     def will_give(self, tasks: Sequence[Task]) -> int:
         return 0  # `apply` gives everything at once
@@ -149,10 +158,15 @@ class MemoryStore(RangeChanges):
         return succeed(page_of(chain.from_iterable(walks), bounds))
 
     def set_indexes(self, indexes: Mapping[str, int], next_index: int = 0) -> Deferred[None]:
-        try:
-            index_ids.refuse_dropped(indexes, self._indexes, self._next_index)
-        except BadRequest as error:
-            return fail(error)
+        def work() -> None:
+            self._refuse_member()
+            if self._have_indexes(indexes, next_index):
+                self._changed(indexes=self._names)
+
+        return execute(work)
+
+    def _have_indexes(self, indexes: Mapping[str, int], next_index: int) -> bool:
+        index_ids.refuse_dropped(indexes, self._indexes, self._next_index)
         known, self._next_index = self._next_index, index_ids.next_index(self._next_index, indexes, next_index)
         wanted = {DEFAULT_INDEX: b""} | {number: name.encode() for name, number in indexes.items()}
         for number in set(self._indexes) - set(wanted):
@@ -162,22 +176,24 @@ class MemoryStore(RangeChanges):
             self._dropped.append(dropped)
         for number in set(wanted) - set(self._indexes):
             made = self._indexes[number] = MemoryIndex(self, wanted[number], self._now())
-            made.take_notes(self._ring is not None)
+            made.take_notes(self._noting)
             self._hidden.ahead.add_index(number)
-        if self._names != indexes or known < next_index:
-            self._names = dict(indexes)
-            self._changed(indexes=self._names)
-        return succeed(None)
+        is_new = self._names != indexes or known < next_index
+        self._names = dict(indexes) if is_new else self._names
+        return is_new
 
     def sweep(self, most: int) -> Deferred[bool]:
+        if self._is_member:
+            forget_dropped(self._dropped, most)
+            return succeed(bool(self._dropped))
         now = self._now()
         for index in self._indexes.values():
-            most -= index.sweep(now, most, self._hidden.not_swept(self.origin))
+            most -= index.sweep(now, most, self._not_swept())
         left = self.ranges.left
         most -= self._hidden.trim(max(0, most)) if self.origin is None else 0
         if self.touched or left != self.ranges.left:
             self._changed(ranges=None if left == self.ranges.left else self.ranges)
-        self._release()
+        self._followers.release()
         forget_dropped(self._dropped, most)
         more = bool(self._dropped or (self.origin is None and self.ranges.left))
         return succeed(more or any(index.may_be_swept(now) for index in self._indexes.values()))
@@ -188,12 +204,11 @@ class MemoryStore(RangeChanges):
     def snapshot(self) -> Snapshot[Row]:
         now = self._now()
         moment = StoreAtMoment(self._indexes, now, self.ranges.owned)
-        if self.origin is not None:
-            self._hidden.sweep_again()  # what a follower's sweeps have passed over isn't counted, but for this
+        if self._not_swept() == EVERYTHING:
+            self._hidden.sweep_again()  # what sweeps have passed over isn't counted, but for this
 
         def sweep(index: MemoryIndex) -> int:
-            not_swept = self._hidden.not_swept(self.origin)
-            looked_at = index.forget_some(_SWEPT) if index.dropped else index.sweep(now, _SWEPT, not_swept)
+            looked_at = index.forget_some(_SWEPT) if index.dropped else index.sweep(now, _SWEPT, self._not_swept())
             if self.touched:
                 self._changed()
             return looked_at
@@ -204,50 +219,40 @@ class MemoryStore(RangeChanges):
 
     def copy(self, name: str | None, ranges: SlotRanges | None = None) -> Deferred[ICopy]:
         if name is not None:
-            self._places.follow(name, self.sequence)
-            self._keep_changes()
+            self._followers.add_place(name, self.sequence)
         moment = StoreAtMoment(self._indexes, ranges=ranges)
         named = self._names, self._remembered, self._next_index
-        head = ChangeGroup(self.sequence, 0, self._version, [], *named, self.ranges)
+        head = ChangeGroup(self.sequence, self.ballot, self._version, [], *named, self.ranges)
         return succeed(StoreCopy(head, moment.changes(), release=moment.forget, pinned=moment.pinned))
 
-    def follow(self, name: str, after: int, ranges: SlotRanges | None = None) -> IFollower:
-        self._places.follow(name, after)
-        self._keep_changes()
-        assert self._ring is not None
-        if not self._ring.has_after(after):
-            self.forget(name)
-            raise behind(name, after)
-        if name in self._followers:
-            self._followers.pop(name).end(f"{name} follows anew")
-        follower = self._followers[name] = RingFollower(name, after, ranges, self._places, lambda: self._ring)
-        return follower
+    def follow(self, name: str, after: int, ranges: SlotRanges | None = None, uncommitted: bool = False) -> IFollower:
+        readable = None if uncommitted else lambda: self.committed
+        return self._followers.follow(name, after, ranges, self.sequence, readable)
 
     @property
     def followers(self) -> Collection[str]:
-        return self._places.by_name
+        return self._followers.places.by_name
 
     def forget(self, name: str) -> None:
-        self._places.forget(name)
-        if name in self._followers:
-            self._followers.pop(name).end(f"{name} follows no more")
-        self._release()
+        self._followers.forget(name)
 
     def absorb(self, group: ChangeGroup, origin: Origin | None = None) -> Deferred[None]:
-        if origin is not None and is_absorbed(self.origin, origin):
-            return succeed(None)
-        if group.indexes is not None:
-            refused = self.set_indexes(group.indexes, group.next_index)
-            if isinstance(refused.result, Failure):
-                return refused
-        if group.text is not None:
-            self.remember(group.text)
-        self._absorb(group.changes, group.version, group.ranges or self.ranges)
-        self.origin = origin or self.origin
-        return succeed(None)
+        def work() -> None:
+            self._refuse_member()
+            if origin is not None and is_absorbed(self.origin, origin):
+                return
+            if group.indexes is not None and self._have_indexes(group.indexes, group.next_index):
+                self._changed(indexes=self._names)
+            if group.text is not None:
+                self._remember(group.text)
+            self._absorb(group.changes, group.version, group.ranges or self.ranges)
+            self.origin = origin or self.origin
+
+        return execute(work)
 
     def own(self, ranges: SlotRanges) -> Deferred[None]:
         def work() -> None:
+            self._refuse_member()
             new = self.ranges.owning(ranges)
             refuse_incomplete(self.origin)
             self._hidden.count_given_up(ranges)
@@ -261,10 +266,15 @@ class MemoryStore(RangeChanges):
         return succeed(not self._hidden.ahead.count(self.ranges.given_up(ranges), most))
 
     def change_ranges(self, decide: Callable[[StoreRanges], StoreRanges]) -> Deferred[None]:
-        return execute(lambda: self._set_ranges(decide(self.ranges)))
+        def work() -> None:
+            self._refuse_member()
+            self._set_ranges(decide(self.ranges))
+
+        return execute(work)
 
     def absorb_staged(self, name: str, group: ChangeGroup, sequence: int, limit: int) -> Deferred[None]:
         def work() -> None:
+            self._refuse_member()
             changes = records_for(self.ranges, name, group, sequence, self._indexes, self._next_index)
             if changes is not None:
                 self._hidden.refuse_past_limit(name, changes, limit)
@@ -274,9 +284,11 @@ class MemoryStore(RangeChanges):
         return execute(work)
 
     def remember(self, text: bytes) -> Deferred[None]:
-        self._remembered = text
-        self._changed(text=text)
-        return succeed(None)
+        def work() -> None:
+            self._refuse_member()
+            self._remember(text)
+
+        return execute(work)
 
     def recall(self) -> bytes | None:
         return self._remembered
@@ -285,12 +297,14 @@ class MemoryStore(RangeChanges):
         """See `IStore`: here nothing ever waits."""
 
     def close(self) -> Deferred[None]:
-        for follower in self._followers.values():
-            follower.end("the store was closed")
-        self._followers = {}
+        self._followers.end("the store was closed")
         self._indexes, self._dropped, self.held = {}, [], 0
         self._hidden = HiddenRecords(self, self._indexes)
         return succeed(None)
+
+    def _remember(self, text: bytes) -> None:
+        self._remembered = text
+        self._changed(text=text)
 
     def _absorb(self, changes: Sequence[Change], version: int, ranges: StoreRanges) -> None:
         """Have records be as they are elsewhere, versions be above a version, and ranges be others."""
@@ -314,33 +328,17 @@ class MemoryStore(RangeChanges):
         self.touched = False
         self.sequence += 1
         self._hidden.ahead.settle()
-        if self._ring is not None:
+        if self._noting:
             changes = [change for number, index in self._indexes.items() for change in index.changes(number)]
             next_index = 0 if indexes is None else self._next_index
-            self._ring.add(ChangeGroup(self.sequence, 0, self._version, changes, indexes, text, next_index, ranges))
-            self._release()
-            for follower in list(self._followers.values()):
-                follower.wake()
+            group = ChangeGroup(self.sequence, self.ballot, self._version, changes, indexes, text, next_index, ranges)
+            self._followers.add(group)
 
-    def _keep_changes(self) -> None:
-        """Keep changes from now on, if they aren't kept yet."""
-        if self._ring is None:
-            self._ring = ChangeRing(self._bound, self._steady, self.sequence)
-            for index in self._indexes.values():
-                index.take_notes(True)
-
-    def _release(self) -> None:
-        """Keep no more than followers need, within the bound; nothing if there are none."""
-        if self._ring is None:
-            return
-        needed = self._places.needed()
-        if needed is not None:
-            for name in self._places.leave_behind(self._ring.release(needed)):
-                _log.warn("{follower} follows too slowly: it has to start from a copy", follower=name)
-        if not self._places.any:
-            self._ring = None
-            for index in self._indexes.values():
-                index.take_notes(False)
+    def _take_notes(self, wanted: bool) -> None:
+        """Have the indexes note what changes from now on, or no more."""
+        self._noting = wanted
+        for index in self._indexes.values():
+            index.take_notes(wanted)
 
     def _now(self) -> int:
         return int(self._seconds() * 1000)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import attrs
+import msgspec
 import pytest
 
 from pyshard.cli.doctor import cluster_checks as checks
-from pyshard.cli.doctor.evidence import AddressEvidence, DaemonEvidence, Evidence, Told, daemon_evidence
+from pyshard.cli.doctor.evidence import AddressEvidence, DaemonEvidence, Evidence, Told, ToldStateStore, daemon_evidence
 from pyshard.cli.doctor.findings import CheckVerdict, Finding, worst
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
@@ -29,7 +30,13 @@ def shard(own: MapShard, **told: object) -> DaemonEvidence:
     return daemon_evidence(f"shard {own.name}", own, good | told, NOW, NOW + 1)
 
 
-BOOTSTRAP = daemon_evidence("the bootstrap", None, {"version": "1", "time": NOW + 0.5, "epoch": 7}, NOW, NOW + 1)
+_TOLD = {
+    "version": "1",
+    "time": NOW + 0.5,
+    "epoch": 7,
+    "state_store": {"name": "etc/shards.state", "away": 0, "error": ""},
+}
+BOOTSTRAP = daemon_evidence("the bootstrap", None, _TOLD, NOW, NOW + 1)
 GOOD = Evidence(
     NOW,
     "1",
@@ -184,6 +191,25 @@ def test_moves_unknown() -> None:
     """Moves that the bootstrap didn't tell are something to look after."""
     found = attrs.evolve(GOOD, moves=None, moves_error="it is away")
     assert verdicts(checks.moves_go_on(found)) == [(WARN, "")]
+
+
+@pytest.mark.parametrize(
+    ("kept", "expected"),
+    [
+        (None, []),
+        (ToldStateStore("etcd://h1:2379/a"), [(PASS, "")]),
+        (ToldStateStore("etcd://h1:2379/a", 7.2, "etcd at h1:2379: connection refused"), [(FAIL, BOOTSTRAP.name)]),
+    ],
+    ids=["an older bootstrap", "at hand", "away"],
+)
+def test_state_store(kept: ToldStateStore | None, expected: list[tuple[CheckVerdict, str]]) -> None:
+    """A bootstrap that can't keep the cluster's state is named, and why."""
+    assert BOOTSTRAP.told is not None
+    bootstrap = attrs.evolve(BOOTSTRAP, told=msgspec.structs.replace(BOOTSTRAP.told, state_store=kept))
+    findings = checks.state_is_kept(attrs.evolve(GOOD, daemons=(bootstrap,)))
+    assert verdicts(findings) == expected
+    if expected and expected[0][0] is FAIL:
+        assert "etcd://h1:2379/a isn't of use for 7 s: etcd at h1:2379: connection refused" in findings[0].text
 
 
 @pytest.mark.parametrize(("days", "verdict"), [(31, PASS), (29, WARN), (0, FAIL), (-3, FAIL)])

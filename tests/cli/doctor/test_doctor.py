@@ -33,10 +33,10 @@ def test_a_good_cluster(pyshard: Commands) -> None:
     *lines, last = ended.out.splitlines()
     assert {line.split()[0] for line in lines} == {"PASS"}
     assert [line.split()[1] for line in lines] == [
-        "map", "addresses", "reach", "identities", "epochs", "versions", "clocks", "spread", "moves", "limits",
-        "connections",
+        "map", "addresses", "reach", "identities", "epochs", "versions", "clocks", "spread", "moves", "state",
+        "limits", "connections",
     ]  # fmt: skip
-    assert last == "0 failed, 0 to look after, 11 passed."
+    assert last == "0 failed, 0 to look after, 12 passed."
 
 
 def test_a_shard_that_is_down(pyshard: Commands) -> None:

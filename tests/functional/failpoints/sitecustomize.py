@@ -134,8 +134,8 @@ def _saving(path: Path, state: Any) -> list[str]:
     return [f"save of {event}" for event in events]
 
 
-def _changing(bootstrap: Any, state: Any) -> list[str]:
-    return [f"change to {event}" for event in _events(bootstrap.state, state)]
+def _changing(changes: Any, found: Any) -> list[str]:
+    return [f"change to {event}" for event in _events(changes.state, found.state)]
 
 
 def _configuring(shard: Any, name: str, state: Any) -> list[str]:
@@ -260,7 +260,7 @@ _STORE: Sequence[tuple[str, Any]] = [
 #: Module → the names in it, with dots, and what wraps each.
 WRAPPED: dict[str, Sequence[tuple[str, Any]]] = {
     "pyshard.bootstrap.state_file": [("save", around(_saving))],
-    "pyshard.bootstrap.bootstrap": [("Bootstrap.change", around(_changing))],
+    "pyshard.bootstrap.state_changes": [("StateChanges._take", around(_changing))],
     "pyshard.bootstrap.reconciler": [
         ("ShardReconciler.ask_moves", around(_asking)),
         ("ShardReconciler._configure", around(_telling)),

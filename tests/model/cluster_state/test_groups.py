@@ -34,7 +34,7 @@ GROUP_TEXT = (
     b',"group":{"ballot":3,"primary":"127.0.0.1:5050","members":["127.0.0.1:5050","127.0.0.1:6050"],"replicas":['
     b'{"host":"127.0.0.1","port":5050,"store":["1d","a"],"durable":true},'
     b'{"host":"127.0.0.1","port":6050,"store":["2d","b"],"durable":true},'
-    b'{"host":"127.0.0.1","port":7050,"store":null,"durable":false}],"least":2}'
+    b'{"host":"127.0.0.1","port":7050,"store":null,"durable":false}],"least":2,"lease":3.0}'
 )
 
 
@@ -142,8 +142,16 @@ def test_replicas_of_a_config() -> None:
     led_by_second = REPLICATED.with_group("low", GROUP.led_by(SECOND.address))
     again = led_by_second.with_addresses(configured(plain(FIRST), plain(SECOND), plain(THIRD), least=2))
     assert again == led_by_second
-    alone = led_by_second.with_addresses(configured(port=6050))
-    assert alone.map.named("low") == attrs.evolve(LOW, port=6050, identity="2d")
+    alone = led_by_second.with_addresses(configured(port=6050)).map.named("low")
+    assert alone is not None
+    assert alone.group is not None, "its store has promised to go by a group, and is still told which"
+    assert (alone.addresses, alone.identity, alone.group.least) == ([SECOND.address], "2d", 1)
+
+
+def test_no_replicas_during_a_move() -> None:
+    """A shard that has a part in a move gets none: what it has of the move isn't on other replicas."""
+    with pytest.raises(ConfigError, match="until the move has ended"):
+        MOVING.with_addresses(configured(plain(FIRST), plain(SECOND)))
 
 
 def test_members_do_not_go_by_a_config() -> None:

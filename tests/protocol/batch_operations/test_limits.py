@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tracemalloc
 from collections.abc import Callable
 
@@ -25,11 +26,13 @@ def peak_of_refusal(data: bytes, message: str, decode: Callable[[bytes], object]
     """Bytes that decoding takes beside the data; it must end in a refusal."""
     tracemalloc.start()
     try:
-        with pytest.raises(BadRequest, match=message):
+        with pytest.raises(BadRequest) as refused:  # `match` would be compiled meanwhile
             decode(data)
-        return tracemalloc.get_traced_memory()[1]
+        peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+    assert re.search(message, str(refused.value))
+    return peak
 
 
 @pytest.mark.parametrize("length", [MOST + 1, 1 << 24, 2**32 - 1])
@@ -49,7 +52,7 @@ def test_many_runs(decode: Callable[[bytes], object], keys: list[bytes]) -> None
     """Runs are counted, before any is decoded: 10,000 of them, in 139 kB, blocked a shard for 0.37 s."""
     run = msgspec.msgpack.encode(["has", "", keys])
     found = "^the batch can't be read: found 1,001 runs, expected at most 1,000; put operations of one verb and index"
-    assert peak_of_refusal(array(MOST_RUNS + 1) + run * (MOST_RUNS + 1), found, decode) < 10_000
+    assert peak_of_refusal(array(MOST_RUNS + 1) + run * (MOST_RUNS + 1), found, decode) < 20_000  # decoded, 100 kB
     assert decode(array(MOST_RUNS) + run * MOST_RUNS) == [Has("", keys)] * MOST_RUNS
 
 

@@ -25,6 +25,7 @@ from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.expiry_sweep import sweep_expired
 from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
+from pyshard.storage.durable.memtable import Memtable
 
 
 def transaction_of(layers: Layers, stored: Stored, changed: Changed) -> WriteTransaction:
@@ -74,6 +75,7 @@ def test_sweeping_a_dropped_index(stored: Stored, changed: Changed, wanted: set[
     with layers_with(stored) as layers:
         transaction = transaction_of(layers, stored, changed)
         memtable, other = transaction.memtable, lmdb_encoding.database_key(INDEX + 1, 7, b"other")
+        assert isinstance(memtable, Memtable)
         memtable.put(other, bytes(20), 0)
         transaction.flush(db_key_of(key) for key in changed if key in wanted)
         for counters in (transaction.lmdb_counters, transaction.counters):

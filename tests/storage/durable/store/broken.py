@@ -27,7 +27,7 @@ class Broken:
         self.commits = self.reads = self.syncs = self.grows = self.appends = True
         self.synced = 0
         self.log = BrokenLog(self, store._engine.log)
-        store._engine.environment = self  # type: ignore[assignment]  # as much of one as the data use
+        store._engine.environment = store._engine.lmdb.environment = self  # type: ignore[assignment]  # as much as is used
         store._engine.log = self.log  # type: ignore[assignment]  # likewise
 
     def __getattr__(self, name: str) -> Any:

@@ -89,8 +89,8 @@ def test_what_is_flushed_for_it(
 
     monkeypatch.setattr(WriteTransaction, "flush", slow)
     commit([logged(steady, 0, records=20)])
-    store._engine._checkpoints.begin(store._engine.memtable, store._engine.sequence)
-    store._engine._checkpoints.add(20, 0, of_background)
+    store._engine.checkpoints.begin(store._engine.memtable, store._engine.sequence)
+    store._engine.checkpoints.add(20, 0, of_background)
     committed = commit([logged(steady, 1)])
     assert committed.background == seconds
     assert commit([logged(steady, 1)]).background == 0

@@ -52,7 +52,7 @@ def test_checkpoints(path: Path) -> None:
     for each in range(200):
         at_once(store.apply([task(Write("", [b"%d" % each], [b""]))], PLENTY, PLENTY))
         waiting.append(len(engine.memtable.records))
-        sequences.append(engine._lmdb_counters.sequence)
+        sequences.append(engine.lmdb.counters.sequence)
         files.append(engine.log.active.path.name)
     assert waiting[:50] == list(range(1, 51))
     assert waiting[50:76] == [51, *range(50, 25, -1)]  # with each batch one more, and two less
@@ -90,10 +90,10 @@ def test_a_checkpoint_goes_on_after_a_restart(path: Path) -> None:
     store._directory.close()
     again = LmdbStore(DataDirectory(path), lambda: START, most_changed=10)
     assert len(again._engine.memtable.records) > 8
-    before = again._engine._lmdb_counters.sequence
+    before = again._engine.lmdb.counters.sequence
     for each in range(12, 24):
         at_once(again.apply([task(Write("", [b"%d" % each], [b""]))], PLENTY, PLENTY))
-    assert again._engine._lmdb_counters.sequence > before
+    assert again._engine.lmdb.counters.sequence > before
     check_consistent(again)
     assert again.documents == 24
     at_once(again.close())

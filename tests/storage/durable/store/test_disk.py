@@ -111,7 +111,7 @@ def test_a_refused_change_that_cannot_be_taken_back(
     system = System()
     put_under_logs(monkeypatch, system)
     system.room, system.failing = 1 << 20, {"truncate"}
-    lmdb_of(bench)._engine._durability = Durability.FSYNC
+    lmdb_of(bench)._engine.durability = Durability.FSYNC
     system.failing_once = {"fdatasync"}
     with pytest.raises(StorageFailed):
         bench.fill({b"refused": b""})

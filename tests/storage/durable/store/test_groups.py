@@ -213,7 +213,7 @@ def test_what_readers_see_changes_under_the_lock(bench: Bench, monkeypatch: pyte
 
     with engine.reading():
         assert engine.lock.locked()
-    engine.on_growth = lambda: touched.append(("growth", engine.lock.locked()))
+    engine.lmdb.on_growth = lambda: touched.append(("growth", engine.lock.locked()))
     monkeypatch.setattr(StorageEngine, "__setattr__", note)
     monkeypatch.setattr(Memtable, "merge", note_merge)
     monkeypatch.setattr(Memtable, "discard", note_discard)

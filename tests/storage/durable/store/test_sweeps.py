@@ -115,7 +115,7 @@ def test_a_dropped_index_goes_in_small_steps(path: Path) -> None:
         assert left - len(memtable.records) == 100
         left, steps = len(memtable.records), steps + 1
     assert (steps, len(memtable.records)) == (10, 1000)
-    assert store._engine._flushed < 2100  # pages
+    assert store._engine.lmdb._flushed < 2100  # pages
     check_consistent(store)
     at_once(store.close())
 

@@ -1,0 +1,139 @@
+"""What a bootstrap asks one shard, or one replica of it, over the connection that its reconciler has."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import msgspec
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pyshard.bootstrap.bootstrap import Bootstrap
+from pyshard.errors import BadRequest, PyshardError, Unavailable, plain, shortened
+from pyshard.net.dialed_connection import DialedConnection
+from pyshard.net.disconnect_reason import reason_of
+from pyshard.protocol import commands
+from pyshard.protocol.batch_answers import decode_answers
+from pyshard.protocol.batch_encoding import encode_runs
+from pyshard.protocol.batch_operations import ReadItem
+from pyshard.protocol.move_reports import MoveReports, decode_reports
+from pyshard.replication.wishes import ReplicaReport
+from pyshard.server.paced_log import LinePace
+from pyshard.settings import settings
+
+_MOVES_WITHIN = 2.0  # seconds that a shard has to say how its moves are
+_REPORT_WITHIN = 0.5  # seconds that a replica has to say how it is: others wait for that
+_LOGGED = 500  # characters of a reason that the log has
+
+
+class AskedShard(Service):
+    """One shard, or one replica of it, that can be asked while there is a connection.
+
+    :param bootstrap: has the state.
+    :param shard: the shard's name.
+    :param address: where it is.
+    :param clock: times answers.
+    """
+
+    _log = Logger()
+
+    def __init__(self, bootstrap: Bootstrap, shard: str, address: str, clock: IReactorTime) -> None:
+        self._bootstrap = bootstrap
+        self.shard = shard
+        self.address = address
+        self._clock = clock
+        self._reading = False  # whether it is asked for an item
+        self._reports_pace = LinePace(settings.SHARD_LINES)
+
+    @property
+    def connection(self) -> DialedConnection | None:
+        """Over which it is asked; None: there is none now."""
+        raise NotImplementedError
+
+    def ask_replica(self) -> Deferred[ReplicaReport | None]:
+        """What a replica says of itself; None: it can't be asked now, or doesn't answer in time."""
+        connection = self.connection
+        if connection is None:
+            return succeed(None)
+
+        def read(answer: dict[str, object]) -> ReplicaReport:
+            try:
+                return msgspec.json.decode(cast("bytes", answer["report"]), type=ReplicaReport)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                raise BadRequest(f"report of a replica: found what can't be read, {plain(str(error))}") from None
+
+        asked = connection.call(commands.ReportReplica, _REPORT_WITHIN, name=self.shard)
+        return asked.addCallback(read).addErrback(self._not_told, "itself")
+
+    def ask_moves(self) -> Deferred[MoveReports | None]:
+        """What the shard says of its moves; None: it can't be asked now, or doesn't answer in time."""
+        connection = self.connection
+        if connection is None:
+            return succeed(None)
+        asked = connection.call(commands.ReportMoves, _MOVES_WITHIN)
+        return asked.addCallback(lambda answer: decode_reports(answer["reports"])).addErrback(
+            self._not_told, "its moves"
+        )
+
+    def ask_statistics(self) -> Deferred[bytes]:
+        """How the shard fares, in JSON.
+
+        :raises Unavailable: (in the Deferred) it can't be asked now, or doesn't answer in time.
+        """
+        connection = self.connection
+        if connection is None:
+            return fail(Unavailable(f"shard {self.shard!r} can't be reached now"))
+
+        def not_told(failure: Failure) -> bytes:
+            raise Unavailable(f"shard {self.shard!r} can't be asked: {reason_of(failure)}")
+
+        asked = connection.call(commands.Stat, settings.TIMEOUT)
+        return asked.addCallback(lambda answer: cast("bytes", answer["stat"])).addErrback(not_told)
+
+    def read_item(self, run: ReadItem) -> Deferred[bytes | PyshardError | None]:
+        """The item of one key, as the shard answers it; None: there is none; or why it isn't given.
+
+        There is one question at a time, until it is answered, since an answer has up to 16 MiB.
+
+        :param run: has one key.
+        :raises Unavailable: (in the Deferred) it can't be asked now, or doesn't answer in time.
+        :raises BadRequest: (in the Deferred) its answer can't be read.
+        """
+        connection = self.connection
+        if connection is None:
+            return fail(Unavailable(f"shard {self.shard!r} can't be reached now"))
+        if self._reading:
+            return fail(Unavailable(f"shard {self.shard!r} is asked for another key just now; try again"))
+        self._reading = True
+        result: Deferred[bytes | PyshardError | None] = Deferred()
+
+        def late(_: object, seconds: float) -> Failure:
+            return Failure(TimeoutError(f"no answer within {seconds:g} s"))
+
+        result.addTimeout(settings.LOOK_UP, self._clock, onTimeoutCancel=late)
+
+        def answered(outcome: bytes | PyshardError | Failure | None) -> None:
+            self._reading = False
+            result.callback(outcome)  # a Failure fails it
+
+        def not_read(failure: Failure) -> Failure:
+            if failure.check(BadRequest):
+                return failure
+            return Failure(Unavailable(f"shard {self.shard!r} can't be asked: {reason_of(failure)}"))
+
+        epoch = self._bootstrap.state.epoch
+        asked = connection.callRemote(commands.Apply, epoch=epoch, batch=encode_runs([run]))
+        asked.addCallback(lambda answer: decode_answers(answer["answers"], [run])[0].outcomes()[0])
+        asked.addBoth(answered)
+        return result.addErrback(not_read)
+
+    def _not_told(self, failure: Failure, of: str) -> None:
+        """It is asked again soon; what is wrong with the connection shows elsewhere."""
+        if failure.check(BadRequest) and (more := self._reports_pace.ending(self._clock.seconds())) is not None:
+            why = shortened(reason_of(failure), _LOGGED)
+            self._log.warn("shard {shard} at {at}: {why}{more}", shard=self.shard, at=self.address, why=why, more=more)
+            return
+        self._log.debug("shard {shard} says nothing of {of}: {why}", shard=self.shard, of=of, why=reason_of(failure))

@@ -1,0 +1,154 @@
+"""Asks the replicas of shards how they are, and changes their groups in the cluster's state as they want it.
+
+Rules:
+
+- what becomes of a group, `pyshard.replication.group_decision` says; whether it does, the state store;
+- a group has one change at a time, and is asked anew after it: what was said of another group counts no more;
+- all replicas of a group are asked at once, and those that don't answer in time have said nothing;
+- a replica that came to hold another copy of its store says so in its report. The group learns it, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pyshard.bootstrap.bootstrap import Bootstrap
+from pyshard.errors import PyshardError
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.range_moves import StoreId
+from pyshard.model.replica_group import ReplicaGroup
+from pyshard.model.shard_map import MapShard
+from pyshard.replication.group_decision import next_group
+from pyshard.replication.wishes import ReplicaReport
+from pyshard.server.paced_log import LinePace
+from pyshard.settings import settings
+
+_EVERY = 0.1  # seconds between two questions
+
+
+class AskedReplica(Protocol):
+    """What asks one replica."""
+
+    def ask_replica(self) -> Deferred[ReplicaReport | None]:
+        """What it says of itself; None: it can't be asked now, or didn't answer in time. It doesn't fail."""
+        ...
+
+
+class GroupDriver(Service):
+    """Brings on the groups of one cluster, while it runs.
+
+    :param bootstrap: has the state.
+    :param clock: times questions.
+    :param find: gives what asks the replica of a shard at an address; None: it isn't there any more.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, bootstrap: Bootstrap, clock: IReactorTime, find: Callable[[str, str], AskedReplica | None]
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._clock = clock
+        self._find = find
+        self._next: IDelayedCall | None = None
+        self._asking: set[str] = set()  # the shards whose replicas are asked just now
+        self._pace = LinePace(settings.SHARD_LINES)
+        bootstrap.on_change(self._wake)
+
+    def startService(self) -> None:
+        """Begin, if a shard has replicas."""
+        super().startService()
+        self._wake()
+
+    def stopService(self) -> None:
+        """Ask nobody any more."""
+        super().stopService()
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    # ------------------------------------------------------------------ inside
+
+    def _groups(self) -> list[MapShard]:
+        if not self._bootstrap.has_state:
+            return []
+        return [shard for shard in self._bootstrap.state.map.shards if shard.group is not None]
+
+    def _wake(self) -> None:
+        if self.running and self._next is None and self._groups():
+            self._next = self._clock.callLater(_EVERY, self._go_on)
+
+    def _go_on(self) -> None:
+        self._next = None
+        for shard in self._groups():
+            if shard.name not in self._asking and shard.group is not None:
+                self._asking.add(shard.name)
+                asked = Deferred.fromCoroutine(self._bring_on(shard.name, shard.group)).addErrback(self._failed)
+                asked.addBoth(self._asked, shard.name)
+        self._wake()
+
+    def _asked(self, _: object, name: str) -> None:
+        self._asking.discard(name)
+
+    async def _bring_on(self, name: str, group: ReplicaGroup) -> None:
+        addresses = [replica.address for replica in group.replicas]
+        answers = await gatherResults([self._ask(name, address) for address in addresses])
+        reports = {address: report for address, report in zip(addresses, answers, strict=True) if report is not None}
+        wanted = with_seen_stores(group, reports)
+        if wanted is group:
+            wanted = next_group(group, reports) or group
+        if wanted is not group and self.running:
+            await self._change(name, group, wanted)
+
+    def _ask(self, name: str, address: str) -> Deferred[ReplicaReport | None]:
+        replica = self._find(name, address)
+        if replica is None:
+            nothing: Deferred[ReplicaReport | None] = Deferred()
+            nothing.callback(None)
+            return nothing
+        return replica.ask_replica()
+
+    async def _change(self, name: str, group: ReplicaGroup, wanted: ReplicaGroup) -> None:
+        """Change a group, if it is still the one whose replicas were asked."""
+        made = False
+
+        def decide(state: ClusterState) -> ClusterState:
+            nonlocal made
+            shard = state.map.named(name)
+            made = bool(self.running) and shard is not None and shard.group == group
+            return state.with_group(name, wanted) if made else state
+
+        await self._bootstrap.change(decide)
+        if made:
+            self._log.info(
+                "shard {shard}: ballot {ballot}, primary {primary}, members {members}, learners {learners}",
+                shard=name,
+                ballot=wanted.ballot,
+                primary=wanted.primary,
+                members=", ".join(sorted(wanted.members)),
+                learners=", ".join(wanted.learners) or "none",
+            )
+
+    def _failed(self, failure: Failure) -> None:
+        failure.trap(PyshardError)
+        more = self._pace.ending(self._clock.seconds())  # it is tried again soon
+        if more is not None:
+            self._log.warn("a group of replicas waits: {why}{more}", why=failure.getErrorMessage(), more=more)
+
+
+def with_seen_stores(group: ReplicaGroup, reports: dict[str, ReplicaReport]) -> ReplicaGroup:
+    """The group when replicas have begun to hold other copies, under the identities that they have. Pure."""
+    for address, report in reports.items():
+        place = group.at(address)
+        if place is not None and place.store is not None and place.store.identity == report.identity:
+            changed = group.with_store(address, StoreId(report.identity, report.incarnation), report.durable)
+            if changed is not group:
+                return changed
+    return group

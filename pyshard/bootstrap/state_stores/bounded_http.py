@@ -1,0 +1,186 @@
+"""HTTP requests to a peer that isn't trusted with this process's memory: each answer has a bound, with its headers.
+
+Twisted's client takes headers and bodies of any length. Here the connection counts what has come since the last request
+went out, and is cut off past the bound.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, cast
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import (
+    IConsumer,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Protocol as BodyProtocol
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
+from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
+from zope.interface import implementer
+
+from pyshard.net.client_endpoints import Dial
+from pyshard.net.disconnect_reason import reason_of
+
+
+@implementer(IBodyProducer)
+class BytesBody:
+    """A request's body that is at hand. Twisted's own goes by the global reactor."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.length = len(body)
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:  # noqa: N802  # the interface's
+        """See `IBodyProducer`."""
+        consumer.write(self._body)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:  # the interface's
+        """See `IBodyProducer`."""
+
+    def resumeProducing(self) -> None:  # the interface's
+        """See `IBodyProducer`."""
+
+    def stopProducing(self) -> None:  # the interface's
+        """See `IBodyProducer`."""
+
+
+class NotConnected(Exception):
+    """There is no connection, so nothing was sent."""
+
+
+class IAbortable(Protocol):
+    """A transport of Twisted's that can be cut off."""
+
+    def abortConnection(self) -> None:  # the transport's
+        """Close it at once."""
+        ...
+
+
+class _CountedConnection(ProtocolWrapper):
+    """A connection that is cut off when an answer is too long."""
+
+    _received = 0
+
+    def write(self, data: bytes) -> None:
+        self._received = 0
+        super().write(data)
+
+    def writeSequence(self, data: list[bytes]) -> None:  # the transport's
+        self._received = 0
+        super().writeSequence(data)
+
+    def dataReceived(self, data: bytes) -> None:  # the protocol's
+        self._received += len(data)
+        if self._received > cast("_CountingFactory", self.factory).longest:
+            cast("IAbortable", self.transport).abortConnection()
+        else:
+            super().dataReceived(data)
+
+
+class _CountingFactory(WrappingFactory):
+    protocol = _CountedConnection
+
+    def __init__(self, factory: IProtocolFactory, longest: int) -> None:
+        super().__init__(factory)
+        self.longest = longest
+
+    def doStart(self) -> None:  # noqa: N802  # the factory's
+        """Log no line: there is a factory for each connection."""
+
+    def doStop(self) -> None:  # noqa: N802  # the factory's
+        """As `doStart`."""
+
+
+@implementer(IStreamClientEndpoint)
+class _CountingEndpoint:
+    """Connects as another endpoint does, within some seconds; answers have a bound.
+
+    Its Deferred fails with `NotConnected`.
+    """
+
+    def __init__(self, endpoint: IStreamClientEndpoint, clock: IReactorTime, seconds: float, longest: int) -> None:
+        self._endpoint = endpoint
+        self._clock = clock
+        self._seconds = seconds
+        self._longest = longest
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:  # noqa: N803  # the interface's
+        """See `IStreamClientEndpoint`."""
+        connecting: Deferred[Any] = self._endpoint.connect(_CountingFactory(protocolFactory, self._longest))
+        connecting.addTimeout(self._seconds, self._clock)
+        return connecting.addCallbacks(lambda wrapper: wrapper.wrappedProtocol, _not_connected)
+
+
+def _not_connected(failure: Failure) -> Failure:
+    return Failure(NotConnected(reason_of(failure)))
+
+
+@implementer(IAgentEndpointFactory)
+class _CountingEndpoints:
+    def __init__(self, dial: Dial, clock: IReactorTime, seconds: float, longest: int) -> None:
+        self._dial = dial
+        self._clock = clock
+        self._seconds = seconds
+        self._longest = longest
+
+    def endpointForURI(self, uri: URI) -> _CountingEndpoint:  # noqa: N802  # the interface's
+        """See `IAgentEndpointFactory`."""
+        endpoint = self._dial(uri.host.decode("ascii"), uri.port)
+        return _CountingEndpoint(endpoint, self._clock, self._seconds, self._longest)
+
+
+class _Body(BodyProtocol):
+    """Gathers an answer's body.
+
+    Twisted's own `readBody` wants a transport that can be aborted, and its client gives another one.
+    """
+
+    def __init__(self) -> None:
+        self.read: Deferred[bytes] = Deferred(lambda _: self.end())
+        self._parts: list[bytes] = []
+
+    def dataReceived(self, data: bytes) -> None:  # the protocol's
+        self._parts.append(data)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # it is always given
+        if not self.read.called:
+            self.read.callback(b"".join(self._parts)) if reason.check(ResponseDone) else self.read.errback(reason)
+
+    def end(self) -> None:
+        """Close the connection."""
+        close(self)
+
+
+def close(body: BodyProtocol) -> None:
+    """Close the connection from which a body is read."""
+    if body.transport is not None:
+        body.transport.loseConnection()
+
+
+def read_body(response: IResponse) -> Deferred[bytes]:
+    """An answer's body.
+
+    :raises ResponseFailed, PotentialDataLoss: (in the Deferred) it has no end.
+    """
+    body = _Body()
+    response.deliverBody(body)
+    return body.read
+
+
+def bounded_agent(clock: IReactorTime, dial: Dial, seconds: float, longest: int) -> tuple[Agent, HTTPConnectionPool]:
+    """What sends requests, over connections that are kept for the next ones.
+
+    :param dial: leads to the peer, with TLS if there is to be some; URLs are ``http:`` in any case.
+    :param seconds: that a connection may take; then the request fails with `NotConnected`.
+    :param longest: bytes of an answer with its headers; when it is longer, the connection is cut off.
+    :return: it, and the pool of its connections.
+    """
+    pool = HTTPConnectionPool(clock, persistent=True)
+    pool.retryAutomatically = False  # a request whose answer is lost may have been done
+    endpoints = _CountingEndpoints(dial, clock, seconds, longest)
+    return Agent.usingEndpointFactory(clock, endpoints, pool), pool

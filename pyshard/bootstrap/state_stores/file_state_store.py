@@ -1,0 +1,88 @@
+"""A state store in a file of this machine, for one bootstrap at a time (`pyshard.bootstrap.state_file`).
+
+Rules:
+
+- the lock of the file is held, so nobody else changes it: what is there is what was found, or was put there last;
+- what is found when it is opened is written and synced again before anybody hears of it;
+- a state whose directory couldn't be synced is there only once a later one could be.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, execute
+
+from pyshard.bootstrap import state_file
+from pyshard.bootstrap.state_file import StateLock
+from pyshard.bootstrap.state_stores.state_store import (
+    NOTHING,
+    Revision,
+    StoredState,
+    SwapApplied,
+    SwapOutcome,
+    SwapRefused,
+)
+from pyshard.model.cluster_state import ClusterState
+
+
+class FileStateStore:
+    """Keeps a state in a file.
+
+    :param lock: of the file; it is held as long as the store is there.
+    """
+
+    shared = False
+
+    def __init__(self, lock: StateLock) -> None:
+        self._lock = lock
+        self.name = str(lock.path)
+        self._opened = False
+        self._durable: StoredState | None = None
+        self._last = 0
+
+    def get(self) -> Deferred[StoredState | None]:
+        """See `StateStore`."""
+        return execute(self.read)
+
+    def swap(self, state: ClusterState, expected: Revision, write: str) -> Deferred[SwapOutcome]:
+        """See `StateStore`."""
+        return execute(self.write, state, expected, write)
+
+    def wait(self, after: Revision) -> Deferred[None]:
+        """See `StateStore`: nobody else changes it."""
+        return Deferred()
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        self._lock.close()
+
+    def read(self) -> StoredState | None:
+        """What is there for good.
+
+        :raises ConfigError: it can't be read or written.
+        :raises OutcomeUnknown: as `state_file.save`.
+        """
+        if not self._opened:
+            found = state_file.load(self._lock.path)
+            if found is not None:
+                self._save(found, "")
+            self._opened = True
+        return self._durable
+
+    def write(self, state: ClusterState, expected: Revision, write: str) -> SwapOutcome:
+        """See `swap`.
+
+        :raises ConfigError: it can't be written; the old file stands.
+        :raises OutcomeUnknown: as `state_file.save`.
+        """
+        there = self.read()
+        if there is not None and there.write == write:
+            return SwapApplied(there.revision)
+        if expected != (NOTHING if there is None else there.revision):
+            return SwapRefused(there)
+        return SwapApplied(self._save(state, write).revision)
+
+    def _save(self, state: ClusterState, write: str) -> StoredState:
+        self._lock.save(state)
+        self._last += 1
+        self._durable = StoredState(state, Revision(self._last), write)
+        return self._durable

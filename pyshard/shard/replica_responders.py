@@ -1,0 +1,65 @@
+"""What a shard's AMP protocol answers to other replicas of the shard, and to a bootstrap that asks about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+
+import msgspec
+from twisted.internet.defer import Deferred
+
+from pyshard.errors import NotConfigured
+from pyshard.protocol import commands
+from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.change_pages import encode_group
+from pyshard.protocol.chunked_arguments import Arguments
+from pyshard.protocol.command_boxes import Command
+from pyshard.shard.served_followers import ServedFollowers
+from pyshard.shard.served_replicas import follower_name
+from pyshard.shard.shard import Shard
+from pyshard.shard.shard_replica import ShardReplica
+
+
+class ReplicaResponders:
+    """Of one connection.
+
+    :param shard: what answers.
+    :param followers: those of the shard.
+    :param owner: the connection.
+    """
+
+    def __init__(self, shard: Shard, followers: ServedFollowers, owner: Hashable) -> None:
+        self._shard = shard
+        self._followers = followers
+        self._owner = owner
+
+    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
+        """Each command, and what answers it."""
+        return [
+            (commands.PullGroups, self.pull_groups),
+            (commands.OpenReplicaCopy, self.open_replica_copy),
+            (commands.ReportReplica, self.report_replica),
+        ]
+
+    def pull_groups(self, pull: bytes, offset: int) -> Deferred[Arguments]:
+        pulled = Deferred.fromCoroutine(self._replica().pulled(self._owner, pull, offset))
+        return pulled.addCallback(lambda found: {"pulled": found[0], "groups": found[1], "more": found[2]})
+
+    def open_replica_copy(self, replica: str) -> Deferred[Arguments]:
+        self._replica().check_leads()
+        name = follower_name(replica)
+
+        def opened() -> Deferred[tuple[str, ChangeGroup]]:
+            return Deferred.fromCoroutine(self._followers.open_whole_copy(self._owner, name))
+
+        given = self._shard.gated(opened)  # when what it has is committed
+        return given.addCallback(lambda copy: {"copy": copy[0], "head": encode_group(copy[1])})
+
+    def report_replica(self, name: str) -> Deferred[Arguments]:
+        self._shard.check_name(name)
+        reported = Deferred.fromCoroutine(self._replica().answer_bootstrap())
+        return reported.addCallback(lambda report: {"report": msgspec.json.encode(report)})
+
+    def _replica(self) -> ShardReplica:
+        if self._shard.replica is None:
+            raise NotConfigured("this shard can't reach other ones, so it can't be one of several replicas")
+        return self._shard.replica

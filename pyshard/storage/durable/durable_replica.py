@@ -1,0 +1,125 @@
+"""What the durable store does as one of several replicas: the reactor's side of `pyshard.storage.durable.replica_log`.
+
+Rules:
+
+- whatever changes anything waits for the writer's thread, behind all that was asked for before;
+- only a primary is told at once what is committed, since nothing is to be done for it: the writer sees it later;
+- who follows with what isn't committed is ended as soon as the store is to be a member.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred, succeed
+
+from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.protocol.log_positions import BallotHistory, LogPosition
+from pyshard.storage.durable.durability_modes import Durability
+from pyshard.storage.durable.engine import StorageEngine
+from pyshard.storage.durable.group_commit import GroupCommit
+from pyshard.storage.durable.logged_and_direct_updates import ReplicaUpdate, Update
+from pyshard.storage.durable.replica_log import ReplicaLog, ballots_of, position_of
+from pyshard.storage.durable.store_followers import StoreFollowers
+from pyshard.storage.replicated_interface import Promise, ReplicaRole
+
+
+class DurableReplica:
+    """What of `IReplicatedStore` the durable store does; see there for what each method promises."""
+
+    incarnation: str
+    _engine: StorageEngine
+    _writer: GroupCommit[Update]
+    _followers: StoreFollowers
+    _replica_log: ReplicaLog
+    _leads = False  # as far as the reactor's thread knows; also `commit` is in order then
+
+    @property
+    def role(self) -> ReplicaRole:
+        """See `IReplicatedStore`."""
+        return self._engine.replica.role
+
+    @property
+    def position(self) -> LogPosition:
+        """See `IReplicatedStore`."""
+        return position_of(self._engine)
+
+    @property
+    def safe(self) -> int:
+        """See `IReplicatedStore`."""
+        engine, last = self._engine, self.position.sequence
+        return min(engine.safe, last) if engine.durability is Durability.FSYNC else last
+
+    @property
+    def ballots(self) -> BallotHistory:
+        """See `IReplicatedStore`."""
+        return ballots_of(self._engine)
+
+    @property
+    def committed(self) -> int:
+        """See `IReplicatedStore`."""
+        return self._engine.committed
+
+    @property
+    def promised(self) -> Promise:
+        """See `IReplicatedStore`."""
+        return self._engine.replica.promised
+
+    @property
+    def incomplete(self) -> bool:
+        """See `IReplicatedStore`."""
+        return self._engine.replica.incomplete
+
+    def promise(self, ballot: int, text: bytes = b"") -> Deferred[None]:
+        """See `IReplicatedStore`."""
+        return self._writer.submit(ReplicaUpdate(lambda: self._replica_log.promise(Promise(ballot, text))))
+
+    def lead(self, ballot: int) -> Deferred[int]:
+        """See `IReplicatedStore`."""
+
+        def leads(sequence: int) -> int:
+            self._leads = self.role is ReplicaRole.PRIMARY
+            return sequence
+
+        led: Deferred[int] = self._writer.submit(ReplicaUpdate(lambda: self._replica_log.lead(ballot)))
+        return led.addCallback(leads)
+
+    def be_member(self) -> Deferred[None]:
+        """See `IReplicatedStore`."""
+        self._leads = False
+        self._followers.end_uncommitted("this store isn't the primary any more")
+        return self._writer.submit(ReplicaUpdate(self._replica_log.be_member))
+
+    def append(self, groups: Sequence[ChangeGroup]) -> Deferred[None]:
+        """See `IReplicatedStore`."""
+        return self._writer.submit(ReplicaUpdate(lambda: self._replica_log.append(groups)))
+
+    def commit(self, sequence: int) -> Deferred[None]:
+        """See `IReplicatedStore`."""
+        if not self._leads:
+            return self._writer.submit(ReplicaUpdate(lambda: self._replica_log.commit(sequence)))
+        self._replica_log.commit(sequence)
+        self._followers.wake()
+        return succeed(None)
+
+    def cut(self, sequence: int) -> Deferred[None]:
+        """See `IReplicatedStore`."""
+        return self._writer.submit(ReplicaUpdate(lambda: self._replica_log.cut(sequence)))
+
+    def begin_copy(self, head: ChangeGroup) -> Deferred[None]:
+        """See `IReplicatedStore`."""
+
+        def begun(outcome: None) -> None:
+            self.incarnation = self._engine.incarnation.id
+            return outcome
+
+        self._followers.end("this store becomes a copy of another one")
+        return self._writer.submit(ReplicaUpdate(lambda: self._replica_log.begin_copy(head))).addCallback(begun)
+
+    def load_page(self, changes: Sequence[Change]) -> Deferred[None]:
+        """See `IReplicatedStore`."""
+        return self._writer.submit(ReplicaUpdate(lambda: self._replica_log.load_page(changes)))
+
+    def end_copy(self) -> Deferred[None]:
+        """See `IReplicatedStore`."""
+        return self._writer.submit(ReplicaUpdate(self._replica_log.end_copy))

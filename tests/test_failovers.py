@@ -1,0 +1,83 @@
+"""Replicas in a cluster in memory: whoever is lost, another one leads, and clients find it soon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from pyshard.errors import OutcomeUnknown
+from pyshard.model.replica_group import ReplicaGroup
+from pyshard.replication.group_times import of_lease
+from pyshard.testing import MemoryCluster
+
+LEASE = 1.0
+
+#: Seconds from the loss of a primary to the first write: the grace, a look of the bootstrap's, and one of the client's.
+SOON = of_lease(LEASE).grace + 0.5
+
+
+def group_of(cluster: MemoryCluster) -> ReplicaGroup:
+    """The group of the only shard."""
+    (shard,) = cluster.state.map.shards
+    assert shard.group is not None
+    return shard.group
+
+
+def primary(cluster: MemoryCluster) -> str:
+    """The name of the process that leads."""
+    return name_of(cluster, group_of(cluster).primary)
+
+
+def name_of(cluster: MemoryCluster, address: str) -> str:
+    """The name of the process at an address."""
+    return next(name for name, (host, port) in cluster.processes.items() if f"{host}:{port}" == address)
+
+
+def wait_whole(cluster: MemoryCluster) -> None:
+    """Let time pass until all replicas are members."""
+    for _ in range(100):
+        if not group_of(cluster).learners:
+            return
+        cluster.advance(0.1)
+    raise AssertionError(f"these are no members after 10 s: {group_of(cluster).learners}")
+
+
+@pytest.fixture(params=[2, 3])
+def replicated(request: pytest.FixtureRequest) -> Iterator[MemoryCluster]:
+    """A shard with two replicas, or three, all of which are members."""
+    with MemoryCluster(1, replicas=request.param, lease=LEASE) as made:
+        wait_whole(made)
+        yield made
+
+
+def test_deferred_client_finds_the_next_primary(replicated: MemoryCluster) -> None:
+    """A write after the primary was killed is done soon after another one leads, time after time."""
+    client = replicated.connect()
+    for round_ in range(5):
+        replicated.run(client.write("key", round_))
+        killed = primary(replicated)
+        replicated.kill_shard(killed)
+        began = replicated.clock.seconds()
+        replicated.run(client.write("key", -round_, deadline=20))
+        assert replicated.clock.seconds() - began < SOON
+        assert primary(replicated) != killed
+        replicated.start_shard(killed)
+        wait_whole(replicated)
+
+
+def test_blocking_client_finds_the_next_primary(replicated: MemoryCluster) -> None:
+    """The same of the blocking client."""
+    app = replicated.blocking()
+    for round_ in range(5):
+        app.write("key", round_)
+        killed = primary(replicated)
+        replicated.kill_shard(killed)
+        began = replicated.clock.seconds()
+        with suppress(OutcomeUnknown):  # it may have sent the write before it sees that the connection is gone
+            app.write("key", -round_, deadline=20)
+        app.write("key", -round_, deadline=20)
+        assert replicated.clock.seconds() - began < SOON
+        replicated.start_shard(killed)
+        wait_whole(replicated)
