@@ -95,7 +95,7 @@ class _Asked:
         raise AssertionError
 
 
-def errors_of(waiting: Deferred[None]) -> list[type]:
+def errors_of(waiting: Deferred[None] | Deferred[Pulled]) -> list[type]:
     """With what it has failed."""
     errors: list[type] = []
 
@@ -285,7 +285,8 @@ def test_log_that_can_not_be_read() -> None:
         one = One()
         one.replica.take_on(group_of(members))
         one.unreadable = True
-        assert errors_of(Deferred.fromCoroutine(one.replica.pulled(pull_of(B, 0, history=())))) == [StorageFailed]
+        pulled: Deferred[Pulled] = Deferred.fromCoroutine(one.replica.pulled(pull_of(B, 0, history=())))
+        assert errors_of(pulled) == [StorageFailed]
         assert one.replica.leads == leads
         assert bool(one.replica.report().failed) != leads
 
@@ -345,4 +346,5 @@ def test_pull_at_who_does_not_lead() -> None:
     """It is refused, and nothing of it counts."""
     one = One(B)
     one.replica.take_on(group_of())
-    assert errors_of(Deferred.fromCoroutine(one.replica.pulled(pull_of(C, 0)))) == [NotConfigured]  # type: ignore[arg-type]
+    pulled: Deferred[Pulled] = Deferred.fromCoroutine(one.replica.pulled(pull_of(C, 0)))
+    assert errors_of(pulled) == [NotConfigured]
