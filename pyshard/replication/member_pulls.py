@@ -139,7 +139,10 @@ class MemberPulls:
             except (BadRequest, FollowerBehind):
                 return await self._copy(term)
             return 0.0
-        await self._take(question, answer)
+        try:
+            await self._take(question, answer)
+        except FollowerBehind:  # what would have to go can't be undone
+            return await self._copy(term)
         return 0.0
 
     def _question(self, term: MemberTerm) -> Pull:

@@ -22,7 +22,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pyshard.errors import NotConfigured, PyshardError
+from pyshard.errors import NotConfigured, PyshardError, StorageFailed
 from pyshard.model.range_moves import StoreId
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.replication.answer_gate import AnswerGate
@@ -165,11 +165,17 @@ class Replica:
 
         :raises NotConfigured: this replica doesn't lead.
         :raises BadRequest: who asks isn't of the group.
+        :raises StorageFailed: its log can't be read. It leads no more then, if another one can.
         """
         term = self._primary
         if term is None:
             raise NotConfigured("this replica doesn't lead its shard; ask the bootstrap for the newest group")
-        return await self._answers.answer(question, term, lambda: self._primary is term)
+        try:
+            return await self._answers.answer(question, term, lambda: self._primary is term)
+        except (StorageFailed, OSError) as error:
+            if self._primary is term and term.group.others:
+                self.fail(f"it can't read its log: {error}")  # the others would be removed one by one
+            raise
 
     async def answer_bootstrap(self) -> ReplicaReport:
         """What it says of itself to a bootstrap. A member may stand for the primary's place with this."""
@@ -217,7 +223,7 @@ class Replica:
 
     async def _stand(self, term: MemberTerm) -> None:
         """Stand for the primary's place, and save that."""
-        if self._member is not term or not self._may_stand(term):
+        if self._member is not term or term.saved or not self._may_stand(term):
             return
         term.standing = True  # it asks for nothing more, whether the disk has it yet or not
         text = encode_remembered(term.group, standing=True)

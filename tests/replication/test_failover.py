@@ -134,6 +134,26 @@ def test_one_in_memory_restarts() -> None:
     assert {machine.store.values[b"a"] for machine in group.machines.values()} == {b"1"}
 
 
+@pytest.mark.parametrize("address", [A, B])
+def test_power_fails_in_a_weaker_mode(address: str) -> None:
+    """A store lost groups that it had said to have, under the same identity: it is no member until it has all again."""
+    group = ScriptedGroup()
+    for value in range(1, 9):
+        assert group.call("write", value) is True
+    machine = group.machines[address]
+    machine.lose_power()
+    disk = machine.disk
+    disk.log = disk.log[:-3]
+    disk.history = tuple(pair for pair in disk.history if pair[1] <= disk.base.sequence + len(disk.log))
+    machine.start()
+    group.until(lambda: address not in group.state.group.members)
+    assert group.written() < 2.0
+    assert group.call("read") == 8
+    group.settle()
+    assert machine.store.values[b"a"] == b"8"
+    assert machine.disk.identity == machine.store.identity == f"store 1 at {address}"
+
+
 def test_primary_sleeps_past_its_lease() -> None:
     """A value was read, and the machine slept before the lease was looked at: the answer isn't given any more."""
     group = ScriptedGroup()
@@ -223,6 +243,19 @@ def test_member_whose_disk_fails() -> None:
     group.clock.advance(20.0)
     group.settle()
     assert group.machines[B].replica.report().failed == ""
+
+
+def test_disk_of_the_last_member_failed_for_a_while() -> None:
+    """The primary is gone for good; the member whose disk failed leads when it works again."""
+    group = ScriptedGroup(2, ephemeral=True)
+    assert group.call("write", 1) is True
+    group.machines[B].fail_disk(0.3)
+    group.begin("write", 2)
+    group.until(lambda: bool(group.machines[B].replica.failed))
+    group.machines[A].kill()
+    group.until(lambda: group.state.group.primary == B and group.machines[B].replica.leads)
+    assert group.call("read") in (1, 2)
+    assert group.machines[B].replica.failed == ""
 
 
 def test_too_few_members() -> None:

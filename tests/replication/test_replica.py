@@ -23,6 +23,7 @@ class One:
         self.clock = Clock()
         self.held: list[Deferred[None]] | None = None  # syncs that wait
         self.disk = disk or Disk(f"store {me[-1]}")
+        self.unreadable = False
         self.asked: list[tuple[str, Pull]] = []
         self.terms: list[bool] = []
         self.begin()
@@ -59,6 +60,8 @@ class One:
 
     async def groups(self, follower: str, after: int) -> list[ChangeGroup]:
         """See `GroupSource`."""
+        if self.unreadable:
+            raise StorageFailed("the log can't be read")
         return self.store.groups_behind(after)
 
     def wish(self) -> Wish | None:
@@ -92,7 +95,7 @@ class _Asked:
         raise AssertionError
 
 
-def errors_of(waiting: Deferred[None]) -> list[type]:
+def errors_of(waiting: Deferred[None] | Deferred[Pulled]) -> list[type]:
     """With what it has failed."""
     errors: list[type] = []
 
@@ -210,10 +213,9 @@ def test_standing_ends_with_the_ballot() -> None:
     one.clock.advance(4.1)
     assert one.wish() == Wish(WishKind.LEAD, B)
     one.replica.take_on(group_of("AB", 6))
-    one.clock.advance(0.1)
-    assert one.asked[-1][1].ballot == 6 or one.replica.member_term is not None
     assert one.wish() is None
     one.begin()
+    assert one.asked[-1][1].ballot == 6
     assert one.wish() is None
 
 
@@ -277,6 +279,18 @@ def test_disk_fails_while_it_leads() -> None:
     assert (one.replica.leads, one.replica.report().failed) == (True, "")
 
 
+def test_log_that_can_not_be_read() -> None:
+    """A primary that can give nobody anything leads no more, if another one can lead. It removes nobody for that."""
+    for members, leads in (("AB", False), ("A", True)):
+        one = One()
+        one.replica.take_on(group_of(members))
+        one.unreadable = True
+        pulled: Deferred[Pulled] = Deferred.fromCoroutine(one.replica.pulled(pull_of(B, 0, history=())))
+        assert errors_of(pulled) == [StorageFailed]
+        assert one.replica.leads == leads
+        assert bool(one.replica.report().failed) != leads
+
+
 def test_can_not_save_a_promise() -> None:
     """The group isn't taken on; it is when it is told again."""
     one = One(B)
@@ -332,4 +346,5 @@ def test_pull_at_who_does_not_lead() -> None:
     """It is refused, and nothing of it counts."""
     one = One(B)
     one.replica.take_on(group_of())
-    assert errors_of(Deferred.fromCoroutine(one.replica.pulled(pull_of(C, 0)))) == [NotConfigured]  # type: ignore[arg-type]
+    pulled: Deferred[Pulled] = Deferred.fromCoroutine(one.replica.pulled(pull_of(C, 0)))
+    assert errors_of(pulled) == [NotConfigured]
