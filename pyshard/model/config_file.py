@@ -76,6 +76,29 @@ class _ConfigFile(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @attrs.frozen
+class ShardPlace:
+    """Where one process of a shard is.
+
+    :param shard: the shard's name.
+    :param number: from 1, in the order of its replicas.
+    :param host: where others reach it.
+    :param port: its TCP port.
+    :param listen: where it listens, if that is elsewhere.
+    """
+
+    shard: str
+    number: int
+    host: str
+    port: int
+    listen: str | None
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return f"shard {self.shard!r}" if self.number == 1 else f"replica {self.number} of shard {self.shard!r}"
+
+
+@attrs.frozen
 class ClusterConfig:
     """What a config file says.
 
@@ -95,6 +118,21 @@ class ClusterConfig:
     listen: Mapping[str, str] = attrs.field(factory=dict)
     bootstrap_listen: str | None = None
     replicas_listen: Mapping[str, str] = attrs.field(factory=dict)
+
+    @property
+    def places(self) -> list[ShardPlace]:
+        """Where each shard is, and each further replica, in the order of the map."""
+        return [
+            ShardPlace(
+                shard.name,
+                number,
+                host,
+                port,
+                self.listen.get(shard.name) if number == 1 else self.replicas_listen.get(host_and_port(host, port)),
+            )
+            for shard in self.map.shards
+            for number, (host, port) in enumerate(shard.places, 1)
+        ]
 
 
 def load(path: Path | str) -> ClusterConfig:

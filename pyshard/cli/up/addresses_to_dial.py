@@ -12,8 +12,7 @@ from pyshard.server.listen_address import reached_at
 
 def shards_here(cluster: ClusterConfig) -> AddressMapping:
     """Where to dial the shards from this machine, whose announced addresses lead elsewhere."""
-    announced = {shard.name: (shard.host, shard.port) for shard in cluster.map.shards}
-    found = {announced[name]: reached_at(where) for name, where in cluster.listen.items()}
+    found = {(place.host, place.port): reached_at(place.listen) for place in cluster.places if place.listen is not None}
     return AddressMapping(
         tuple((address, here) for address, here in found.items() if here is not None and here != address)
     )

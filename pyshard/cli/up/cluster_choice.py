@@ -10,8 +10,10 @@ Rules:
 
 from __future__ import annotations
 
+import itertools
 import random
 import socket
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from pyshard.model.cluster_state import ClusterState
 from pyshard.model.config_file import ClusterConfig
 from pyshard.model.config_text import config_text
 from pyshard.model.key_slots import SLOTS
+from pyshard.model.replica_group import MapReplica, new_group
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.security.private_files import replace_privately
 from pyshard.server import listen_address
@@ -120,35 +123,77 @@ def check_reach(cluster: ClusterConfig, access: Access) -> None:
             raise ConfigError(f"{listener.name}: {error}") from None
 
 
-def with_free_ports(cluster: ClusterConfig) -> tuple[ClusterConfig, list[str]]:
+def with_replicas(cluster: ClusterConfig, replicas: int) -> ClusterConfig:
+    """The cluster with so many replicas of each shard, a hundred ports from one to the next.
+
+    Those that are there stay where they are. So do the lease, and how many must be there, if their number is the same.
+    """
+
+    def replicated(shard: MapShard) -> MapShard:
+        places = shard.places
+        if len(places) == replicas or replicas == 1:
+            first = places[0]
+            alone = attrs.evolve(shard, host=first[0], port=first[1], group=None)
+            return shard if len(places) == replicas else alone
+        more = ((places[0][0], places[0][1] + 100 * number) for number in itertools.count(1))
+        chosen = [*places[:replicas]]
+        while len(chosen) < replicas:
+            place = next(more)
+            if place not in chosen:
+                chosen.append(place)
+        lease = settings.LEASE if shard.group is None else shard.group.lease
+        return shard.led_by_group(new_group(itertools.starmap(MapReplica, chosen), lease=lease))
+
+    return attrs.evolve(cluster, map=ShardMap(map(replicated, cluster.map.shards)))
+
+
+def with_free_ports(cluster: ClusterConfig, keeps: bool = False) -> tuple[ClusterConfig, list[str]]:
     """Replace each port that is in use by a free one.
 
+    :param keeps: whether replicas have been there before, perhaps. They are known by their ports, so these stay.
     :return: the cluster, and a line for the user about each replaced port.
+    :raises ConfigError: a port is in use that has to stay.
     """
     notes = []
+    fixed = {shard.name for shard in cluster.map.shards if keeps and shard.group is not None}
     with ExitStack() as held:  # a chosen port stays bound until all are chosen, so none is chosen twice
 
-        def free(name: str, host: str, port: int, elsewhere: bool) -> int:
+        def free(name: str, host: str, port: int, elsewhere: bool, stays: bool = False) -> int:
             if elsewhere:
                 return port
             try:
                 listen_address.listen_string(host, port)
-            except ConfigError:
+            except ConfigError as error:
+                if stays:
+                    raise ConfigError(f"{name}: {error}") from None
                 chosen = _bind_free_port(held.enter_context(socket.socket()))
                 notes.append(f"Port {port} is in use: {name} listens on {chosen} instead.")
                 return chosen
             return port
 
-        shards = [
-            attrs.evolve(
-                shard, port=free(f"shard {shard.name!r}", shard.host, shard.port, shard.name in cluster.listen)
+        ports = {
+            (place.host, place.port): free(
+                place.name, place.host, place.port, place.listen is not None, place.shard in fixed
             )
-            for shard in cluster.map.shards
-        ]
+            for place in cluster.places
+        }
+        shards = [_with_ports(shard, ports) for shard in cluster.map.shards]
         port = free(
             "the bootstrap", cluster.bootstrap_host, cluster.bootstrap_port, cluster.bootstrap_listen is not None
         )
     return attrs.evolve(cluster, map=ShardMap(shards), bootstrap_port=port), notes
+
+
+def _with_ports(shard: MapShard, ports: Mapping[HostAndPort, int]) -> MapShard:
+    """A shard at other ports.
+
+    :param ports: host and port of each place → the port that takes its place.
+    """
+    if shard.group is None:
+        return attrs.evolve(shard, port=ports[shard.host, shard.port])
+    group = shard.group
+    replicas = [MapReplica(each.host, ports[each.host, each.port]) for each in group.replicas]
+    return shard.led_by_group(new_group(replicas, group.least, group.lease))
 
 
 def _bind_free_port(probe: socket.socket) -> int:
@@ -194,9 +239,6 @@ class _DaemonPlace:
 
 
 def _listeners(cluster: ClusterConfig) -> list[_DaemonPlace]:
-    shards = [
-        _DaemonPlace(f"shard {shard.name!r}", (shard.host, shard.port), cluster.listen.get(shard.name))
-        for shard in cluster.map.shards
-    ]
+    shards = [_DaemonPlace(place.name, (place.host, place.port), place.listen) for place in cluster.places]
     bootstrap = cluster.bootstrap_host, cluster.bootstrap_port
     return [*shards, _DaemonPlace("the bootstrap", bootstrap, cluster.bootstrap_listen)]

@@ -32,6 +32,7 @@ from pyshard.net.steady_clock import run_steadily
 from pyshard.security import tls
 from pyshard.security.private_files import private_descriptor, replace_privately
 from pyshard.server import daemon_options, daemon_tls_options
+from pyshard.settings import settings
 from pyshard.storage import Durability
 
 
@@ -68,6 +69,12 @@ from pyshard.storage import Durability
     help="The tokens that clients must present; see 'pyshard token'.  [default: whoever can connect may do everything]",
 )
 @tls_options(environment=False)
+@click.option(
+    "--replicas",
+    type=click.IntRange(1, settings.MAX_REPLICAS),
+    metavar="N",
+    help="How many replicas each shard has, each a process of its own; not with --config, which says it itself.",
+)
 @click.option("--insecure", is_flag=True, help="Without --token-file, listen where other machines can connect.")
 @click.pass_context
 def up(
@@ -80,6 +87,7 @@ def up(
     tls_ca: str | None,
     tls_certificate: str | None,
     tls_key: str | None,
+    replicas: int | None,
     insecure: bool,
 ) -> None:
     """Run the bootstrap and all shards of a cluster, until Ctrl-C.
@@ -94,8 +102,11 @@ def up(
       pyshard up
       pyshard up --data-dir data
       pyshard up --config etc/shards.json --run-dir run
+      pyshard up --replicas 3
     """
     refuse_outer(context)
+    if replicas is not None and config_file is not None:
+        raise click.UsageError('--replicas: found it beside --config, expected "replicas" in the config file', context)
     data = _cluster_data(context, data_dir, durability, run_dir)
     # A daemon would refuse these files, too; here the message comes before anything starts.
     daemon_options.token_file(None if token_file is None else str(token_file), insecure)
@@ -109,7 +120,9 @@ def up(
         if data is not None:
             held.enter_context(held_directory(data.directory, "--data-dir"))
         wanted = given or clusters.remembered(data)
-        cluster, notes = (wanted, []) if given else clusters.with_free_ports(wanted)
+        if replicas is not None:
+            wanted = clusters.with_replicas(wanted, replicas)
+        cluster, notes = (wanted, []) if given else clusters.with_free_ports(wanted, keeps=data is not None)
         clusters.check_reach(cluster, access)
         signals = EndSignals()
         signals.install()
@@ -122,11 +135,16 @@ def up(
         everything = clusters.with_all_shards(cluster, opened.state)
         if data is not None:
             clusters.remember(data, wanted)
-        announcements = _Announcements(usage(cluster, token_file, files), fate_of_documents(data))
+        announcements = _Announcements(
+            usage(cluster, token_file, files),
+            fate_of_documents(data, any(len(shard.places) > 1 for shard in cluster.map.shards)),
+        )
         for note in notes:
             announcements.tell(note)
-        announcements.tell(f"Starting {len(everything.map.shards)} shards and the bootstrap; logs: {directory}")
         commands = daemons(everything, twistd, path, directory, data, access)
+        further = len(commands) - 1 - len(everything.map.shards)
+        also = f" with {further} further replicas" if further else ""
+        announcements.tell(f"Starting {len(everything.map.shards)} shards{also} and the bootstrap; logs: {directory}")
         failure = _run(signals, cluster, commands, directory, access, announcements, given)
     if failure:
         head, _, rest = failure.partition("\n")

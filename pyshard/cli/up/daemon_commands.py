@@ -82,7 +82,9 @@ def daemons(
     data: ClusterData | None = None,
     access: Access | None = None,
 ) -> list[Daemon]:
-    """The processes of a cluster: its shards in slot order, then the bootstrap.
+    """The processes of a cluster: its shards in slot order, their further replicas, then the bootstrap.
+
+    A further replica's files are called by its port: the place in the config may be another one next time.
 
     :param twistd: the path of the program.
     :param config_file: the cluster's.
@@ -100,15 +102,15 @@ def daemons(
 
     found = []
     detours = [f"--address={announced}={here}" for announced, here in shards_here(cluster).texts.items()]
-    for shard in cluster.map.shards:
-        file = file_name(shard.name, taken)
-        where = cluster.listen.get(shard.name)
-        listen = [f"--host={shard.host}", f"--port={shard.port}"] if where is None else [f"--listen={where}"]
+    for place in sorted(cluster.places, key=lambda place: place.number > 1):  # so that replicas change no other's files
+        file = file_name(place.shard if place.number == 1 else f"{place.shard}.{place.port}", taken)
+        at = [f"--host={place.host}", f"--port={place.port}"]
+        listen = at if place.listen is None else [f"--listen={place.listen}"]
         arguments = ["pyshard-shard", *listen, *detours]
         if data is not None:
             arguments.append(f"--data-dir={data.directory / file}")
             arguments += [] if data.durability is None else [f"--durability={data.durability}"]
-        found.append(daemon(f"shard {shard.name!r}", file, arguments))
+        found.append(daemon(place.name, file, arguments))
     state = state_file(run_directory, data)
     bootstrap = ["pyshard-bootstrap", f"--config={config_file}", f"--state={state}", *detours]
     found.append(daemon("the bootstrap", "bootstrap", bootstrap))

@@ -12,7 +12,7 @@ from pyshard.cli.common_options import BOOTSTRAP_VARIABLE
 from pyshard.cli.up.addresses_to_dial import bootstrap_here, shards_here
 from pyshard.cli.up.directories import ClusterData
 from pyshard.model.address_mapping import VARIABLE as ADDRESSES_VARIABLE
-from pyshard.model.address_mapping import AddressMapping
+from pyshard.model.address_mapping import AddressMapping, HostAndPort
 from pyshard.model.address_text import host_and_port
 from pyshard.model.config_file import ClusterConfig
 from pyshard.model.shard_map import MapShard
@@ -38,10 +38,7 @@ def usage(cluster: ClusterConfig, token_file: Path | None = None, files: Tls | N
         argument += ", " * bool(argument) + f"token_file={str(token_file)!r}"
     lines = [
         f"bootstrap  {host_and_port(*announced)}{'' if here == announced else f' (here {bootstrap})'}",
-        *(
-            f"shard      {shard.address}{_here(detours, shard)}  {shard.bounds}  {shard.name}"
-            for shard in cluster.map.shards
-        ),
+        *(line for shard in cluster.map.shards for line in _shard_lines(detours, shard)),
         "",
         *exports(files),
         *([f"export {ADDRESSES_VARIABLE}={shlex.quote(str(detours))}"] if detours.pairs else []),
@@ -55,9 +52,14 @@ def usage(cluster: ClusterConfig, token_file: Path | None = None, files: Tls | N
     return Text("\n".join(lines))
 
 
-def _here(detours: AddressMapping, shard: MapShard) -> str:
-    dialed = detours.dialed(shard.host, shard.port)
-    return "" if dialed == (shard.host, shard.port) else f" (here {host_and_port(*dialed)})"
+def _shard_lines(detours: AddressMapping, shard: MapShard) -> list[str]:
+    first, *others = [f"{host_and_port(*place)}{_here(detours, place)}" for place in shard.places]
+    return [f"shard      {first}  {shard.bounds}  {shard.name}", *(f"  replica  {other}" for other in others)]
+
+
+def _here(detours: AddressMapping, place: HostAndPort) -> str:
+    dialed = detours.dialed(*place)
+    return "" if dialed == place else f" (here {host_and_port(*dialed)})"
 
 
 def exports(files: Tls | None) -> list[str]:
@@ -68,8 +70,13 @@ def exports(files: Tls | None) -> list[str]:
     return [f"export {name}={shlex.quote(str(file))}" for name, file in named.items() if file is not None]
 
 
-def fate_of_documents(data: ClusterData | None) -> str:
-    """What becomes of the documents when the cluster ends."""
+def fate_of_documents(data: ClusterData | None, replicated: bool = False) -> str:
+    """What becomes of the documents when the cluster ends.
+
+    :param replicated: whether shards have replicas.
+    """
+    if data is None and replicated:
+        return "Documents are kept in memory: they are gone when all replicas of their shard have ended."
     if data is None:
         return "Documents are kept in memory: they are gone when their shard ends."
     again = f"pyshard up --data-dir {shlex.quote(str(data.directory))}"

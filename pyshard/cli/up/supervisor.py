@@ -4,7 +4,8 @@ Rules:
 
 - a daemon that ends is started again; one that ends twice before the cluster is ready ends the run;
 - a cluster that isn't ready in time ends the run;
-- when it is ready, it is brought to the config that it is to have. If that is refused, it runs on as it is;
+- it is ready when all replicas have all documents, too; where that takes longer, it says so;
+- when its shards are ready, it is brought to the config that it is to have. If that is refused, it runs on as it is;
 - nothing is left running: the run ends when every daemon has ended;
 - importing this module installs the global reactor (Twisted's procmon does), so it is imported in a function.
 """
@@ -31,6 +32,7 @@ from pyshard.client.layout_client import LayoutClient
 from pyshard.errors import PyshardError, Unavailable
 from pyshard.model.config_file import ClusterConfig
 from pyshard.model.layout_change import layout_change
+from pyshard.model.shard_map import ShardMap
 
 #: Seconds within which the cluster must be ready.
 READY_WITHIN = 30.0
@@ -184,11 +186,20 @@ class ClusterRun:
                 await deferLater(reactor, _POLL)
             if self._wanted is not None:
                 await self._apply(client, self._wanted)
+            await self._wait_for_replicas(LayoutClient(client), end)
         finally:
             client.close()
         if self._state is RunState.STARTING:
             self._state = RunState.READY
             self._observer.cluster_ready()
+
+    async def _wait_for_replicas(self, layout: LayoutClient, end: float) -> None:
+        """Wait until each replica has all documents, so that one may be killed; and say so if that takes longer."""
+        while lacking := without_all_documents((await layout.state()).map):
+            if self._reactor.seconds() >= end:
+                self._observer.tell(f"These replicas haven't all documents yet: {', '.join(lacking)}")
+                return
+            await deferLater(self._reactor, _POLL)
 
     async def _apply(self, client: Client, wanted: ClusterConfig) -> None:
         """Bring the cluster to a config, and say what becomes of that."""
@@ -225,6 +236,12 @@ def unready(shards: list[dict[str, str]]) -> list[dict[str, str]]:
     :param shards: as `Client.readiness` describes them.
     """
     return [shard for shard in shards if shard["state"] != "ready"]
+
+
+def without_all_documents(shards: ShardMap) -> list[str]:
+    """The addresses of the replicas that aren't members."""
+    groups = [shard.group for shard in shards.shards if shard.group is not None]
+    return [address for group in groups for address in group.learners]
 
 
 def log_size(log: Path) -> int:

@@ -18,6 +18,7 @@ from pyshard.cli.up.cluster_choice import (
     remembered,
     with_all_shards,
     with_free_ports,
+    with_replicas,
 )
 from pyshard.cli.up.daemon_commands import Access
 from pyshard.cli.up.directories import ClusterData
@@ -25,6 +26,7 @@ from pyshard.errors import ConfigError
 from pyshard.model import config_file
 from pyshard.model.config_file import ClusterConfig
 from pyshard.model.key_slots import SLOTS
+from pyshard.model.replica_group import MapReplica, new_group
 from pyshard.model.shard_map import ShardMap
 
 CHECKOUT = Path(__file__).parents[3]
@@ -113,6 +115,37 @@ def test_ports_in_use_are_replaced(taken: int) -> None:
     assert notes == [f"Port {taken} is in use: the bootstrap listens on {chosen.bootstrap_port} instead."]
     assert 20_000 <= chosen.bootstrap_port < 32_000
     check_ports(chosen)
+
+
+def test_with_replicas() -> None:
+    """Each shard has so many, a hundred ports apart; those that are there stay where they are."""
+    two = with_replicas(cluster(1001, 1002, bootstrap=1), 2)
+    assert [shard.addresses for shard in two.map.shards] == [
+        [f"{HOST}:1001", f"{HOST}:1101"],
+        [f"{HOST}:1002", f"{HOST}:1102"],
+    ]
+    three = with_replicas(two, 3).map.shards[0]
+    assert three.group is not None
+    assert (three.addresses, three.group.least) == ([f"{HOST}:1001", f"{HOST}:1101", f"{HOST}:1201"], 2)
+    assert with_replicas(two, 2) == two
+    assert with_replicas(two, 1) == cluster(1001, 1002, bootstrap=1)
+
+
+def test_ports_of_replicas(taken: int) -> None:
+    """They are replaced as those of shards, unless there may be replicas by then that are known by them."""
+    made = cluster(free_port(), bootstrap=free_port())
+    (shard,) = made.map.shards
+    group = new_group([MapReplica(HOST, shard.port), MapReplica(HOST, taken)], 2, 1.0)
+    replicated = attrs.evolve(made, map=ShardMap([shard.led_by_group(group)]))
+    chosen, notes = with_free_ports(replicated)
+    (found,) = chosen.map.shards
+    assert found.group is not None
+    assert (found.address, found.group.least, found.group.lease) == (shard.address, 2, 1.0)
+    assert notes == [f"Port {taken} is in use: replica 2 of shard 'a' listens on {found.places[1][1]} instead."]
+    check_ports(chosen)
+    for check in (check_ports, lambda one: with_free_ports(one, keeps=True)):
+        with pytest.raises(ConfigError, match=r"^replica 2 of shard 'a': can't listen on .*: address already in use"):
+            check(replicated)
 
 
 def test_no_port_is_chosen_twice(taken: int) -> None:

@@ -12,7 +12,7 @@ import attrs
 import pytest
 from cli.up.configured import HOST, cluster
 
-from pyshard.cli.up.cluster_choice import DEFAULT
+from pyshard.cli.up.cluster_choice import DEFAULT, with_replicas
 from pyshard.cli.up.daemon_commands import daemons, find_twistd
 from pyshard.cli.up.directories import ClusterData
 from pyshard.model.shard_map import ShardMap
@@ -27,6 +27,24 @@ def test_daemons() -> None:
     assert found[2].command[4:] == ["pyshard-bootstrap", "--config=etc/c.json", "--state=run/cluster.state"]
     assert found[2].wrapped[-len(found[2].command) :] == found[2].command
     assert found[2].wrapped[4:7] == [str(os.getpid()), "run/bootstrap.log", "run/bootstrap.pid"]
+
+
+def test_daemons_of_replicas() -> None:
+    """A process for each, called by its port, so that a replica that goes takes no other's files along."""
+    made = attrs.evolve(with_replicas(cluster(1001, 1002, bootstrap=1), 2), replicas_listen={f"{HOST}:1101": "tcp:7"})
+    found = daemons(made, "twistd", Path("c"), Path("run"), ClusterData(Path("data")))
+    assert [daemon.name for daemon in found] == [
+        "shard 'a'",
+        "shard 'b'",
+        "replica 2 of shard 'a'",
+        "replica 2 of shard 'b'",
+        "the bootstrap",
+    ]
+    assert found[2].command[4:6] == ["pyshard-shard", "--listen=tcp:7"]
+    assert found[3].command[4:7] == ["pyshard-shard", f"--host={HOST}", "--port=1102"]
+    assert [daemon.command[-1] for daemon in found[:4]] == [
+        f"--data-dir=data/{name}" for name in ("a", "b", "a.1101", "b.1102")
+    ]
 
 
 def test_daemons_that_listen_elsewhere() -> None:

@@ -74,6 +74,8 @@ def test_usage_of_shards_with_several_ranges() -> None:
 def test_fate() -> None:
     """The last line says what becomes of the documents, and how to have them again."""
     assert fate_of_documents(None) == "Documents are kept in memory: they are gone when their shard ends."
+    kept = "Documents are kept in memory: they are gone when all replicas of their shard have ended."
+    assert fate_of_documents(None, replicated=True) == kept
     assert fate_of_documents(ClusterData(Path("/a/my data"))) == (
         "Documents are kept on disk: pyshard up --data-dir '/a/my data' has them again."
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 import pytest
+from cli.up.configured import cluster
 from twisted.internet.error import ProcessDone
 from twisted.internet.interfaces import IProcessTransport, IReactorCore, IReactorProcess
 from twisted.internet.protocol import ProcessProtocol
@@ -16,6 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyshard.cli.signals import EndSignals
+from pyshard.cli.up.cluster_choice import with_replicas
 from pyshard.cli.up.daemon_commands import Daemon
 
 if TYPE_CHECKING:
@@ -268,6 +270,15 @@ def test_no_log(tmp_path: Path) -> None:
     from pyshard.cli.up.supervisor import log_size, tail
 
     assert (log_size(tmp_path / "none"), tail(tmp_path / "none", 0)) == (0, "")
+
+
+def test_replicas_without_all_documents() -> None:
+    """These are waited for; a shard without replicas has none."""
+    from pyshard.cli.up.supervisor import without_all_documents
+
+    shards = with_replicas(cluster(1001, 1002, bootstrap=1), 2).map
+    assert without_all_documents(shards) == ["127.0.0.1:1101", "127.0.0.1:1102"]
+    assert without_all_documents(cluster(1001, bootstrap=1).map) == []
 
 
 def test_unready() -> None:
