@@ -9,7 +9,9 @@ Rules:
 - a member that is silent, or has to begin from a copy, is to be removed. Until that is known, it is needed;
 - a learner that keeps up is to join; one at a time. It is needed from then on, and the wish is told only when it has
   what was committed before without it;
-- to switch, the primary takes no more changes, and says so when the other one has all.
+- to switch, the primary takes no more changes, and says so when the other one has all. From then on it answers nothing
+  that it has read: the other one may lead already, and may have removed this one. If nothing comes of it, this one goes
+  on under a new ballot alone, so that one of the two comes true.
 """
 
 from __future__ import annotations
@@ -59,6 +61,22 @@ class _Other:
     lost: bool = False
 
 
+@attrs.frozen
+class OtherReplica:
+    """How another replica fares, as the primary knows it.
+
+    :param address: where it is.
+    :param behind: groups of this log that it hasn't said to have.
+    :param silent: seconds since it asked last, or the term began.
+    :param lost: whether it has to begin from a copy.
+    """
+
+    address: str
+    behind: int
+    silent: float
+    lost: bool
+
+
 class PrimaryTerm:
     """A primary's part under one ballot.
 
@@ -78,6 +96,8 @@ class PrimaryTerm:
         }
         self._joining: str | None = None
         self._switching: str | None = None
+        self._switching_until = inf
+        self._offered = False  # whether it has said that another one may lead
         self.committed = 0
 
     @property
@@ -89,7 +109,7 @@ class PrimaryTerm:
     @property
     def takes_changes(self) -> bool:
         """Whether there are members enough, and the primary's place isn't about to be another's."""
-        return len(self.group.members) >= self.group.least and self._switching is None
+        return len(self.group.members) >= self.group.least and self._switching is None and not self._offered
 
     def beacon(self, now: float) -> bytes:
         """What an answer that is sent now brings along."""
@@ -135,28 +155,62 @@ class PrimaryTerm:
 
     def may_answer(self, now: float) -> bool:
         """Whether nobody else can lead yet, so that what was read is what there is."""
-        return all(now < self._others[address].leased for address in self.needed)
+        return not self._offered and now < self.leased_until
+
+    @property
+    def leased_until(self) -> float:
+        """Until when the promises hold of all those that are needed."""
+        return min((self._others[address].leased for address in self.needed), default=inf)
+
+    @property
+    def switching(self) -> str | None:
+        """The address of the member that is to lead in this one's place."""
+        return self._switching
+
+    def figures(self, last: int, now: float) -> list[OtherReplica]:
+        """How the other replicas fare.
+
+        :param last: the number of the log's last group.
+        """
+        return [
+            OtherReplica(address, max(0, last - other.confirmed), now - other.heard, other.lost)
+            for address, other in self._others.items()
+        ]
 
     def confirmed(self) -> dict[str, int]:
         """Address of each other replica → the number up to which it has all groups."""
         return {address: other.confirmed for address, other in self._others.items()}
 
-    def switch(self, address: str | None) -> None:
-        """Take no more changes, so that a member can lead in this one's place; None: go on as before."""
-        self._switching = address
+    def switch(self, address: str | None, until: float = inf) -> None:
+        """Take no more changes, so that a member can lead in this one's place; None: go on as before.
+
+        :param until: when it goes on as before if nothing comes of it.
+        """
+        self._switching, self._switching_until = address, until
+
+    def end_late_switch(self, now: float) -> None:
+        """Go on as before, if it is time to."""
+        if now >= self._switching_until:
+            self.switch(None)
 
     def wish(self, last: int, now: float) -> Wish | None:
         """What is to become of the group.
 
         :param last: the number of the log's last group.
         """
+        self.end_late_switch(now)
         for address in sorted(self.needed):
             other = self._others[address]
             if other.lost or now - other.heard > self._times.silence:
                 return Wish(WishKind.REMOVE, address)
         if self._switching is not None:
             ready = self._switching in self.group.others and self._others[self._switching].confirmed >= last
-            return Wish(WishKind.SWITCH, self._switching) if ready and self.committed >= last else None
+            if not ready or self.committed < last:
+                return None
+            self._offered = True
+            return Wish(WishKind.SWITCH, self._switching)
+        if self._offered:
+            return Wish(WishKind.RENEW, self.group.primary)
         if self._joining is None:
             self._joining = next((each for each in self.group.learners if self._may_join(each, now)), None)
         if self._joining is None or self._others[self._joining].confirmed < self.committed:

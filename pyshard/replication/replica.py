@@ -28,11 +28,12 @@ from pyshard.model.replica_group import ReplicaGroup
 from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.log_positions import common_point
 from pyshard.replication.answer_gate import AnswerGate
-from pyshard.replication.group_times import of_lease
+from pyshard.replication.group_times import SWITCH_WITHIN, of_lease
 from pyshard.replication.interfaces import Primary, ReplicaStore
 from pyshard.replication.member_term import MemberTerm
 from pyshard.replication.primary_term import Course, PrimaryTerm
 from pyshard.replication.pulls import Pull, Pulled
+from pyshard.replication.replica_figures import ReplicaFigures, member_figures, primary_figures
 from pyshard.replication.wishes import ReplicaReport, Wish, WishKind
 
 _PAUSE = 0.05  # seconds before a question that failed is asked again
@@ -105,7 +106,10 @@ class Replica:
     @property
     def takes_changes(self) -> bool:
         """Whether it leads, and takes changes."""
-        return self._primary is not None and self._primary.takes_changes
+        if self._primary is None:
+            return False
+        self._primary.end_late_switch(self._clock.seconds())
+        return self._primary.takes_changes
 
     def start(self) -> None:
         """Go on with the group that the store remembers."""
@@ -161,16 +165,33 @@ class Replica:
     def report(self) -> ReplicaReport:
         """What it says of itself to a bootstrap. A member may stand for the primary's place with this."""
         store, ballot = self._store, 0 if self.group is None else self.group.ballot
-        durable = not store.ephemeral
-        return ReplicaReport(
-            store.identity,
-            store.incarnation,
-            durable,
-            ballot,
-            store.position,
-            not store.incomplete,
-            self._wish(),
-            self.failed,
+        position, complete, wish = store.position, not store.incomplete, self._wish()
+        identity, incarnation, durable = store.identity, store.incarnation, not store.ephemeral
+        return ReplicaReport(identity, incarnation, durable, ballot, position, complete, wish, self.failed)
+
+    def switch(self, address: str) -> None:
+        """Have another member lead in this one's place; if nothing comes of that in `SWITCH_WITHIN`, go on as before.
+
+        :param address: the member's; empty: go on now.
+        :raises NotConfigured: this replica doesn't lead.
+        :raises BadRequest: it is no other member.
+        """
+        term = self._primary
+        if term is None:
+            raise NotConfigured("this replica doesn't lead its shard")
+        if address and address not in term.group.others:
+            raise BadRequest(f"replica: found {address}, expected another member, of {sorted(term.group.others)}")
+        term.switch(address or None, self._clock.seconds() + SWITCH_WITHIN)
+
+    def figures(self) -> ReplicaFigures | None:
+        """What it tells operators of itself; None: it was told of no group yet."""
+        if self.group is None:
+            return None
+        term, member, last, now = self._primary, self._member, self._store.position.sequence, self._clock.seconds()
+        if term is not None:
+            return primary_figures(term, last, now, self.failed)
+        return member_figures(
+            self.group, self._me, now if member is None else member.heard, now, self.failed or self._why
         )
 
     def fail(self, why: str) -> None:
@@ -282,18 +303,10 @@ class Replica:
         if term.standing:
             await deferLater(self._clock, _PAUSE)
             return
-        answer = await primary.pull(
-            Pull(
-                term.group.ballot,
-                self._me,
-                store.identity,
-                store.incarnation,
-                store.ballots,
-                store.position.sequence,
-                not store.incomplete,
-                term.beacon,
-            )
-        )
+        ballot, last, complete = term.group.ballot, store.position.sequence, not store.incomplete
+        identity, incarnation = store.identity, store.incarnation
+        question = Pull(ballot, self._me, identity, incarnation, store.ballots, last, complete, term.beacon)
+        answer = await primary.pull(question)
         if self._member is not term:  # the answer is of an older ballot
             return
         if answer.ballot != term.group.ballot:

@@ -99,6 +99,7 @@ class ShardProtocol(ServerConnection):
             (commands.PullGroups, self.pull_groups),
             (commands.OpenReplicaCopy, self.open_replica_copy),
             (commands.ReportReplica, self.report_replica),
+            (commands.SwitchPrimary, self.switch_primary),
         ]
 
     def direct_responders(self) -> Iterable[tuple[bytes, DirectResponder]]:
@@ -267,13 +268,7 @@ class ShardProtocol(ServerConnection):
 
     def open_copy(self, follower: str, ranges: bytes) -> Deferred[Arguments]:
         opened = Deferred.fromCoroutine(self._followers.open_copy(self, follower, decode_ranges(ranges)))
-        return opened.addCallback(
-            lambda copy: {
-                "copy": copy.id,
-                "head": encode_group(copy.head),
-                "bytes": copy.size,
-            }
-        )
+        return opened.addCallback(lambda copy: {"copy": copy.id, "head": encode_group(copy.head), "bytes": copy.size})
 
     def read_copy(self, copy: str) -> Deferred[Arguments]:
         read = Deferred.fromCoroutine(self._followers.read_copy(self, copy))
@@ -325,6 +320,11 @@ class ShardProtocol(ServerConnection):
     def report_replica(self, name: str) -> Arguments:
         self._shard.check_name(name)
         return {"report": msgspec.json.encode(self._replica().report())}
+
+    def switch_primary(self, name: str, replica: str) -> Arguments:
+        self._shard.check_name(name)
+        self._replica().switch(replica)
+        return {}
 
     def _replica(self) -> ShardReplica:
         if self._shard.replica is None:

@@ -37,6 +37,22 @@ class Disk(msgspec.Struct):
     size: int
 
 
+class OtherTold(msgspec.Struct):
+    """What a primary tells of another replica."""
+
+    address: str
+    groups_behind: int = 0
+    silent: float = 0.0
+    needs_copy: bool = False
+
+
+class ReplicaTold(msgspec.Struct):
+    """What one of several replicas tells of itself."""
+
+    waits: str = ""
+    others: list[OtherTold] = []
+
+
 class Told(msgspec.Struct):
     """What a daemon tells of itself, as far as it is checked (docs/protocol.md, "Stat"). None: it doesn't tell."""
 
@@ -52,6 +68,7 @@ class Told(msgspec.Struct):
     failing: bool = False
     disk: Disk | None = None
     commits: Commits | None = None
+    replica: ReplicaTold | None = None
 
 
 @attrs.frozen

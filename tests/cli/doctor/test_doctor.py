@@ -33,7 +33,8 @@ def test_a_good_cluster(pyshard: Commands) -> None:
     *lines, last = ended.out.splitlines()
     assert {line.split()[0] for line in lines} == {"PASS"}
     assert [line.split()[1] for line in lines] == [
-        "map", "addresses", "reach", "identities", "epochs", "versions", "clocks", "spread", "moves", "limits",
+        "map", "addresses", "reach", "identities", "epochs", "versions", "clocks", "spread", "moves", "replicas",
+        "limits",
         "connections",
     ]  # fmt: skip
     assert last == "0 failed, 0 to look after, 11 passed."
