@@ -15,6 +15,7 @@ from test_layers import LAYERS
 from pyshard.bootstrap.plugin import Options as BootstrapOptions
 from pyshard.errors import BY_CODE
 from pyshard.model import config_file
+from pyshard.model.replica_group import new_group
 from pyshard.model.document_size import measure
 from pyshard.net.connection_url import QUERY_NAMES, ConnectionUrl, parse_url
 from pyshard.protocol.batch_operations import LONGEST_TTL, Run
@@ -37,6 +38,7 @@ RUN_BY = {
     "run: end": "tests/functional/test_readme.py",
     "run: stock": "tests/functional/test_readme.py",
     "run: config": "tests/test_docs.py",
+    "run: config with replicas": "tests/test_docs.py",
     "run: cli": "tests/functional/test_cli.py",
     "run: backup": "tests/functional/test_readme.py",
     "run: restore": "tests/functional/test_readme.py or tests/functional/test_cli.py",
@@ -73,6 +75,14 @@ def test_every_block_is_run(page: str) -> None:
 def test_testing_guide(number: int) -> None:
     """The examples of docs/testing.md work as printed."""
     exec(compile(tagged("docs/testing.md", "run: python")[number], "docs/testing.md", "exec"), {})
+
+
+def test_config_with_replicas() -> None:
+    """The config in docs/availability.md has three replicas, with what is the default anyway."""
+    (text,) = tagged("docs/availability.md", "run: config with replicas")
+    group = config_file.parse(text.encode()).map.shards[0].group
+    assert group is not None
+    assert group == new_group(group.replicas)
 
 
 def test_config_file() -> None:

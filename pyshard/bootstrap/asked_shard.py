@@ -68,6 +68,25 @@ class AskedShard(Service):
         asked = connection.call(commands.ReportReplica, _REPORT_WITHIN, name=self.shard)
         return asked.addCallback(read).addErrback(self._not_told, "itself")
 
+    def switch_primary(self, replica: str) -> Deferred[None]:
+        """Tell a primary to have another member lead.
+
+        :param replica: the member's address; empty: it is to go on itself.
+        :raises Unavailable: (in the Deferred) it can't be told now, or doesn't answer in time.
+        :raises PyshardError: (in the Deferred) as it refuses it.
+        """
+        connection = self.connection
+        if connection is None:
+            return fail(Unavailable(f"the primary of shard {self.shard!r}, at {self.address}, can't be reached now"))
+
+        def not_told(failure: Failure) -> None:
+            if failure.check(PyshardError):
+                failure.raiseException()
+            raise Unavailable(f"the primary of shard {self.shard!r} can't be told: {reason_of(failure)}")
+
+        told = connection.call(commands.SwitchPrimary, settings.TIMEOUT, name=self.shard, replica=replica)
+        return told.addCallback(lambda _: None).addErrback(not_told)
+
     def ask_moves(self) -> Deferred[MoveReports | None]:
         """What the shard says of its moves; None: it can't be asked now, or doesn't answer in time."""
         connection = self.connection

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from pyshard.bootstrap.bootstrap import Bootstrap, Condition
+from pyshard.model.cluster_state import ClusterState
 from pyshard.model.range_moves import Phase
+from pyshard.model.replica_group import LEARNER, MEMBER, PRIMARY
 from pyshard.server.factory import ServerFactory
 
 
@@ -27,8 +29,15 @@ def bootstrap_stat(bootstrap: Bootstrap, factory: ServerFactory) -> dict[str, ob
         "ready": not unready(bootstrap, factory),
         "refusals": dict(factory.counts.refusals),
         "shards": {condition.value: conditions[condition] for condition in Condition},
+        "replicas": _replicas(state),
         "moves": {phase.value: phases[phase] for phase in Phase},
     }
+
+
+def _replicas(state: ClusterState | None) -> dict[str, int]:
+    groups = [] if state is None else [shard.group for shard in state.map.shards if shard.group is not None]
+    roles = Counter(group.role_of(replica.address) for group in groups for replica in group.replicas)
+    return {role: roles[role] for role in (PRIMARY, MEMBER, LEARNER)} if groups else {}
 
 
 def unready(bootstrap: Bootstrap, factory: ServerFactory) -> str:
@@ -39,4 +48,11 @@ def unready(bootstrap: Bootstrap, factory: ServerFactory) -> str:
         return "no cluster state yet"
     shards = bootstrap.readiness()
     ready = sum(shard.condition is Condition.READY for shard in shards)
-    return "" if ready == len(shards) else f"{ready} of {len(shards)} shards are ready"
+    if ready < len(shards):
+        return f"{ready} of {len(shards)} shards are ready"
+    few = [
+        shard.name
+        for shard in bootstrap.state.map.shards
+        if shard.group is not None and len(shard.group.members) < shard.group.least
+    ]
+    return f"shard {few[0]!r} takes no changes: it has too few replicas with all documents" if few else ""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -41,6 +42,20 @@ class AskedReplica(Protocol):
         ...
 
 
+@attrs.frozen
+class HeardReport:
+    """What a replica said of itself last.
+
+    :param report: that.
+    :param at: when, by the clock of who asked.
+    :param answers: whether it answered when it was asked last.
+    """
+
+    report: ReplicaReport
+    at: float
+    answers: bool
+
+
 class GroupDriver(Service):
     """Brings on the groups of one cluster, while it runs.
 
@@ -59,8 +74,34 @@ class GroupDriver(Service):
         self._find = find
         self._next: IDelayedCall | None = None
         self._asking: set[str] = set()  # the shards whose replicas are asked just now
+        self._heard: dict[str, dict[str, HeardReport]] = {}  # by shard and address
         self._pace = LinePace(settings.SHARD_LINES)
         bootstrap.on_change(self._wake)
+
+    def reports(self, name: str) -> dict[str, HeardReport]:
+        """Address → what each replica of a shard said last."""
+        return self._heard.get(name, {})
+
+    async def ask(self, name: str, group: ReplicaGroup) -> dict[str, ReplicaReport]:
+        """Address → what each replica of a shard says now; of those that give no answer nothing."""
+        addresses = [replica.address for replica in group.replicas]
+        answers = await gatherResults([self._ask(name, address) for address in addresses])
+        reports = {address: report for address, report in zip(addresses, answers, strict=True) if report is not None}
+        now, before = self._clock.seconds(), self._heard.get(name, {})
+        answered = {address: HeardReport(report, now, True) for address, report in reports.items()}
+        silent = {
+            address: attrs.evolve(before[address], answers=False)
+            for address in addresses
+            if address not in reports and address in before
+        }
+        self._heard[name] = silent | answered
+        return reports
+
+    async def bring_on(self, name: str) -> None:
+        """Ask the replicas of a shard how they are, and change their group as they want it."""
+        shard = self._bootstrap.state.map.named(name)
+        if shard is not None and shard.group is not None:
+            await self._bring_on(name, shard.group)
 
     def startService(self) -> None:
         """Begin, if a shard has replicas."""
@@ -87,6 +128,8 @@ class GroupDriver(Service):
 
     def _go_on(self) -> None:
         self._next = None
+        names = {shard.name for shard in self._groups()}
+        self._heard = {name: heard for name, heard in self._heard.items() if name in names}
         for shard in self._groups():
             if shard.name not in self._asking and shard.group is not None:
                 self._asking.add(shard.name)
@@ -98,9 +141,7 @@ class GroupDriver(Service):
         self._asking.discard(name)
 
     async def _bring_on(self, name: str, group: ReplicaGroup) -> None:
-        addresses = [replica.address for replica in group.replicas]
-        answers = await gatherResults([self._ask(name, address) for address in addresses])
-        reports = {address: report for address, report in zip(addresses, answers, strict=True) if report is not None}
+        reports = await self.ask(name, group)
         wanted = with_seen_stores(group, reports)
         if wanted is group:
             wanted = next_group(group, reports) or group

@@ -12,12 +12,14 @@ from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.bootstrap_stat import bootstrap_stat
 from pyshard.bootstrap.config_application import ConfigApplication
 from pyshard.bootstrap.move_driver import MoveDriver
+from pyshard.bootstrap.replica_changes import ReplicaChanges
 from pyshard.bootstrap.state_changes import Change
 from pyshard.model import cluster_state_json
 from pyshard.protocol import commands
 from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.protocol.command_boxes import BOOTSTRAP, Command
 from pyshard.protocol.listed_moves import encode_listed_moves
+from pyshard.protocol.listed_replicas import encode_listed_replicas
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 
@@ -29,6 +31,7 @@ class BootstrapProtocol(ServerConnection):
     :param settle: gives a Deferred that fires when every shard in reach has the present state, or a later one.
     :param application: applies configs.
     :param driver: brings moves on.
+    :param replicas: changes groups of replicas.
     """
 
     kind = BOOTSTRAP
@@ -39,6 +42,7 @@ class BootstrapProtocol(ServerConnection):
         settle: Callable[[], Deferred[None]],
         application: ConfigApplication,
         driver: MoveDriver,
+        replicas: ReplicaChanges,
         factory: ServerFactory,
         clock: IReactorTime,
     ) -> None:
@@ -46,6 +50,7 @@ class BootstrapProtocol(ServerConnection):
         self._settle = settle
         self._application = application
         self._driver = driver
+        self._replicas = replicas
         super().__init__(factory, clock)
 
     def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
@@ -60,6 +65,8 @@ class BootstrapProtocol(ServerConnection):
             (commands.ApplyConfig, self.apply_config),
             (commands.ListMoves, self.list_moves),
             (commands.ChangeMove, self.change_move),
+            (commands.ListReplicas, self.list_replicas),
+            (commands.ChangeReplicas, self.change_replicas),
         ]
 
     def hello(self, protocol: int, session: bytes | None) -> Deferred[Arguments]:
@@ -91,6 +98,14 @@ class BootstrapProtocol(ServerConnection):
     def change_move(self, number: int, change: str) -> Deferred[Arguments]:
         self.operations += 1
         return self._driver.change_move(number, change).addCallback(lambda _: {})
+
+    def list_replicas(self) -> Arguments:
+        return {"groups": encode_listed_replicas(self._replicas.listed())}
+
+    def change_replicas(self, shard: str, replica: str, change: str, force: bool) -> Deferred[Arguments]:
+        self.operations += 1
+        changed = Deferred.fromCoroutine(self._replicas.change(shard, replica, change, force))
+        return changed.addCallback(lambda _: self._settle()).addCallback(lambda _: {})
 
     def _changed(self, decide: Change) -> Deferred[Arguments]:
         """Change the state, and answer when every shard in reach has it."""

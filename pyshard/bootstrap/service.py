@@ -15,6 +15,7 @@ from pyshard.bootstrap.group_driver import GroupDriver
 from pyshard.bootstrap.move_driver import MoveDriver
 from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.bootstrap.reconciler import ShardReconciler
+from pyshard.bootstrap.replica_changes import ReplicaChanges
 from pyshard.bootstrap.shard_reconcilers import ShardReconcilers
 from pyshard.bootstrap.state_watch import StateWatch
 from pyshard.metrics.bootstrap_families import BOOTSTRAP_FAMILIES
@@ -78,9 +79,11 @@ class BootstrapService(DescribedService):
             ),
         )
         self.driver = driver = MoveDriver(bootstrap, clock, self.reconcilers.named)
+        groups = GroupDriver(bootstrap, clock, self.reconcilers.at)
+        replicas = ReplicaChanges(bootstrap, clock, groups, self.reconcilers.at)
         application = ConfigApplication(bootstrap, clock, self.reconcilers.named)
         self.factory = ServerFactory(
-            lambda made: BootstrapProtocol(bootstrap, self.settle, application, driver, made, clock),
+            lambda made: BootstrapProtocol(bootstrap, self.settle, application, driver, replicas, made, clock),
             clock,
             tokens=tokens,
             connections=connections,
@@ -90,7 +93,7 @@ class BootstrapService(DescribedService):
         self.listener.setServiceParent(self)
         self.reconcilers.setServiceParent(self)
         driver.setServiceParent(self)
-        GroupDriver(bootstrap, clock, self.reconcilers.at).setServiceParent(self)
+        groups.setServiceParent(self)
 
     def stopService(self) -> Deferred[object]:
         self.bootstrap.changes.close()

@@ -182,13 +182,13 @@ def _confirm(plan: LayoutPlan) -> None:
     """
     put_plan(plan)
     flush()
-    with _interruptible():
+    with interruptible():
         if not click.confirm("Go on?", err=True):
             raise CommandFailed("nothing was changed", ExitCode.NEGATIVE)
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Let Ctrl-C end a question: the reactor, which takes it elsewhere, doesn't run meanwhile."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

@@ -14,9 +14,11 @@ from pyshard.cli.exit_codes import ExitCode
 from pyshard.cli.people_numbers import size, span
 from pyshard.cli.rich_output import show
 from pyshard.cli.standard_output import put
+from pyshard.errors import of_peer
 from pyshard.settings import settings
 
 _RANGES = 5  # of a shard that the table shows
+_SILENT = 1.0  # seconds from which on a replica's silence is shown
 
 
 @click.command()
@@ -24,6 +26,8 @@ _RANGES = 5  # of a shard that the table shows
 @click.option("--json", "as_json", is_flag=True, help="Print everything that shards report, as one line of JSON.")
 def stat(target: Target, as_json: bool) -> None:
     """Show the state of each shard. Exit code 1 when one can't be reached.
+
+    The first row of a shard is its primary; its other replicas stand beneath.
 
     The deadline is 5 seconds by default, since the command waits that long for a shard that is down.
 
@@ -39,8 +43,8 @@ def stat(target: Target, as_json: bool) -> None:
     else:
         show(summary(found), table(found["shards"]))
         for shard in found["shards"]:
-            if "error" in shard:
-                put(f"{shard['name']}: {shard['error']}")
+            for line in remarks(shard):
+                put(line)
     if any("error" in shard for shard in found["shards"]):
         click.get_current_context().exit(ExitCode.NEGATIVE)
 
@@ -53,7 +57,7 @@ def summary(found: dict[str, Any]) -> Text:
 
 
 def table(shards: list[dict[str, Any]]) -> Table:
-    """A row for each shard. It fits 80 columns; `--json` gives what has no place here."""
+    """A row for each shard, and for each replica that doesn't lead. It fits 80 columns; `--json` gives all the rest."""
     made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in ("shard", "address", "ranges"):
         made.add_column(name, no_wrap=True)
@@ -69,7 +73,39 @@ def table(shards: list[dict[str, Any]]) -> Table:
         ranges, limit = ranges_text(shard["ranges"]), size(shard["limit"])
         cells = [shard["name"], shard["address"], ranges, documents, used, limit, state]
         made.add_row(*(Text(cell) for cell in cells))
+        for replica in shard.get("replicas", []):
+            if replica["address"] != shard["address"]:
+                state = replica_state(shard, replica)
+                made.add_row(*map(Text, ["  replica", replica["address"], "", "", "", "", state]))
     return made
+
+
+def replica_state(shard: dict[str, Any], replica: dict[str, Any]) -> str:
+    """What is known of a replica that doesn't lead: its role by the map, and how far it is by its primary."""
+    told = shard.get("replica")
+    others = told.get("others") if isinstance(told, dict) else None
+    other = next((each for each in others or [] if each.get("address") == replica["address"]), None)
+    if other is None:
+        return str(replica["role"])
+    if other.get("needs_copy"):
+        return f"{replica['role']}, needs a copy"
+    if other.get("silent", 0.0) >= _SILENT:
+        return f"{replica['role']}, silent {span(other['silent'])}"
+    behind = other.get("groups_behind", 0)
+    return f"{replica['role']}, {behind:,} behind" if behind else str(replica["role"])
+
+
+def remarks(shard: dict[str, Any]) -> list[str]:
+    """What is to be said of a shard below the table."""
+    lines = [f"{shard['name']}: {shard['error']}"] if "error" in shard else []
+    replicas = shard.get("replicas", [])
+    members = sum(replica["role"] != "learner" for replica in replicas)
+    if members < len(replicas):
+        lines.append(f"{shard['name']}: {members} of {len(replicas)} replicas have all documents")
+    told = shard.get("replica")
+    if isinstance(told, dict) and told.get("waits"):
+        lines.append(f"{shard['name']}: {of_peer(str(told['waits']))}")
+    return lines
 
 
 def ranges_text(ranges: list[tuple[float, float]]) -> str:

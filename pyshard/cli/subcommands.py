@@ -76,6 +76,9 @@ _LINES = {
     "move_jobs": {
         "jobs": "Show the moves of ranges, or change one.",
     },
+    "replica_subcommands": {
+        "replica": "Show the replicas of shards, or change one.",
+    },
     "load_cat": {
         "load": "Store the documents of FILE, or of standard input (-), one key|document a line.",
         "cat": "Write all documents to standard output, one key|document a line, as `load` reads them.",
@@ -105,7 +108,15 @@ _LINES = {
 }
 
 #: The modules whose subcommands run a reactor.
-_WITH_REACTOR = {"up", "plan_apply", "move_drain_split", "move_jobs", "backup_restore", "state_copy"}
+_WITH_REACTOR = {
+    "up",
+    "plan_apply",
+    "move_drain_split",
+    "move_jobs",
+    "replica_subcommands",
+    "backup_restore",
+    "state_copy",
+}
 
 #: The sections of ``pyshard --help``, with their subcommands.
 SECTIONS = {
@@ -113,7 +124,7 @@ SECTIONS = {
         "read", "get", "item", "has", "write", "add", "replace", "incr", "touch", "pop", "remove", "locate",
     ],
     "Whole indexes": ["keys", "count", "cat", "load", "clear", "index"],
-    "The cluster": ["up", "stat", "top", "doctor", "backup", "restore", "state"],
+    "The cluster": ["up", "stat", "top", "doctor", "replica", "backup", "restore", "state"],
     "Growing and shrinking": ["plan", "apply", "move", "drain", "split", "jobs"],
     "Security": ["token"],
     "This command": ["shell", "completion"],

@@ -19,6 +19,7 @@ from pyshard.model.config_text import config_text
 from pyshard.protocol import commands
 from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.listed_moves import ListedMove, decode_listed_moves
+from pyshard.protocol.listed_replicas import ListedGroup, decode_listed_replicas
 from pyshard.settings import settings
 
 
@@ -71,6 +72,20 @@ class LayoutClient:
         :raises BadRequest: there is no such move, or it is too late.
         """
         await self._ask(commands.ChangeMove, changes=True, number=number, change=change)
+
+    async def replicas(self) -> list[ListedGroup]:
+        """The replicas of all shards that have some, as the bootstrap sees them."""
+        return decode_listed_replicas((await self._ask(commands.ListReplicas))["groups"])
+
+    async def change_replicas(self, shard: str, replica: str, change: str, force: bool = False) -> None:
+        """Have another replica of a shard lead, remove one, or begin anew with one.
+
+        :param replica: its address.
+        :param change: ``"switch"``, ``"remove"`` or ``"promote"``.
+        :param force: also if the shard takes no changes then; or, to promote: also if documents are lost.
+        :raises BadRequest, StaleEpoch, Unavailable: it can't be, or not now.
+        """
+        await self._ask(commands.ChangeReplicas, changes=True, shard=shard, replica=replica, change=change, force=force)
 
     async def pause(self, seconds: float) -> None:
         """Do nothing for a while."""

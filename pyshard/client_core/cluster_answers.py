@@ -58,6 +58,10 @@ def stat_of(own: MapShard, given: bytes | str) -> dict[str, object]:
         "ranges": [[slot_to_hash(start), slot_to_hash(end)] for start, end in own.ranges],
         "limit": own.limit,
     }
+    if own.group is not None:
+        shard["replicas"] = [
+            {"address": replica.address, "role": own.group.role_of(replica.address)} for replica in own.group.replicas
+        ]
     if isinstance(given, str):
         return shard | {"error": given}
     try:

@@ -22,6 +22,13 @@ BOOTSTRAP_FAMILIES = (
         labels=("phase",),
     ),
     Family(
+        "pyshard_replicas",
+        Kind.GAUGE,
+        "Replicas of shards that have several, by role: primary, member, learner.",
+        labeled("replicas"),
+        labels=("role",),
+    ),
+    Family(
         "pyshard_state_store_away_seconds",
         Kind.GAUGE,
         "Seconds since the state store was of use; 0: it is. Meanwhile the cluster can't be changed.",

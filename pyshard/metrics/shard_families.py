@@ -34,6 +34,22 @@ def _commits(stat: Stat, field: str) -> Iterable[Sample]:
         yield (), stat["commits"][field]
 
 
+def _replica(stat: Stat, field: str) -> Iterable[Sample]:
+    if "replica" in stat:
+        yield (), stat["replica"][field]
+
+
+def _primary(stat: Stat) -> Iterable[Sample]:
+    if "replica" in stat:
+        yield (), stat["replica"]["role"] == "primary"
+
+
+def _behind(stat: Stat) -> Iterable[Sample]:
+    others = stat.get("replica", {}).get("others", [])
+    if others:
+        yield (), max(other["groups_behind"] for other in others)
+
+
 SHARD_FAMILIES = (
     *DAEMON_FAMILIES,
     Family(
@@ -91,6 +107,25 @@ SHARD_FAMILIES = (
         Kind.COUNTER,
         "Batches, and steps of the store's own work, that were committed (durable shards).",
         lambda stat: _commits(stat, "updates"),
+    ),
+    Family("pyshard_primary", Kind.GAUGE, "1 if it leads its shard, 0 if it follows (shards with replicas).", _primary),
+    Family(
+        "pyshard_members",
+        Kind.GAUGE,
+        "Replicas that have all documents, as this one knows it (shards with replicas).",
+        lambda stat: _replica(stat, "members"),
+    ),
+    Family(
+        "pyshard_min_replicas",
+        Kind.GAUGE,
+        "With fewer members it takes no changes (shards with replicas).",
+        lambda stat: _replica(stat, "min_replicas"),
+    ),
+    Family(
+        "pyshard_groups_behind",
+        Kind.GAUGE,
+        "Groups of changes that the slowest other replica hasn't confirmed (primaries).",
+        _behind,
     ),
     Family(
         "pyshard_waiting_bytes",

@@ -25,6 +25,9 @@ from pyshard.model.address_text import host_and_port
 from pyshard.model.range_moves import StoreId
 from pyshard.settings import settings
 
+#: What a replica is in its group.
+PRIMARY, MEMBER, LEARNER = "primary", "member", "learner"
+
 
 @attrs.frozen
 class MapReplica:
@@ -94,6 +97,12 @@ class ReplicaGroup:
     def at(self, address: str) -> MapReplica | None:
         """The replica at an address."""
         return next((replica for replica in self.replicas if replica.address == address), None)
+
+    def role_of(self, address: str) -> str:
+        """What the replica at an address is: `PRIMARY`, `MEMBER` or `LEARNER`."""
+        if address == self.primary:
+            return PRIMARY
+        return MEMBER if address in self.members else LEARNER
 
     def holds(self, address: str, store: StoreId) -> bool:
         """Whether this store is the one that the group knows at an address."""

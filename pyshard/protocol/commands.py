@@ -7,9 +7,10 @@ Who asks whom:
 - a shard that copies another one's records asks it `OpenCopy`, `ReadCopy`, `CloseCopy`, `ReadGroups`, `OpenDigest`,
   `ReadDigest`, `ReadDigestRows`, `ForgetFollower`;
 - a replica of a shard asks its primary `PullGroups`, `OpenReplicaCopy` and `ReadCopy`; the bootstrap asks it
-  `ReportReplica`;
+  `ReportReplica`, and its primary `SwitchPrimary`;
 - clients ask shards: `Apply`, `Keys`, `Count`; for a backup `OpenSnapshot`, `ReadSnapshot`, `CloseSnapshot`;
-- clients ask the bootstrap: `CreateIndex`, `DropIndex`, `Readiness`, `ApplyConfig`, `ListMoves`, `ChangeMove`;
+- clients ask the bootstrap: `CreateIndex`, `DropIndex`, `Readiness`, `ApplyConfig`, `ListMoves`, `ChangeMove`,
+  `ListReplicas`, `ChangeReplicas`;
 - a daemon asks a silent peer `Ping`, and when it stops, every connected peer `GoAway`.
 
 Rules:
@@ -35,9 +36,12 @@ from pyshard.protocol.follower_commands import ReadCopy as ReadCopy
 from pyshard.protocol.follower_commands import ReadDigest as ReadDigest
 from pyshard.protocol.follower_commands import ReadDigestRows as ReadDigestRows
 from pyshard.protocol.follower_commands import ReadGroups as ReadGroups
+from pyshard.protocol.replica_commands import ChangeReplicas as ChangeReplicas
+from pyshard.protocol.replica_commands import ListReplicas as ListReplicas
 from pyshard.protocol.replica_commands import OpenReplicaCopy as OpenReplicaCopy
 from pyshard.protocol.replica_commands import PullGroups as PullGroups
 from pyshard.protocol.replica_commands import ReportReplica as ReportReplica
+from pyshard.protocol.replica_commands import SwitchPrimary as SwitchPrimary
 from pyshard.security.tokens_and_roles import Role
 from pyshard.settings import settings
 

@@ -1,4 +1,4 @@
-"""The commands by which the replicas of a shard keep one log, and tell a bootstrap how they are.
+"""The commands by which the replicas of a shard keep one log, tell a bootstrap how they are, and are changed.
 
 `pyshard.protocol.commands` has them beside all others.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pyshard.protocol.argument_types import Boolean, Integer, Text
 from pyshard.protocol.chunked_arguments import ChunkedBytes
-from pyshard.protocol.command_boxes import SHARD, Command
+from pyshard.protocol.command_boxes import BOOTSTRAP, NOTHING, SHARD, Command
 from pyshard.security.tokens_and_roles import Role
 from pyshard.settings import settings
 
@@ -53,3 +53,41 @@ class ReportReplica(Command):
     role = Role.ADMIN
     arguments = [(b"name", Text(settings.MAX_NAME))]  # of the shard; another one's replica says nothing
     response = [(b"report", ChunkedBytes())]  # JSON, see pyshard.replication.wishes.ReplicaReport
+
+
+class SwitchPrimary(Command):
+    """Have another member lead in your place as soon as it has all that you have; or go on as before."""
+
+    commandName = b"SwitchPrimary"
+    answered_by = SHARD
+    role = Role.ADMIN
+    arguments = [
+        (b"name", Text(settings.MAX_NAME)),  # of the shard; another one's replica refuses it
+        (b"replica", Text(MAX_ADDRESS)),  # the member's address; empty: go on
+    ]
+    response = NOTHING
+
+
+class ListReplicas(Command):
+    """Which replicas do shards have, and how are they, as you see it?"""
+
+    commandName = b"ListReplicas"
+    answered_by = BOOTSTRAP
+    role = Role.READ
+    arguments = NOTHING
+    response = [(b"groups", ChunkedBytes())]  # JSON, see pyshard.protocol.listed_replicas
+
+
+class ChangeReplicas(Command):
+    """Have another replica of a shard lead, remove one, or begin anew with one. The answer comes when that is done."""
+
+    commandName = b"ChangeReplicas"
+    answered_by = BOOTSTRAP
+    role = Role.ADMIN
+    arguments = [
+        (b"shard", Text(settings.MAX_NAME)),
+        (b"replica", Text(MAX_ADDRESS)),  # its address
+        (b"change", Text(settings.MAX_NAME)),  # "switch", "remove" or "promote"
+        (b"force", Boolean()),  # also if the shard takes no changes then, or documents are lost
+    ]
+    response = NOTHING

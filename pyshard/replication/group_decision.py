@@ -3,7 +3,8 @@
 Rules:
 
 - a report counts if it is of the store that the group knows, and under the group's ballot;
-- while the primary reports, it alone is heard: it says itself whom it misses;
+- while the primary reports, it alone is heard: it says itself whom it misses. But whoever is to lead in its place must
+  be there;
 - else the member leads that has the most in its log, of those whose promise has run out. Each of them has all that was
   acknowledged;
 - one whose store can't go on doesn't lead. If it leads already, and is alone, it may try again under a new ballot.
@@ -31,7 +32,10 @@ def next_group(group: ReplicaGroup, reports: Mapping[str, ReplicaReport]) -> Rep
     counting = {address: report for address, report in reports.items() if _counts(group, address, report)}
     primary = counting.get(group.primary)
     if primary is not None and not primary.failed:
-        return None if primary.wish is None else _granted(group, primary.wish)
+        wish = primary.wish
+        if wish is None or (wish.kind is WishKind.SWITCH and wish.address not in counting):
+            return None
+        return _granted(group, wish)
     standing = [
         address
         for address in group.others

@@ -15,6 +15,9 @@ import attrs
 #: How much faster or slower than true time a clock may run: ten times what a bad quartz does.
 DRIFT = 0.01
 
+#: Seconds that a switch to another primary may take, after which the present one goes on.
+SWITCH_WITHIN = 5.0
+
 
 @attrs.frozen
 class GroupTimes:

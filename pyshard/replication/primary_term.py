@@ -70,6 +70,22 @@ class _Other:
     lost: bool = False
 
 
+@attrs.frozen
+class OtherReplica:
+    """How another replica fares, as the primary knows it.
+
+    :param address: where it is.
+    :param behind: groups of this log that it hasn't said to have.
+    :param silent: seconds since it asked last, or the term began.
+    :param lost: whether it has to begin from a copy.
+    """
+
+    address: str
+    behind: int
+    silent: float
+    lost: bool
+
+
 class PrimaryTerm:
     """A primary's part under one ballot.
 
@@ -160,7 +176,26 @@ class PrimaryTerm:
 
     def may_answer(self, now: float) -> bool:
         """Whether nobody else can lead yet, so that what was read is what there is."""
-        return all(now < self._others[address].leased for address in self.needed)
+        return now < self.leased_until
+
+    @property
+    def leased_until(self) -> float:
+        """Until when the promises hold of all those that are needed."""
+        return min((self._others[address].leased for address in self.needed), default=inf)
+
+    def switching(self, now: float) -> str | None:
+        """The address of the member that is to lead in this one's place."""
+        return self._switching if self._switches(now) else None
+
+    def figures(self, last: int, now: float) -> list[OtherReplica]:
+        """How the other replicas fare.
+
+        :param last: the number of the log's last group.
+        """
+        return [
+            OtherReplica(address, max(0, last - other.confirmed), now - other.heard, other.lost)
+            for address, other in self._others.items()
+        ]
 
     def confirmed(self) -> dict[str, int]:
         """Address of each other replica → the number up to which it has all groups."""

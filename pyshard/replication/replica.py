@@ -34,6 +34,7 @@ from pyshard.replication.primary_term import PrimaryTerm
 from pyshard.replication.pull_answers import PullAnswers
 from pyshard.replication.pulls import Pull, Pulled
 from pyshard.replication.remembered_group import decode_remembered, encode_remembered
+from pyshard.replication.replica_figures import ReplicaFigures, member_figures, primary_figures
 from pyshard.replication.store_turns import StoreTurns
 from pyshard.replication.wishes import ReplicaReport, Wish, WishKind
 
@@ -192,6 +193,15 @@ class Replica:
         return ReplicaReport(
             identity, incarnation, durable, ballot, store.position, not store.incomplete, wish, self.failed
         )
+
+    def figures(self) -> ReplicaFigures | None:
+        """What it tells operators of itself; None: it was told of no group yet."""
+        if self.group is None:
+            return None
+        term, member, last, now = self._primary, self._member, self._store.position.sequence, self._clock.seconds()
+        if term is not None:
+            return primary_figures(term, last, now, self.failed)
+        return member_figures(self.group, self._me, now if member is None else member.heard, now, self.failed)
 
     def fail(self, why: str) -> None:
         """Lead no more under this ballot: the store can't go on. One that follows goes on trying."""

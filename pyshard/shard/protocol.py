@@ -264,13 +264,7 @@ class ShardProtocol(ServerConnection):
 
     def open_copy(self, follower: str, ranges: bytes) -> Deferred[Arguments]:
         opened = Deferred.fromCoroutine(self._followers.open_copy(self, follower, decode_ranges(ranges)))
-        return opened.addCallback(
-            lambda copy: {
-                "copy": copy.id,
-                "head": encode_group(copy.head),
-                "bytes": copy.size,
-            }
-        )
+        return opened.addCallback(lambda copy: {"copy": copy.id, "head": encode_group(copy.head), "bytes": copy.size})
 
     def read_copy(self, copy: str) -> Deferred[Arguments]:
         read = Deferred.fromCoroutine(self._followers.read_copy(self, copy))

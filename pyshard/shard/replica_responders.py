@@ -38,6 +38,7 @@ class ReplicaResponders:
             (commands.PullGroups, self.pull_groups),
             (commands.OpenReplicaCopy, self.open_replica_copy),
             (commands.ReportReplica, self.report_replica),
+            (commands.SwitchPrimary, self.switch_primary),
         ]
 
     def pull_groups(self, pull: bytes, offset: int) -> Deferred[Arguments]:
@@ -58,6 +59,11 @@ class ReplicaResponders:
         self._shard.check_name(name)
         reported = Deferred.fromCoroutine(self._replica().answer_bootstrap())
         return reported.addCallback(lambda report: {"report": msgspec.json.encode(report)})
+
+    def switch_primary(self, name: str, replica: str) -> Arguments:
+        self._shard.check_name(name)
+        self._replica().switch(replica)
+        return {}
 
     def _replica(self) -> ShardReplica:
         if self._shard.replica is None:

@@ -167,6 +167,20 @@ class ShardReplica:
         store = self._store
         return ReplicaReport(store.identity, store.incarnation, not store.ephemeral, 0, store.position)
 
+    def switch(self, address: str) -> None:
+        """Have another member lead; see `Replica.switch`.
+
+        :raises NotConfigured, BadRequest: it can't be.
+        """
+        if self._replica is None:
+            raise NotConfigured("this shard has no replicas, as far as it was told")
+        self._replica.switch(address)
+
+    def stat(self) -> dict[str, object]:
+        """How it fares, as docs/protocol.md lists it ("Stat"); nothing, for a shard without replicas."""
+        figures = None if self._replica is None else self._replica.figures()
+        return {} if figures is None else {"replica": figures.described()}
+
     # ------------------------------------------------------------------ inside
 
     def _begin(self, group: ReplicaGroup) -> bool:

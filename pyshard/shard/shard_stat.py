@@ -22,6 +22,8 @@ def shard_stat(shard: Shard, snapshots: OpenSnapshots, factory: ServerFactory) -
         "snapshots": len(snapshots),
         "followers": len(store.followers),
     }
+    if shard.replica is not None:
+        found |= shard.replica.stat()
     if figures.disk is not None:
         found |= figures.disk.described()
     return found | _by_index(shard)

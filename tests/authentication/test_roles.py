@@ -45,6 +45,12 @@ NEEDED: dict[type[Command], Role | None] = {
     commands.ReadGroups: Role.ADMIN,
     commands.ForgetFollower: Role.ADMIN,
     commands.ReportMoves: Role.ADMIN,
+    commands.PullGroups: Role.ADMIN,
+    commands.OpenReplicaCopy: Role.ADMIN,
+    commands.ReportReplica: Role.ADMIN,
+    commands.SwitchPrimary: Role.ADMIN,
+    commands.ListReplicas: Role.READ,
+    commands.ChangeReplicas: Role.ADMIN,
 }
 
 

@@ -14,8 +14,10 @@ from twisted.internet.task import Clock
 
 from pyshard.bootstrap.bootstrap import Condition
 from pyshard.bootstrap.config_application import ConfigApplication
+from pyshard.bootstrap.group_driver import GroupDriver
 from pyshard.bootstrap.move_driver import MoveDriver
 from pyshard.bootstrap.protocol import BootstrapProtocol
+from pyshard.bootstrap.replica_changes import ReplicaChanges
 from pyshard.errors import ConfigError, IndexExists, IndexNotFound, InvalidIndexName, PyshardError
 from pyshard.model import cluster_state_json
 from pyshard.net.command_connection import BoundedAMP
@@ -35,10 +37,12 @@ class Bench(Log):
         self.network = MemoryNetwork(self.clock)
         self.settling: Deferred[None] = succeed(None)
         driver = MoveDriver(self.bootstrap, self.clock, lambda _: None)
+        groups = GroupDriver(self.bootstrap, self.clock, lambda _name, _address: None)
+        replicas = ReplicaChanges(self.bootstrap, self.clock, groups, lambda _name, _address: None)
         application = ConfigApplication(self.bootstrap, self.clock, lambda _: None)
         factory = ServerFactory(
             lambda made: BootstrapProtocol(
-                self.bootstrap, lambda: self.settling, application, driver, made, self.clock
+                self.bootstrap, lambda: self.settling, application, driver, replicas, made, self.clock
             ),
             self.clock,
         )

@@ -36,7 +36,7 @@ def completed(words: str, folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("pyshard rep", ["replace"]),
+        ("pyshard rep", ["replace", "replica"]),
         ("pyshard res", ["restore"]),
         ("pyshard index dr", ["drop"]),
         ("pyshard write --if", ["--if-absent", "--if-version"]),

@@ -54,7 +54,9 @@ def test_every_field_is_described() -> None:
         MemoryCluster(1, store=lambda _, seconds: LmdbStore(DataDirectory(path), seconds)) as cluster,
     ):
         shard, bootstrap = stat(cluster), service_of(cluster).stat()
-    assert told == {*shard, *bootstrap, "certificate_expiry"}
+    with MemoryCluster(1, replicas=2, lease=1.0) as cluster:
+        assert stat(cluster).keys() - shard.keys() == {"replica"}
+    assert told == {*shard, *bootstrap, "certificate_expiry", "replica"}
 
 
 def test_documents_by_index(cluster: MemoryCluster) -> None:

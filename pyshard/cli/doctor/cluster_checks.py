@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from pyshard.cli.doctor.evidence import Evidence
+from pyshard.cli.doctor.evidence import Evidence, OtherTold
 from pyshard.cli.doctor.findings import Finding, failed, found_or_passed, passed, warned
 from pyshard.errors import of_peer
 from pyshard.model.range_moves import Phase
@@ -12,6 +12,7 @@ from pyshard.model.range_moves import Phase
 _SKEW = 1.0  # seconds that a clock may be off
 _ONE_SIDED = 2.0  # times the mean of the other shards: documents of a shard
 _ENOUGH = 1000  # documents for which that is looked at
+_SILENT = 5.0  # seconds without a word of a replica
 _DAY = 86_400
 _SOON = 30 * _DAY  # seconds before a certificate expires
 
@@ -176,6 +177,40 @@ def state_is_kept(found: Evidence) -> list[Finding]:
     return found_or_passed("state", wrong, "the cluster's state can be changed") if known else []
 
 
+def replicas_are_there(found: Evidence) -> list[Finding]:
+    """Whether all replicas have all documents, on machines of their own, and none falls behind."""
+    if found.state is None:
+        return []
+    groups = [(shard, shard.group) for shard in found.state.map.shards if shard.group is not None]
+    told = {own.name: told.replica for _, own, told in found.shards if told.replica is not None}
+    wrong = []
+    for shard, group in groups:
+        name, members = f"shard {shard.name!r}", len(group.members)
+        others = {other.address: other for other in told[shard.name].others} if shard.name in told else {}
+        text = f"{members} of {len(group.replicas)} replicas have all documents"
+        if members < group.least:
+            cure = "start the others ('pyshard replica list'), or lower min_replicas: docs/availability.md"
+            wrong.append(failed("replicas", name, f"{text}, and it takes no changes below {group.least}", cure))
+        elif members < len(group.replicas):
+            lacking = ", ".join(_state_of(address, others.get(address)) for address in group.learners)
+            cure = "start it, or see its log; a copy takes its time: docs/availability.md"
+            wrong.append(warned("replicas", name, f"{text}; not so {lacking}", cure))
+        if len(group.replicas) > 1 and len({replica.host for replica in group.replicas}) == 1:
+            cure = "give each a machine of its own in the config: docs/availability.md"
+            wrong.append(warned("replicas", name, f"all its replicas are on {group.replicas[0].host}", cure))
+    count = sum(len(group.replicas) for _, group in groups)
+    text = f"all {count} replicas have all documents" if groups else "no shard has several"
+    return found_or_passed("replicas", wrong, text)
+
+
+def _state_of(address: str, told: OtherTold | None) -> str:
+    if told is None:
+        return address
+    if told.silent > _SILENT:
+        return f"{address} (silent for {told.silent:.0f} s)"
+    return f"{address} ({'needs a copy' if told.needs_copy else f'{told.groups_behind:,} groups behind'})"
+
+
 def certificates_last(found: Evidence) -> list[Finding]:
     """Whether no certificate expires soon. Nothing is said when none was seen: other checks say why."""
     wrong = []
@@ -218,5 +253,6 @@ CLUSTER_CHECKS = (
     documents_spread,
     moves_go_on,
     state_is_kept,
+    replicas_are_there,
     certificates_last,
 )

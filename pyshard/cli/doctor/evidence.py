@@ -48,6 +48,22 @@ class ToldStateStore(msgspec.Struct):
     error: str = ""
 
 
+class OtherTold(msgspec.Struct):
+    """What a primary tells of another replica."""
+
+    address: str
+    groups_behind: int = 0
+    silent: float = 0.0
+    needs_copy: bool = False
+
+
+class ReplicaTold(msgspec.Struct):
+    """What one of several replicas tells of itself."""
+
+    waits: str = ""
+    others: list[OtherTold] = []
+
+
 class Told(msgspec.Struct):
     """What a daemon tells of itself, as far as it is checked (docs/protocol.md, "Stat"). None: it doesn't tell."""
 
@@ -64,6 +80,7 @@ class Told(msgspec.Struct):
     disk: Disk | None = None
     commits: Commits | None = None
     state_store: ToldStateStore | None = None
+    replica: ReplicaTold | None = None
 
 
 @attrs.frozen

@@ -11,7 +11,8 @@ from pyshard.cli.doctor.evidence import AddressEvidence, DaemonEvidence, Evidenc
 from pyshard.cli.doctor.findings import CheckVerdict, Finding, worst
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
-from pyshard.model.range_moves import Phase
+from pyshard.model.range_moves import Phase, StoreId
+from pyshard.model.replica_group import MapReplica, ReplicaGroup
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.protocol.listed_moves import ListedMove
 
@@ -62,6 +63,29 @@ def test_a_good_cluster() -> None:
     for check in checks.CLUSTER_CHECKS[:-1]:  # no TLS, no certificates
         assert [(found.verdict, found.cure) for found in check(GOOD)] == [(PASS, "")]
     assert checks.certificates_last(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("members", "hosts", "least", "expected", "text"),
+    [
+        (3, "xyz", 2, [PASS], "all 3 replicas have all documents"),
+        (2, "xyz", 2, [WARN], "2 of 3 replicas have all documents; not so z:3 (7 groups behind)"),
+        (2, "xyz", 3, [FAIL], "2 of 3 replicas have all documents, and it takes no changes below 3"),
+        (3, "xxx", 2, [WARN], "all its replicas are on x"),
+        (2, "xxx", 2, [WARN, WARN], "not so x:3"),
+    ],
+)
+def test_replicas(members: int, hosts: str, least: int, expected: list[CheckVerdict], text: str) -> None:
+    """A shard with fewer members than replicas survives one loss less; all on one host survive none of that."""
+    replicas = tuple(MapReplica(host, number, StoreId(f"{number}d", "i")) for number, host in enumerate(hosts, 1))
+    group = ReplicaGroup(5, replicas[0].address, frozenset(one.address for one in replicas[:members]), replicas, least)
+    own = A.led_by_group(group)
+    others = [{"address": replicas[2].address, "groups_behind": 7}]
+    state = attrs.evolve(STATE, map=ShardMap([own, B]))
+    found = attrs.evolve(GOOD, state=state, daemons=(BOOTSTRAP, shard(own, replica={"others": others}), shard(B)))
+    findings = checks.replicas_are_there(found)
+    assert [finding.verdict for finding in findings] == expected
+    assert text in findings[0].text
 
 
 def test_nothing_known() -> None:
