@@ -5,7 +5,8 @@ Rules:
 - an answer saw all groups up to a number, its own included. It is given when these are committed;
 - one that has no group of its own is given only while the primary may answer by leases that are looked at then, after
   what it read was taken: else another primary could have changed that already;
-- when the term ends, those that wait fail. What came of a change is not known then.
+- when the primary leads under the next ballot, too, those that wait go on waiting: its log stays as it is;
+- else, when the term ends, those that wait fail. What came of a change is not known then.
 """
 
 from __future__ import annotations
@@ -63,6 +64,10 @@ class AnswerGate:
                 self._unleased.append(waiter)
         while self._unleased and self._may_answer():
             self._unleased.pop(0).callback(None)
+
+    def go_on(self, term: PrimaryTerm) -> None:
+        """The primary leads under the next ballot: that term says from now on what may pass."""
+        self._term = term
 
     def end(self, why: PyshardError) -> None:
         """Fail all that wait, and all that come."""

@@ -152,8 +152,10 @@ class Replica:
             except FollowerBehind:
                 term.falls_behind(question.address)
                 course = Course.COPY
-        if self._primary is not term:  # what its log has now may be another primary's
+        if self._primary is None:  # what its log has now may be another primary's
             raise NotConfigured("this replica leads its shard no more; ask the bootstrap for the newest group")
+        if self._primary is not term:
+            return Pulled(self._primary.group.ballot, self._primary.group)
         cut = self._common(question) if course is Course.CUT else None
         beacon = term.beacon(self._clock.seconds())
         return Pulled(term.group.ballot, None, term.committed, beacon, cut, course is Course.COPY, groups)
@@ -204,6 +206,9 @@ class Replica:
             self.group = group  # and go on with what is under way, such as a copy
             self._begin_member()
             return
+        if leads and self._primary is not None and self.group is not None and group.ballot == self.group.ballot + 1:
+            await self._lead(group)  # and have what waits for its answer go on waiting
+            return
         self._end_term()
         self.group, self.failed = group, ""
         if leads:
@@ -216,8 +221,16 @@ class Replica:
     async def _lead(self, group: ReplicaGroup) -> None:
         term = PrimaryTerm(group, of_lease(group.lease), self._clock.seconds(), self._random(16))
         term.committed = self._store.committed
-        await self._store.lead(group.ballot)
-        self._primary, self._gate = term, AnswerGate(term, self._clock.seconds)
+        try:
+            await self._store.lead(group.ballot)
+        except PyshardError:
+            self._end_term()
+            raise
+        self.group, self._primary = group, term
+        if self._gate is None:
+            self._gate = AnswerGate(term, self._clock.seconds)
+        else:
+            self._gate.go_on(term)
         await self._committed(term, self._gate)
         self._on_term()
 

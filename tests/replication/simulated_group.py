@@ -513,7 +513,8 @@ class World:
                 self.terms.append(f"{self.clock.seconds():.3f} {kind} {machine.address}")
                 self.clock.callLater(self.random.uniform(0.01, 4.0), machine.start)
             elif kind == "sleep":
-                machine.asleep_until = self.clock.seconds() + self.random.uniform(0.05, 3.0)
+                # never shorter than before: what waits for the end of an earlier sleep would be overtaken
+                machine.asleep_until = max(machine.asleep_until, self.clock.seconds() + self.random.uniform(0.05, 3.0))
                 self.terms.append(
                     f"{self.clock.seconds():.3f} {machine.address} sleeps until {machine.asleep_until:.3f}"
                 )
