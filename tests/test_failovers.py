@@ -81,3 +81,29 @@ def test_blocking_client_finds_the_next_primary(replicated: MemoryCluster) -> No
         assert replicated.clock.seconds() - began < SOON
         replicated.start_shard(killed)
         wait_whole(replicated)
+
+
+def test_no_answer_is_lost_with_a_member(replicated: MemoryCluster) -> None:
+    """Writes and reads that wait for a member that was killed are answered when the group goes on without it."""
+    client = replicated.connect()
+    for round_ in range(3):
+        replicated.run(client.write("key", 0))
+        killed = name_of(replicated, min(group_of(replicated).others))
+        replicated.kill_shard(killed)
+        began = replicated.clock.seconds()
+        written = [client.write(f"key {number}", round_, deadline=20) for number in range(50)]
+        read = client.get("key", deadline=20)
+        for write in written:
+            replicated.run(write)
+        assert replicated.run(read) == 0
+        assert replicated.clock.seconds() - began < of_lease(LEASE).silence + 0.5
+        replicated.start_shard(killed)
+        wait_whole(replicated)
+
+
+def test_readiness_follows_the_primary(replicated: MemoryCluster) -> None:
+    """The bootstrap calls a shard ready as soon as its next primary leads, which it was connected to before."""
+    client = replicated.connect()
+    replicated.kill_shard(primary(replicated))
+    replicated.advance(SOON)
+    assert [each["state"] for each in replicated.run(client.readiness())] == ["ready"]

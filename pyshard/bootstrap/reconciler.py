@@ -3,7 +3,8 @@
 Rules:
 
 - A shard counts as ready when it has been judged (`bootstrap.judge`) and told the present state.
-- A change of the state is pushed at once, one push at a time.
+- A change of the state is pushed at once, one push at a time. A replica that is there and becomes the primary is ready
+  when it has been told so.
 - The log tells why a shard isn't ready, and when it is again. A shard that has many reasons has few lines there.
 - A shard in memory that comes with new stores all the time is taken up only now and then.
 - A shard that doesn't answer is dialed again for ever; one that is pinged and silent counts as unreachable. While
@@ -239,6 +240,8 @@ class ShardReconciler(AskedShard):
 
     def _pushed(self, _: None) -> None:
         self._pushing = False
+        if self._dialer.connection is not None:
+            self._set_readiness(Condition.READY)
         self._push()
 
     def _push_failed(self, failure: Failure, connection: DialedConnection) -> None:

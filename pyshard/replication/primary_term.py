@@ -40,6 +40,7 @@ class Course(Enum):
     """How a replica that pulled goes on."""
 
     GROUPS = "groups"  # with the groups behind its last one
+    BEACON = "beacon"  # with a beacon of this term, at once: until it is given back, the primary can't answer
     CUT = "cut"  # when it has cut what this log doesn't have
     COPY = "copy"  # from a copy
     NOBODY = "nobody"  # it isn't of the group
@@ -159,7 +160,7 @@ class PrimaryTerm:
         other.keeps_up = pull.last >= other.given > 0
         other.given = safe
         other.confirmed = pull.last
-        return Course.GROUPS
+        return Course.BEACON if sent is None else Course.GROUPS
 
     def falls_behind(self, address: str) -> None:
         """Note that this log doesn't go back to where a replica is."""

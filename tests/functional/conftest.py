@@ -9,11 +9,13 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from functional.cluster import Cluster, Daemon, NewCluster, clean_environment, in_thread
 from functional.history_program import QUICK, QUICKENED
 from functional.history_round import Programs
+from functional.replicated_cluster import NewReplicatedCluster, ReplicatedCluster
 
 import pyshard
 
@@ -97,6 +99,27 @@ def new_cluster(
         daemon.kill()
         # pytest shows it when the test failed.
         sys.stdout.write(f"---- {daemon.name}{os.linesep}{daemon.log()}")
+
+
+@pytest.fixture
+def new_replicated_cluster(
+    environment: Mapping[str, str], daemons: list[Daemon], no_complaints: None, tmp_path: Path
+) -> Iterator[NewReplicatedCluster]:
+    """Makes clusters of one shard with replicas, and ends their daemons after the test."""
+    made: list[ReplicatedCluster] = []
+
+    def make(replicas: int = 2, **options: Any) -> ReplicatedCluster:
+        folder = tmp_path / f"replicated{len(made)}"
+        folder.mkdir()
+        cluster = ReplicatedCluster(folder, environment, replicas, **options)
+        made.append(cluster)
+        daemons.extend(cluster.daemons)
+        return cluster
+
+    yield make
+    for daemon in [daemon for cluster in made for daemon in cluster.daemons]:
+        daemon.kill()
+        sys.stdout.write(f"---- {daemon.name}{os.linesep}{daemon.log()}")  # as above
 
 
 @pytest.fixture
