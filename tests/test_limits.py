@@ -172,6 +172,7 @@ TESTS = {
     ],
     "FOLLOW_WAIT": ["shard/test_range_pull.py::test_progress"],
     "MAX_MOVES": ["model/cluster_state/test_moves.py::test_only_so_many"],
+    "LEASE": ["replication/test_failover.py::test_time_of_failover"],
     "MAX_REPLICAS": ["model/cluster_state/test_groups.py::test_most_replicas"],
     "MAX_SNAPSHOTS": [
         "shard/test_open_snapshots.py::test_a_few_at_a_time",

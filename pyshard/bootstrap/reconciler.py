@@ -23,8 +23,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClien
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pyshard.bootstrap.asked_shard import AskedShard
 from pyshard.bootstrap.bootstrap import Bootstrap, Condition, NewStores
+from pyshard.bootstrap.questioned_shard import QuestionedShard
 from pyshard.bootstrap.replica_judgement import identity_at, judge_at
 from pyshard.errors import (
     ForeignCluster,
@@ -54,7 +54,7 @@ _LOGGED = 500  # characters of a reason that the log has
 _REFUSALS = (ForeignCluster, WrongIdentity, StaleEpoch)
 
 
-class ShardReconciler(AskedShard):
+class ShardReconciler(QuestionedShard):
     """Keeps one shard, or one replica of it, configured while it runs.
 
     :param bootstrap: whose state the shard gets.
@@ -93,7 +93,7 @@ class ShardReconciler(AskedShard):
 
     @property
     def connection(self) -> DialedConnection | None:
-        """See `AskedShard`."""
+        """See `QuestionedShard`."""
         return self._dialer.connection
 
     def startService(self) -> None:

@@ -29,7 +29,7 @@ _REPORT_WITHIN = 0.5  # seconds that a replica has to say how it is: others wait
 _LOGGED = 500  # characters of a reason that the log has
 
 
-class AskedShard(Service):
+class QuestionedShard(Service):
     """One shard, or one replica of it, that can be asked while there is a connection.
 
     :param bootstrap: has the state.
