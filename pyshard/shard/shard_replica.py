@@ -174,7 +174,7 @@ class ShardReplica:
         """
         if self._replica is None:
             raise NotConfigured("this shard has no replicas, as far as it was told")
-        self._replica.switch(address)
+        self._replica.switch(address or None)
 
     def stat(self) -> dict[str, object]:
         """How it fares, as docs/protocol.md lists it ("Stat"); nothing, for a shard without replicas."""
