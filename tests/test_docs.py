@@ -15,8 +15,8 @@ from test_layers import LAYERS
 from pyshard.bootstrap.plugin import Options as BootstrapOptions
 from pyshard.errors import BY_CODE
 from pyshard.model import config_file
-from pyshard.model.replica_group import new_group
 from pyshard.model.document_size import measure
+from pyshard.model.replica_group import new_group
 from pyshard.net.connection_url import QUERY_NAMES, ConnectionUrl, parse_url
 from pyshard.protocol.batch_operations import LONGEST_TTL, Run
 from pyshard.protocol.command_boxes import BOOTSTRAP, EITHER, SHARD, Command

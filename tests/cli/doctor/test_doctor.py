@@ -37,7 +37,7 @@ def test_a_good_cluster(pyshard: Commands) -> None:
         "limits",
         "connections",
     ]  # fmt: skip
-    assert last == "0 failed, 0 to look after, 11 passed."
+    assert last == "0 failed, 0 to look after, 12 passed."
 
 
 def test_a_shard_that_is_down(pyshard: Commands) -> None:
