@@ -149,7 +149,7 @@ def shared(pyshard: Commands) -> SharedClients:
 @pytest.mark.parametrize(
     ("before", "start", "words"),
     [
-        ([], "re", ["read", "replace", "remove", "restore"]),
+        ([], "re", ["read", "replace", "remove", "replica", "restore"]),
         ([], "ex", ["exit"]),
         (["read"], "ap", ["apple"]),
         (["read"], "", ["apple", "pear", "a b"]),
