@@ -192,8 +192,7 @@ class ShardLink:
 
     def _new_dialer(self) -> Dialer:
         endpoint = self._dial(*self._owner.addresses.dialed(self.own.host, self.own.port))
-        longest = longest_between_looks(self.own.lease)
-        return Dialer(self._clock, endpoint, self, self._random, self._session, longest)
+        return Dialer(self._clock, endpoint, self, self._random, self._session, longest_between_looks(self.own.lease))
 
     # ------------------------------------------------------------------ sending
 

@@ -30,7 +30,7 @@ class AnswerGate:
     def __init__(self, term: PrimaryTerm, now: Callable[[], float]) -> None:
         self._term = term
         self._now = now
-        self._waiting: deque[tuple[int, bool, Deferred[None]]] = deque()  # by number, which never falls
+        self._waiting: deque[tuple[int, bool, Deferred[None]]] = deque()  # of numbers that hardly ever fall
         self._unleased: list[Deferred[None]] = []
         self._ended: PyshardError | None = None
 
@@ -41,13 +41,13 @@ class AnswerGate:
     def passed(self, seen: int, changed: bool) -> Deferred[None]:
         """Fires when an answer may be given.
 
-        :param seen: the number of the last group that it saw.
+        :param seen: the number of the last group that it saw; 0: it saw nothing but what is committed.
         :param changed: whether that is a group of its own.
         :raises PyshardError: (in the Deferred) the term has ended.
         """
         if self._ended is not None:
             return fail(self._ended)
-        if not self._waiting and seen <= self._term.committed and (changed or self._may_answer()):
+        if seen <= self._term.committed and (changed or self._may_answer()):
             return succeed(None)
         waiter: Deferred[None] = Deferred()
         self._waiting.append((seen, changed, waiter))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -22,6 +23,17 @@ class ReplicaStore(IReplicatedStore, Protocol):
     identity: str
     incarnation: str
     ephemeral: bool
+
+
+class GroupSource(Protocol):
+    """Gives the groups of the primary's own log."""
+
+    def groups(self, follower: str, after: int) -> Awaitable[list[ChangeGroup]]:
+        """Those behind a number, when there are some; none after a while.
+
+        :raises FollowerBehind: they aren't kept.
+        """
+        ...
 
 
 class Primary(Protocol):

@@ -12,8 +12,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Callable
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
@@ -29,7 +28,7 @@ from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.log_positions import common_point
 from pyshard.replication.answer_gate import AnswerGate
 from pyshard.replication.group_times import of_lease
-from pyshard.replication.interfaces import Primary, ReplicaStore
+from pyshard.replication.interfaces import GroupSource, Primary, ReplicaStore
 from pyshard.replication.member_term import MemberTerm
 from pyshard.replication.primary_term import Course, PrimaryTerm
 from pyshard.replication.pulls import Pull, Pulled
@@ -39,17 +38,6 @@ _PAUSE = 0.05  # seconds before a question that failed is asked again
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(ReplicaGroup).decode
-
-
-class GroupSource(Protocol):
-    """Gives the groups of the primary's own log."""
-
-    def groups(self, follower: str, after: int) -> Awaitable[list[ChangeGroup]]:
-        """Those behind a number, when there are some; none after a while.
-
-        :raises FollowerBehind: they aren't kept.
-        """
-        ...
 
 
 class Replica:
@@ -90,6 +78,7 @@ class Replica:
         self._gate: AnswerGate | None = None
         self._member: MemberTerm | None = None
         self._following: Deferred[None] | None = None
+        self._told = 0  # all groups up to this number are committed, as the primary has said
         self._why = ""  # the primary gives nothing
         self.group: ReplicaGroup | None = None
         self.failed = ""
@@ -156,6 +145,8 @@ class Replica:
             raise NotConfigured("this replica leads its shard no more; ask the bootstrap for the newest group")
         if self._primary is not term:
             return Pulled(self._primary.group.ballot, self._primary.group)
+        if groups and groups[-1].ballot > term.group.ballot:  # the next term is about to begin
+            groups = []
         cut = self._common(question) if course is Course.CUT else None
         beacon = term.beacon(self._clock.seconds())
         return Pulled(term.group.ballot, None, term.committed, beacon, cut, course is Course.COPY, groups)
@@ -236,6 +227,7 @@ class Replica:
 
     def _begin_member(self) -> None:
         assert self.group is not None
+        self._told = 0  # of another log, perhaps
         self._member = MemberTerm(self.group, self._me, of_lease(self.group.lease), self._clock.seconds())
 
     def _end_term(self) -> None:
@@ -295,7 +287,7 @@ class Replica:
         if term.standing:
             await deferLater(self._clock, _PAUSE)
             return
-        answer = await primary.pull(
+        asked = primary.pull(
             Pull(
                 term.group.ballot,
                 self._me,
@@ -307,6 +299,8 @@ class Replica:
                 term.beacon,
             )
         )
+        await self._commit_told(asked)
+        answer = await asked
         if self._member is not term:  # the answer is of an older ballot
             return
         if answer.ballot != term.group.ballot:
@@ -322,11 +316,20 @@ class Replica:
         elif answer.copy:
             await self._copy(primary)
         else:
+            self._told = answer.committed
             if answer.groups:
                 await store.append(answer.groups)
-            committed = min(answer.committed, store.position.sequence)
-            if committed > store.committed:
-                await store.commit(committed)
+
+    async def _commit_told(self, asked: Deferred[Pulled]) -> None:
+        """Commit what the last answer has said, while the next one is on its way: others wait for that."""
+        committed = min(self._told, self._store.position.sequence)
+        if committed > self._store.committed:
+            try:
+                await self._store.commit(committed)
+            except BaseException:
+                asked.addErrback(lambda _: None)
+                asked.cancel()
+                raise
 
     async def _cut(self, sequence: int, primary: Primary) -> None:
         try:

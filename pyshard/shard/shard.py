@@ -148,7 +148,7 @@ class Shard:
             replica.check_leads()
             if changing:
                 replica.check_changes()
-            return replica.answer(self._apply_or_wait(epoch, runs, sender), changing)
+            return replica.answer(self._apply_or_wait(epoch, runs, sender), changing, () if changing else runs)
         return self._apply_or_wait(epoch, runs, sender)
 
     def gated(self, answered: Deferred[_T]) -> Deferred[_T]:

@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from random import Random
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IReactorTime
 from pyshard.errors import NotConfigured, OutcomeUnknown, PyshardError, ShardBehind
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.net.client_endpoints import Dial
+from pyshard.protocol.batch_operations import Run
 from pyshard.replication.group_times import of_lease
 from pyshard.replication.interfaces import Primary
 from pyshard.replication.replica import Replica
@@ -110,10 +111,11 @@ class ShardReplica:
         if not self.leads:
             raise NotConfigured("this replica doesn't lead its shard; get the newest map")
 
-    def answer(self, answered: Deferred[_T], changes: bool) -> Deferred[_T]:
+    def answer(self, answered: Deferred[_T], changes: bool, read: Sequence[Run] = ()) -> Deferred[_T]:
         """Have an answer wait until all members have what it saw, and nobody else can lead.
 
         :param changes: whether it is of something that may have changed anything.
+        :param read: what it is of, if that reads some keys alone. It doesn't wait then for what others have changed.
         :raises OutcomeUnknown: (in the Deferred) another replica leads by now, and may have what was changed, or not.
         :raises NotConfigured: (in the Deferred) another one leads; nothing was changed.
         """
@@ -126,7 +128,7 @@ class ShardReplica:
                 return OutcomeUnknown(f"the primary has changed: {failure}") if changes else failure
 
             try:
-                passed = replica.passed(self._store.position.sequence, changed=False)
+                passed = replica.passed(self._seen(read), changed=False)
             except PyshardError as error:
                 raise ended(error) from None
             if passed.called:
@@ -156,6 +158,14 @@ class ShardReplica:
         return ReplicaReport(store.identity, store.incarnation, not store.ephemeral, 0, store.position)
 
     # ------------------------------------------------------------------ inside
+
+    def _seen(self, read: Sequence[Run]) -> int:
+        """The number of the last group that an answer may have seen; 0: nothing but what is committed."""
+        store = self._store
+        position = store.position.sequence
+        if not read or position <= store.committed or any(store.may_be_undone(run.index, run.keys) for run in read):
+            return position
+        return 0
 
     def _begin(self, group: ReplicaGroup) -> bool:
         """Be one of a group's replicas, if it has this store."""
