@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
+from moving import DurableStores
+from stores import folder
+from twisted.internet.defer import Deferred
 
 from pyshard.errors import OutcomeUnknown
 from pyshard.model.replica_group import ReplicaGroup
@@ -107,3 +111,38 @@ def test_readiness_follows_the_primary(replicated: MemoryCluster) -> None:
     replicated.kill_shard(primary(replicated))
     replicated.advance(SOON)
     assert [each["state"] for each in replicated.run(client.readiness())] == ["ready"]
+
+
+@pytest.fixture(params=["memory", "durable"])
+def kept(request: pytest.FixtureRequest) -> Iterator[MemoryCluster]:
+    """A shard with two replicas, in memory, or durable."""
+    with folder() as path:
+        store = None if request.param == "memory" else DurableStores(path).open
+        with MemoryCluster(1, replicas=2, lease=LEASE, store=store) as made:
+            wait_whole(made)
+            yield made
+
+
+def test_reads_wait_for_what_they_saw_alone(kept: MemoryCluster) -> None:
+    """While a change waits for a member, a read of its key waits, too; reads of other keys don't."""
+    writer, waiter, reader = kept.connect(), kept.connect(), kept.connect()
+    kept.run(writer.write_many({"changed": 1, "removed": 1, "other": 1}))
+    for client in (waiter, reader):
+        assert kept.run(client.get("other")) == 1
+    kept.kill_shard(name_of(kept, min(group_of(kept).others)))
+    changes: list[Deferred[Any]] = [
+        writer.write("changed", 2, deadline=20),
+        writer.write("new", 2),
+        writer.remove("removed", deadline=20),
+    ]
+    kept.advance(0.01)
+    waits: list[Deferred[Any]] = [waiter.get("changed"), waiter.get("new"), waiter.get("removed"), waiter.count()]
+    goes_on: list[Deferred[Any]] = [reader.get("other"), reader.has("no such key"), reader.get_many(["other", "x"])]
+    found: list[object] = []
+    for read in goes_on:
+        read.addCallback(found.append)
+    kept.advance(0.05)
+    assert found == [1, False, [1, None]]
+    assert not any(each.called for each in [*changes, *waits])
+    assert [kept.run(read) for read in waits] == [2, 2, None, 3]
+    assert all(change.called for change in changes)

@@ -52,7 +52,7 @@ class AnswerGate:
     def passed(self, seen: int, changed: bool) -> Deferred[None]:
         """Fires when an answer may be given.
 
-        :param seen: the number of the last group that it saw.
+        :param seen: the number of the last group that it saw; 0: it saw nothing but what is committed.
         :param changed: whether that is a group of its own.
         :raises OutcomeUnknown: (in the Deferred) it has a group of its own, and the gate has ended.
         :raises PyshardError: (in the Deferred) it has none, and the gate has ended; nothing was changed.

@@ -89,6 +89,7 @@ class MemberPulls:
         self._turns = turns
         self._clock = clock
         self._owner = owner
+        self._told = 0  # all groups up to this number are committed, and the log has them
 
     def start(self) -> Deferred[None]:
         """Follow; the Deferred is to be cancelled to end that."""
@@ -122,7 +123,9 @@ class MemberPulls:
         if term.standing:
             return _PAUSE
         question = self._question(term)
-        answer = await self._primary.pull(question)
+        asked = self._primary.pull(question)
+        await self._commit_told(asked)
+        answer = await asked
         if self._owner.member_term is not term:
             return 0.0  # the answer is of an older ballot
         if answer.ballot != term.group.ballot:
@@ -167,9 +170,18 @@ class MemberPulls:
             if parted is not None:  # behind what is safe, such as what a disk that failed never got
                 await self._do(partial(store.cut, parted - 1))
             await self._do(lambda: store.append(groups))
-        committed = min(answer.committed, groups[-1].sequence if groups else question.last)
-        if committed > store.committed:
-            await self._do(lambda: store.commit(committed))
+        self._told = min(answer.committed, groups[-1].sequence if groups else question.last)
+
+    async def _commit_told(self, asked: Deferred[Pulled]) -> None:
+        """Commit what the last answer has said, while the next question is on its way: others wait for that."""
+        store, told = self._store, self._told
+        if told > store.committed:
+            try:
+                await self._do(lambda: store.commit(told))
+            except BaseException:
+                asked.addErrback(lambda _: None)
+                asked.cancel()
+                raise
 
     def _has_another(self, group: ChangeGroup) -> bool:
         """Whether the log has another group at the same place."""
@@ -180,7 +192,7 @@ class MemberPulls:
 
     async def _copy(self, term: MemberTerm) -> float:
         """Become a copy of the primary's store."""
-        store = self._store
+        store, self._told = self._store, 0
         if term.is_member and not store.incomplete:
             return _PAUSE
         head = await self._primary.open_copy()

@@ -66,7 +66,7 @@ class _Rest:
 
 
 class ServedReplicas:
-    """The other replicas of a shard, at its primary; `pyshard.replication.replica.GroupSource` of its store.
+    """The other replicas of a shard, at its primary; `pyshard.replication.interfaces.GroupSource` of its store.
 
     :param store: the primary's.
     :param clock: times questions.

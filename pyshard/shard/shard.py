@@ -148,7 +148,8 @@ class Shard:
             replica.check_leads()
             if changing:
                 replica.check_changes()
-            return replica.answer(lambda: self._apply_or_wait(epoch, runs, sender), changing)
+            read = () if changing else runs
+            return replica.answer(lambda: self._apply_or_wait(epoch, runs, sender), changing, read)
         return self._apply_or_wait(epoch, runs, sender)
 
     def gated(self, begin: Callable[[], Deferred[_T]]) -> Deferred[_T]:

@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from random import Random
 from typing import TypeVar
@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from pyshard.errors import NotConfigured, OutcomeUnknown, ShardBehind
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.net.client_endpoints import Dial
+from pyshard.protocol.batch_operations import Run
 from pyshard.replication.answer_gate import AnswerGate
 from pyshard.replication.group_times import of_lease
 from pyshard.replication.interfaces import Primary
@@ -113,25 +114,27 @@ class ShardReplica:
         if not self.leads:
             raise NotConfigured("this replica doesn't lead its shard; get the newest map")
 
-    def answer(self, begin: Callable[[], Deferred[_T]], changes: bool) -> Deferred[_T]:
+    def answer(self, begin: Callable[[], Deferred[_T]], changes: bool, read: Sequence[Run] = ()) -> Deferred[_T]:
         """Do something, and have its answer wait until all members have what it saw, and nobody else can lead.
 
         :param begin: does it.
         :param changes: whether it is something that may change anything.
+        :param read: what it is, if that reads some keys alone. It doesn't wait then for what others have changed.
         :raises OutcomeUnknown: (in the Deferred) another replica leads by now, and may have what was changed, or not.
         :raises NotConfigured: this replica doesn't lead, also in the Deferred; nothing was changed.
         """
         if self._replica is None:
             return begin()
         gate = self._replica.gate  # of this term: what is begun now is of no later one
-        return begin().addCallback(partial(self._waited, gate, changes))
+        return begin().addCallback(partial(self._waited, gate, changes, read))
 
-    def _waited(self, gate: AnswerGate, changes: bool, answer: _T) -> Deferred[_T] | _T:
+    def _waited(self, gate: AnswerGate, changes: bool, read: Sequence[Run], answer: _T) -> Deferred[_T] | _T:
         """Give an answer when it may be given.
 
         :param gate: of the primary's place in which it was made.
+        :param changes, read: as of `answer`.
         """
-        seen = self._store.position.sequence
+        seen = self._seen(read)
         passed = gate.passed(seen, changed=True) if changes else gate.passed(seen, changed=False)
         if passed.called and not passed.paused and passed.result is None and not changes:
             return answer
@@ -182,6 +185,14 @@ class ShardReplica:
         return {} if figures is None else {"replica": figures.described()}
 
     # ------------------------------------------------------------------ inside
+
+    def _seen(self, read: Sequence[Run]) -> int:
+        """The number of the last group that an answer may have seen; 0: nothing but what is committed."""
+        store = self._store
+        position = store.position.sequence
+        if not read or position <= store.committed or any(store.may_be_undone(run.index, run.keys) for run in read):
+            return position
+        return 0
 
     def _begin(self, group: ReplicaGroup) -> bool:
         """Be one of a group's replicas, if it has this store."""

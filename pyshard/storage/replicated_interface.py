@@ -99,6 +99,14 @@ class IReplicatedStore(Protocol):
         """Whether a copy was begun and isn't ended: what is there is no state that any store ever had."""
         ...
 
+    def may_be_undone(self, index: str, keys: Sequence[bytes]) -> bool:
+        """Whether what a primary shows of some records comes from a group that isn't committed, as far as it knows.
+
+        :param index: the name of their index.
+        :return: also true while a group isn't committed that changes more than records, such as indexes.
+        """
+        ...
+
     def promise(self, ballot: int, text: bytes = b"") -> Deferred[None]:
         """Take part in no configuration below a ballot any more. A durable store has it on disk when this fires.
 

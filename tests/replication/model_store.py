@@ -127,6 +127,10 @@ class ModelStore:
         """See `ReplicaStore`."""
         return ReplicaRole.PRIMARY if self._leads else ReplicaRole.MEMBER
 
+    def may_be_undone(self, index: str, keys: Sequence[bytes]) -> bool:
+        """See `IReplicatedStore`."""
+        return self.position.sequence > self.committed
+
     def promise(self, ballot: int, text: bytes = b"") -> Deferred[None]:
         """See `ReplicaStore`."""
 

@@ -91,11 +91,16 @@ def test_beacon_of_the_future() -> None:
 
 
 def test_courses() -> None:
-    """Who has the same goes on, who has more cuts, and who has nothing in common begins anew."""
+    """Who has the same goes on, who has more cuts, and who has nothing in common begins anew.
+
+    Who hasn't promised anything under this ballot yet is answered at once, to promise it.
+    """
     term = term_of()
+    beacon = term.beacon(100.0)
     ask = [
-        (pull_of(B, 4), Course.GROUPS),
-        (pull_of(B, 0, history=()), Course.GROUPS),
+        (pull_of(B, 4), Course.BEACON),
+        (pull_of(B, 4, beacon), Course.GROUPS),
+        (pull_of(B, 0, beacon, history=()), Course.GROUPS),
         (pull_of(B, 12), Course.CUT),
         (pull_of(B, 8, history=((4, 1), (5, 3), (6, 7))), Course.CUT),
         (pull_of(B, 8, history=((3, 1),)), Course.COPY),

@@ -57,7 +57,7 @@ class Answers:
 
     def answer(self, **question: object) -> Deferred[Pulled]:
         """Have B ask."""
-        pull = pull_of(B, **{"last": 0, "history": (), **question})  # type: ignore[arg-type]
+        pull = pull_of(B, **{"last": 0, "history": (), "beacon": self.term.beacon(99.9), **question})  # type: ignore[arg-type]
         return Deferred.fromCoroutine(self.answers.answer(pull, self.term, lambda: self.leads))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from replication.group_samples import A, B, C, group_of, pull_of
 from replication.model_store import Disk, ModelStore
+from stores import at_once
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -284,8 +285,10 @@ def test_log_that_can_not_be_read() -> None:
     for members, leads in (("AB", False), ("A", True)):
         one = One()
         one.replica.take_on(group_of(members))
+        first: Deferred[Pulled] = Deferred.fromCoroutine(one.replica.pulled(pull_of(B, 0, history=())))
         one.unreadable = True
-        pulled: Deferred[Pulled] = Deferred.fromCoroutine(one.replica.pulled(pull_of(B, 0, history=())))
+        question = pull_of(B, 0, at_once(first).beacon, history=())
+        pulled: Deferred[Pulled] = Deferred.fromCoroutine(one.replica.pulled(question))
         assert errors_of(pulled) == [StorageFailed]
         assert one.replica.leads == leads
         assert bool(one.replica.report().failed) != leads

@@ -10,11 +10,15 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 
 from twisted.internet.defer import Deferred, succeed
 
+from pyshard.model.cluster_state import DEFAULT_INDEX
+from pyshard.model.key_slots import slots_of
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.log_positions import BallotHistory, LogPosition
+from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.durability_modes import Durability
 from pyshard.storage.durable.engine import StorageEngine
 from pyshard.storage.durable.group_commit import GroupCommit
@@ -69,6 +73,16 @@ class DurableReplica:
     def incomplete(self) -> bool:
         """See `IReplicatedStore`."""
         return self._engine.replica.incomplete
+
+    def may_be_undone(self, index: str, keys: Sequence[bytes]) -> bool:
+        """See `IReplicatedStore`."""
+        number = self._engine.counters.indexes.get(index) if index else DEFAULT_INDEX
+        uncommitted = self._engine.replica.uncommitted
+        if number is None or uncommitted is None:
+            return True
+        slots = slots_of(keys, index.encode())
+        db_keys = map(lmdb_encoding.database_key, repeat(number), slots, keys)
+        return uncommitted.any_of(db_keys, self._engine.committed)
 
     def promise(self, ballot: int, text: bytes = b"") -> Deferred[None]:
         """See `IReplicatedStore`."""

@@ -107,6 +107,12 @@ def whole_key(db_key: memoryview, value: memoryview) -> bytes:
     return bytes(value[_HEAD.size + _LENGTH.size : _HEAD.size + _LENGTH.size + length])
 
 
+def short_row(db_key: bytes, value: bytes | memoryview) -> tuple[bytes, int, int, bytes | memoryview]:
+    """Key, version, expiry and record of a record whose key isn't long. Plain twins: `whole_key` and `unpack`."""
+    version, expires = _HEAD.unpack_from(value)
+    return db_key[_SHORT_PREFIX.size :], version, expires, value[_HEAD.size :]
+
+
 def expiry_of(value: bytes | memoryview) -> int:
     """The expiry in a value; see `StoredRecord.expires`."""
     return int(_EXPIRY.unpack_from(value, VERSION.size)[0])

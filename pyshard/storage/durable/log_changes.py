@@ -16,6 +16,9 @@ def change_of(db_key: bytes, value: bytes | memoryview) -> Change:
     :param value: as LMDB, or the log, has it.
     """
     index, slot = lmdb_encoding.PREFIX.unpack_from(db_key)
+    if value and not lmdb_encoding.is_long(db_key):  # nearly all, and there are many
+        short_key, version, expires, record = lmdb_encoding.short_row(db_key, value)
+        return Change(index, slot, short_key, version, expires, bytes(record))
     if not value:
         return Change(index, slot, db_key[lmdb_encoding.PREFIX.size + 1 :], 0, 0, None)
     view = memoryview(value)

@@ -7,13 +7,14 @@ Rules:
 
 - a group comes in before the memtable has its records;
 - `settle` takes those out that are committed. Indexes become known to LMDB's counters then;
+- whoever reads a record looks here afterwards, from another thread: so what the memtable has is here before;
 - a record that is changed here stays in the memtable, whatever is flushed: there it hides what LMDB has.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple
 
@@ -88,6 +89,7 @@ class UncommittedGroups:
         self._groups: deque[_Uncommitted] = deque()
         self._before: dict[bytes, bytes | None] = {}  # what LMDB may get of records that are changed; None: nothing
         self._newest: dict[bytes, int] = {}  # the number of the last group that has changed each of them
+        self._newest_other = 0  # that of the last group that has changed more than records
 
     def __len__(self) -> int:
         """How many groups haven't settled."""
@@ -106,6 +108,13 @@ class UncommittedGroups:
             if db_key not in before:
                 before[db_key] = value_of(db_key)
         self._newest.update(dict.fromkeys(changes.records, sequence))
+        if changes.must_sync:
+            self._newest_other = sequence
+
+    def any_of(self, db_keys: Iterable[bytes], committed: int) -> bool:
+        """Whether a group behind a number has changed one of these records, or more than records."""
+        newest_of = self._newest.get
+        return self._newest_other > committed or any(newest_of(db_key, 0) > committed for db_key in db_keys)
 
     def settle(self, committed: int, lmdb_counters: Counters) -> None:
         """Take out the groups up to a number.

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from twisted.internet.defer import Deferred, execute
 
 from pyshard.errors import BadRequest
+from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.model.slot_ranges import EVERYTHING, SlotRanges
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.log_positions import BallotHistory, LogPosition, cut_off, with_group
@@ -54,6 +55,8 @@ class MemoryReplica:
     touched: bool
     origin: Origin | None
     _committed = 0
+    _newest: dict[tuple[int, bytes], int]  # by index and key: the last group of a primary that changed it, uncommitted
+    _newest_other = 0  # the last group that changed more than records
     _ballots: BallotHistory = _ALWAYS_ALONE
     _head: ChangeGroup | None = None  # of the copy that was begun
     _version: int
@@ -90,6 +93,12 @@ class MemoryReplica:
         """See `IReplicatedStore`."""
         return self.sequence if self.role is ReplicaRole.ALONE else self._committed
 
+    def may_be_undone(self, index: str, keys: Sequence[bytes]) -> bool:
+        """See `IReplicatedStore`."""
+        number = self._names.get(index) if index else DEFAULT_INDEX
+        newest = self._newest
+        return number is None or self._newest_other > self._committed or any((number, key) in newest for key in keys)
+
     def promise(self, ballot: int, text: bytes = b"") -> Deferred[None]:
         """See `IReplicatedStore`."""
 
@@ -109,7 +118,12 @@ class MemoryReplica:
             if self.role is ReplicaRole.ALONE:
                 self._join()
             self._apply_pending(self.position.sequence)
-            self.role, self._is_member, self.ballot = ReplicaRole.PRIMARY, False, ballot
+            self._newest, ring = {}, self._followers.ring
+            assert ring is not None
+            self.role, self._is_member = ReplicaRole.PRIMARY, False
+            for sequence in range(self._committed + 1, self.sequence + 1):
+                self._note_uncommitted(ring.group(sequence))
+            self.ballot = ballot
             self.sequence += 1
             self._ballots = with_group(self._ballots, ballot, self.sequence)
             self._take_notes(True)
@@ -146,6 +160,7 @@ class MemoryReplica:
             committed = min(sequence, self.position.sequence)
             if self.role is not ReplicaRole.ALONE and not self.incomplete and committed > self._committed:
                 self._apply_pending(committed)
+                self._settle(committed)
                 self._committed = committed
                 self._followers.committed(committed)
 
@@ -239,8 +254,28 @@ class MemoryReplica:
         if self.role is ReplicaRole.ALONE:
             self._committed = self.sequence
             self._followers.committed(self.sequence)
-        self.role, self._is_member = ReplicaRole.MEMBER, True
+        self.role, self._is_member, self._newest = ReplicaRole.MEMBER, True, {}
         self._take_notes(False)
+
+    def _note_uncommitted(self, group: ChangeGroup) -> None:
+        """This store shows what a group changes: if it is the primary, before that is committed."""
+        if self.role is not ReplicaRole.PRIMARY:
+            return
+        sequence, newest = group.sequence, self._newest
+        for change in group.changes:
+            newest[change.index, change.key] = sequence
+        if group.indexes is not None or group.text is not None or group.ranges is not None:
+            self._newest_other = sequence
+
+    def _settle(self, committed: int) -> None:
+        """Groups of a primary up to a number are committed."""
+        newest, ring = self._newest, self._followers.ring
+        if not newest or ring is None:
+            return
+        for sequence in range(self._committed + 1, committed + 1):
+            for change in ring.group(sequence).changes:
+                if newest.get((change.index, change.key)) == sequence:
+                    del newest[change.index, change.key]
 
     def _apply_pending(self, sequence: int) -> None:
         """Apply what is in the ring and isn't applied, up to a number."""

@@ -86,6 +86,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
         self._next_index = DEFAULT_INDEX + 1
         self._hidden = HiddenRecords(self, self._indexes)
         self._followers = RingFollowers(bound, steady, self._take_notes)
+        self._newest = {}
         self._noting = False  # whether changes are kept for followers
         self.sequence = 0
         self.touched = False
@@ -332,6 +333,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
             changes = [change for number, index in self._indexes.items() for change in index.changes(number)]
             next_index = 0 if indexes is None else self._next_index
             group = ChangeGroup(self.sequence, self.ballot, self._version, changes, indexes, text, next_index, ranges)
+            self._note_uncommitted(group)
             self._followers.add(group)
 
     def _take_notes(self, wanted: bool) -> None:

@@ -487,6 +487,7 @@ class ReplicaHistory:
             if ballot:
                 state = replica.state()
                 assert self.states.setdefault((ballot, store.sequence), state) == state
+                self._check_records(store, state)
             if store.role is ReplicaRole.MEMBER:
                 assert store.committed <= store.position.sequence
                 shown = store.committed if replica.path is not None else max(store.committed, replica.shown)
@@ -497,6 +498,19 @@ class ReplicaHistory:
                 check_consistent(store)
                 if store.role is not ReplicaRole.ALONE:
                     assert store._engine.lmdb.counters.sequence <= store.committed
+
+    def _check_records(self, store: LmdbStore | MemoryStore, state: State) -> None:
+        """A primary says which records it shows before they are committed: it shows all others as committed."""
+        before = self.states.get((ballot_at(store.ballots, store.committed) or 0, store.committed))
+        if store.role is not ReplicaRole.PRIMARY or before is None:
+            return
+        shown, committed = (
+            {change.key: change for change in each if not change.index} for each in (state[0], before[0])
+        )
+        for key in KEYS:
+            undone = store.may_be_undone("", [key])
+            assert undone or shown.get(key) == committed.get(key)
+            self.seen["may be undone" if undone else "shown as committed"] += store.committed < store.sequence
 
     def end(self) -> None:
         """All replicas have the same once they all have everything, and nobody changes anything."""
