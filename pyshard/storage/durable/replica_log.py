@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from errno import EIO
 
 from pyshard.errors import BadRequest
 from pyshard.model.slot_ranges import SlotRanges
@@ -80,13 +81,12 @@ class ReplicaLog:
             self._refuse_unless_whole_member("lead")
         last = 0 if state.role is ReplicaRole.ALONE else state.position.ballot
         refuse_lead(last, state.promised.ballot, ballot)
-        engine.advance_checkpoint()
         if state.role is ReplicaRole.ALONE:
-            state.begin_history(ALWAYS_ALONE, engine.log.sequence)
+            self._be_alone_no_more()
+        else:
+            engine.advance_checkpoint()
         version = decoded(state.pending[-1].payload).version if state.pending else engine.counters.version
         self._append(Group(engine.log.sequence + 1, barrier(version), ballot), sync=True)
-        if state.role is ReplicaRole.ALONE:
-            state.committed = engine.sequence
         if state.uncommitted is None:
             state.uncommitted = UncommittedGroups(engine.sequence, engine.counters, engine.text)
         state.role = ReplicaRole.PRIMARY
@@ -101,8 +101,7 @@ class ReplicaLog:
         """See `IReplicatedStore.be_member`."""
         engine, state = self._engine, self._state
         if state.role is ReplicaRole.ALONE:
-            state.begin_history(ALWAYS_ALONE, engine.log.sequence)
-            state.committed = engine.sequence
+            self._be_alone_no_more()
         state.role = ReplicaRole.MEMBER
         self._undo()
         if engine.lmdb.meta.replica is None:
@@ -217,6 +216,18 @@ class ReplicaLog:
         self._head = None
 
     # ------------------------------------------------------------------ inside
+
+    def _be_alone_no_more(self) -> None:
+        """Prepare to be one of several replicas: all that the store has made alone is committed.
+
+        Before, a broken log is mended as that of a lone store is, which leaves a number out, and LMDB knows of that.
+        """
+        engine, state = self._engine, self._state
+        engine.advance_checkpoint()
+        if engine.log.broken:
+            raise OSError(EIO, "the log could not be mended after a write had failed")
+        engine.sequence = state.committed = engine.log.sequence  # a number that was left out has no group
+        state.begin_history(ALWAYS_ALONE, engine.log.sequence)
 
     def _head_of_copy(self, what: str) -> ChangeGroup:
         if self._head is None:
