@@ -147,14 +147,9 @@ class ReplicaLog:
         engine, state = self._engine, self._state
         self._refuse_unless_whole_member("cut")
         refuse_cut(state.committed, sequence)
-        try:
-            if sequence < engine.log.sequence:
-                engine.log.cut(sequence)
-            elif engine.log.broken:
-                engine.log.mend()  # of a cut that has failed, the disk may have all groups yet
-        finally:
-            state.cut(engine.log.sequence)
-            engine.safe = min(engine.safe, engine.log.sequence)
+        if sequence < engine.log.sequence or engine.log.broken:
+            state.cutting = min(sequence, engine.log.sequence)
+            self._finish_cut()
 
     def begin_copy(self, head: ChangeGroup) -> None:
         """See `IReplicatedStore.begin_copy`."""
@@ -169,6 +164,7 @@ class ReplicaLog:
             raise
         state.uncommitted = None
         state.pending.clear()
+        state.cutting = None
         state.committed = 0
         state.begin_history((), 0)
         engine.retention.leave_behind(engine.log.sequence + 1)
@@ -236,7 +232,26 @@ class ReplicaLog:
 
     def _refuse_unless_whole_member(self, what: str) -> None:
         refuse_unless_member(what, self._state.role, self._state.incomplete)
+        self._finish_cut()
         self._undo()
+
+    def _finish_cut(self) -> None:
+        """Cut the log where it is to be cut, between two transactions that say so: see `WriteAheadLog.cut`."""
+        engine, state = self._engine, self._state
+        if state.cutting is None:
+            return
+        engine.transact([])
+        try:
+            engine.log.cut(state.cutting)
+        finally:
+            state.cut(engine.log.sequence)
+            engine.safe = min(engine.safe, engine.log.sequence)
+        sequence, state.cutting = state.cutting, None
+        try:
+            engine.transact([])
+        except BaseException:
+            state.cutting = sequence
+            raise
 
     def _append(self, group: Group, sync: bool) -> None:
         """Append a group to the log. It is pending then."""
