@@ -138,7 +138,8 @@ class IReplicatedStore(Protocol):
         memory can't undo them: they stay in sight, and if they have to go, `cut` says that it must begin anew.
         Followers that were given uncommitted groups are ended.
 
-        :raises StorageFailed: (in the Deferred) the disk failed. The store makes no groups any more anyway.
+        :raises StorageFailed: (in the Deferred) the disk failed. A primary makes no groups any more anyway; a lone
+            store is still alone.
         """
         ...
 

@@ -74,11 +74,13 @@ class LogFile:
         flushed: int,
         random: Callable[[int], bytes] = os.urandom,
         kept: int | None = None,
+        until: int | None = None,
     ) -> LogFile:
         """The file as a start finds it.
 
         :param flushed: the sequence number up to which LMDB has all groups; 0: the store never had a log.
         :param kept: groups above this number stay in the file, though LMDB has them; None: none of those does.
+        :param until: see `groups_in`.
         :raises ConfigError: the file can't be used: in one line, why.
         """
         try:
@@ -88,7 +90,7 @@ class LogFile:
             lap, found = Lap(b"", 0), Found([], 0, 0)
             if data:
                 lap = lap_of(data, bytes.fromhex(identity))
-                found = groups_in(data, lap, flushed)
+                found = groups_in(data, lap, flushed, until)
             elif flushed:
                 raise ValueError(_MISSING)
             file = cls(path, identity, random)

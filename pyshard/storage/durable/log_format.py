@@ -108,17 +108,20 @@ class Found(NamedTuple):
     end: int
 
 
-def groups_in(data: bytes, lap: Lap, flushed: int) -> Found:
+def groups_in(data: bytes, lap: Lap, flushed: int, until: int | None = None) -> Found:
     """The groups of a lap.
 
     :param data: the file's bytes.
     :param flushed: the sequence number up to which LMDB has all groups.
+    :param until: groups above this number were being cut off: whatever is left of them is nothing; None: none were.
     :raises ValueError: acknowledged groups are damaged.
     """
     groups: list[Group] = []
     end, last = _HEADER.size, lap.base
     while (found := group_at(data, end, lap.salt)) is not None and found[0].sequence == last + 1:
         group, _ = found
+        if until is not None and group.sequence > until:
+            break
         last = group.sequence
         if last > flushed:
             groups.append(group)
@@ -126,7 +129,7 @@ def groups_in(data: bytes, lap: Lap, flushed: int) -> Found:
     place, newest = end, max(flushed, last)
     while (place := data.find(lap.salt, place)) >= 0:
         beyond = group_at(data, place, lap.salt)
-        if beyond is not None and beyond[1] and beyond[0].sequence > newest:
+        if beyond is not None and beyond[1] and newest < beyond[0].sequence <= (until or 2**64):
             raise ValueError(f"it is damaged at byte {end:,}, and acknowledged changes were there")
         place += 1
     return Found(groups, last, end)

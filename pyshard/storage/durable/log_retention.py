@@ -146,6 +146,7 @@ def opened_log(
     bound: FollowedBound,
     steady: Callable[[], float],
     anew: bool = False,
+    until: int | None = None,
 ) -> tuple[WriteAheadLog, LogRetention]:
     """The log in a data directory, and what is kept of it.
 
@@ -153,6 +154,7 @@ def opened_log(
     :param flushed: LMDB has all groups up to this number; 0: the store never had a log.
     :param steady: the clock.
     :param anew: whether its files have nothing that counts.
+    :param until: see `WriteAheadLog`.
     :raises ConfigError: the log can't be used: in one line, why.
     """
     places = FollowerPlaces(saved.places)
@@ -161,5 +163,5 @@ def opened_log(
             [directory.log_file(number) for number in range(1, saved.files + 1)], directory.identity, flushed
         )
     needed = places.needed()
-    log = WriteAheadLog(directory.log_file, directory.identity, flushed, saved.files, needed, now=steady())
+    log = WriteAheadLog(directory.log_file, directory.identity, flushed, saved.files, needed, now=steady(), until=until)
     return log, LogRetention(log, bound, places, steady)

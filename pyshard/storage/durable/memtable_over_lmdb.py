@@ -106,7 +106,13 @@ class MemtableOverLmdb:
         self.replica, flushed = ReplicaState(meta.replica, self.lmdb.counters), self.lmdb.counters.sequence
         try:
             self.log, self.retention = opened_log(
-                directory, meta.log, flushed, bound, steady, anew=self.replica.incomplete
+                directory,
+                meta.log,
+                flushed,
+                bound,
+                steady,
+                anew=self.replica.incomplete,
+                until=None if meta.replica is None else meta.replica.cut,
             )
         except BaseException:
             self.environment.close()
@@ -151,7 +157,8 @@ class MemtableOverLmdb:
         if self.log.groups:  # both files may have some
             self.log.groups = []
             self.checkpoints.begin(self.memtable, self.sequence)
-        if not self.lmdb.counters.sequence or self.lmdb.meta.incarnation != self.incarnation:
+        cut = self.lmdb.meta.replica is not None and self.lmdb.meta.replica.cut is not None  # it is done by now
+        if not self.lmdb.counters.sequence or self.lmdb.meta.incarnation != self.incarnation or cut:
             self.transact([])
         self.recount()
 

@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from errno import EIO
 
 from pyshard.errors import BadRequest
 from pyshard.model.slot_ranges import SlotRanges
@@ -80,13 +81,12 @@ class ReplicaLog:
             self._refuse_unless_whole_member("lead")
         last = 0 if state.role is ReplicaRole.ALONE else state.position.ballot
         refuse_lead(last, state.promised.ballot, ballot)
-        engine.advance_checkpoint()
         if state.role is ReplicaRole.ALONE:
-            state.begin_history(ALWAYS_ALONE, engine.log.sequence)
+            self._be_alone_no_more()
+        else:
+            engine.advance_checkpoint()
         version = decoded(state.pending[-1].payload).version if state.pending else engine.counters.version
         self._append(Group(engine.log.sequence + 1, barrier(version), ballot), sync=True)
-        if state.role is ReplicaRole.ALONE:
-            state.committed = engine.sequence
         if state.uncommitted is None:
             state.uncommitted = UncommittedGroups(engine.sequence, engine.counters, engine.text)
         state.role = ReplicaRole.PRIMARY
@@ -101,8 +101,7 @@ class ReplicaLog:
         """See `IReplicatedStore.be_member`."""
         engine, state = self._engine, self._state
         if state.role is ReplicaRole.ALONE:
-            state.begin_history(ALWAYS_ALONE, engine.log.sequence)
-            state.committed = engine.sequence
+            self._be_alone_no_more()
         state.role = ReplicaRole.MEMBER
         self._undo()
         if engine.lmdb.meta.replica is None:
@@ -148,14 +147,9 @@ class ReplicaLog:
         engine, state = self._engine, self._state
         self._refuse_unless_whole_member("cut")
         refuse_cut(state.committed, sequence)
-        try:
-            if sequence < engine.log.sequence:
-                engine.log.cut(sequence)
-            elif engine.log.broken:
-                engine.log.mend()  # of a cut that has failed, the disk may have all groups yet
-        finally:
-            state.cut(engine.log.sequence)
-            engine.safe = min(engine.safe, engine.log.sequence)
+        if sequence < engine.log.sequence or engine.log.broken:
+            state.cutting = min(sequence, engine.log.sequence)
+            self._finish_cut()
 
     def begin_copy(self, head: ChangeGroup) -> None:
         """See `IReplicatedStore.begin_copy`."""
@@ -170,6 +164,7 @@ class ReplicaLog:
             raise
         state.uncommitted = None
         state.pending.clear()
+        state.cutting = None
         state.committed = 0
         state.begin_history((), 0)
         engine.retention.leave_behind(engine.log.sequence + 1)
@@ -218,6 +213,18 @@ class ReplicaLog:
 
     # ------------------------------------------------------------------ inside
 
+    def _be_alone_no_more(self) -> None:
+        """Prepare to be one of several replicas: all that the store has made alone is committed.
+
+        Before, a broken log is mended as that of a lone store is, which leaves a number out, and LMDB knows of that.
+        """
+        engine, state = self._engine, self._state
+        engine.advance_checkpoint()
+        if engine.log.broken:
+            raise OSError(EIO, "the log could not be mended after a write had failed")
+        engine.sequence = state.committed = engine.log.sequence  # a number that was left out has no group
+        state.begin_history(ALWAYS_ALONE, engine.log.sequence)
+
     def _head_of_copy(self, what: str) -> ChangeGroup:
         if self._head is None:
             raise BadRequest(f"{what}: found no copy that was begun, expected one; begin it anew")
@@ -225,7 +232,26 @@ class ReplicaLog:
 
     def _refuse_unless_whole_member(self, what: str) -> None:
         refuse_unless_member(what, self._state.role, self._state.incomplete)
+        self._finish_cut()
         self._undo()
+
+    def _finish_cut(self) -> None:
+        """Cut the log where it is to be cut, between two transactions that say so: see `WriteAheadLog.cut`."""
+        engine, state = self._engine, self._state
+        if state.cutting is None:
+            return
+        engine.transact([])
+        try:
+            engine.log.cut(state.cutting)
+        finally:
+            state.cut(engine.log.sequence)
+            engine.safe = min(engine.safe, engine.log.sequence)
+        sequence, state.cutting = state.cutting, None
+        try:
+            engine.transact([])
+        except BaseException:
+            state.cutting = sequence
+            raise
 
     def _append(self, group: Group, sync: bool) -> None:
         """Append a group to the log. It is pending then."""

@@ -33,6 +33,7 @@ class ReplicaState:
     :ivar promised: what it has promised.
     :ivar promising: what is being saved of that; None: nothing.
     :ivar incomplete: whether it has a part of a copy.
+    :ivar cutting: groups of the log above this number are being cut off, and none is appended; None: none are.
     :ivar committed: all groups up to this number are committed; of a store that is alone it says nothing.
     :ivar ballots: those of the log; of a store that is alone they say nothing.
     :ivar position: the log's last group; likewise.
@@ -46,6 +47,7 @@ class ReplicaState:
         self.promised: Promise = known.promised
         self.promising: Promise | None = None
         self.incomplete = known.incomplete
+        self.cutting: int | None = None
         self.committed = 0 if known.incomplete else max(known.committed, counters.sequence)
         self.pending: deque[Group] = deque()
         self.uncommitted: UncommittedGroups | None = None
@@ -106,4 +108,4 @@ class ReplicaState:
             return None
         if self.incomplete:
             return SavedReplica(promised, incomplete=True)
-        return SavedReplica(promised, committed, cut_off(self.ballots, sequence))
+        return SavedReplica(promised, committed, cut_off(self.ballots, sequence), cut=self.cutting)

@@ -64,12 +64,14 @@ class SavedReplica(msgspec.Struct, array_like=True, frozen=True):
     :param committed: all groups up to this number are committed. LMDB has nothing of others.
     :param starts: see `pyshard.protocol.log_positions.BallotHistory`; of the groups that LMDB has completely.
     :param incomplete: whether the store has a part of a copy.
+    :param cut: groups of the log above this number are being cut off; None: none are.
     """
 
     promised: Promise = Promise()
     committed: int = 0
     starts: tuple[tuple[int, int], ...] = ()
     incomplete: bool = False
+    cut: int | None = None
 
     @classmethod
     def unpacked(cls, saved: bytes | None) -> SavedReplica | None:

@@ -65,6 +65,7 @@ class WriteAheadLog:
     :param kept: followers need groups above this number; None: there are no followers.
     :param random: gives so many random bytes, for salts.
     :param now: seconds of the steady clock.
+    :param until: groups above this number were being cut off, and are cut off now; None: none were.
     :raises ConfigError: the log can't be used: in one line, why.
     :ivar groups: those that were found and that LMDB doesn't have, in order; whoever opened the log empties the list.
     :ivar active: the file that takes new groups.
@@ -82,6 +83,7 @@ class WriteAheadLog:
         kept: int | None = None,
         random: Callable[[int], bytes] = os.urandom,
         now: float = 0.0,
+        until: int | None = None,
     ) -> None:
         self._path_of = path_of
         self._identity = identity
@@ -97,7 +99,7 @@ class WriteAheadLog:
         if not flushed:
             for path in paths:
                 LogFile.found(path, identity, 0, random).close()
-        opened = self._opened(paths, flushed, kept, now)
+        opened = self._opened(paths, flushed, kept, now, until)
         self.active = opened.pop()
         for file in opened:
             file.close()
@@ -115,7 +117,9 @@ class WriteAheadLog:
             raise unusable(paths[0], ValueError(f"{acknowledged}, and there are only {len(sequences):,} of them"))
         self._changed()
 
-    def _opened(self, paths: list[Path], flushed: int, kept: int | None, now: float) -> list[LogFile]:
+    def _opened(
+        self, paths: list[Path], flushed: int, kept: int | None, now: float, until: int | None
+    ) -> list[LogFile]:
         """The files that may have groups which LMDB lacks, in order; the last one is the active one.
 
         The others are kept, unread. A file surely ends where the next one begins if that has groups; a rotation that
@@ -130,7 +134,7 @@ class WriteAheadLog:
                     self.kept.insert(0, KeptSegment(Segment(path, lap), end, path.stat().st_size, now))
                     end = lap.base
                 else:
-                    file = LogFile.found(path, self._identity, flushed, self._random, kept)
+                    file = LogFile.found(path, self._identity, flushed, self._random, kept, until)
                     opened.append(file)
                     end = lap.base if file.lap == lap else end
         except BaseException:
@@ -221,6 +225,9 @@ class WriteAheadLog:
 
     def cut(self, sequence: int) -> None:
         """Have no groups above a number any more. LMDB has none of these, and nobody reads them.
+
+        LMDB must know of it before: of a file that is being made shorter, a power failure may leave some bytes behind
+        others that are gone, which look like damage.
 
         :raises OSError: the disk may have some still. The log is broken then, unless they are all here.
         """

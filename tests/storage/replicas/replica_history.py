@@ -321,8 +321,8 @@ class ReplicaHistory:
         try:
             if store.incomplete or not point:
                 raise FollowerBehind("it has nothing of the log")
+            replica.confirmed = min(replica.confirmed, point)  # a cut that is interrupted may be done, too
             at_once(store.cut(point))
-            replica.confirmed = min(replica.confirmed, point)
             assert store.position.sequence == point
             replica.follower = leader.follow(replica.name, point, uncommitted=True)
             self.seen["by log" if point == mine else "cut"] += 1

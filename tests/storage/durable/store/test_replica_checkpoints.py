@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
+from typing import Any
 
 import pytest
+from conftest import TakeErrors
+from disks import System, put_under_logs
 from storage.durable.store.opened import opened
 from stores import PLENTY, at_once, check_consistent, commit, folder, task
+from twisted.internet.defer import Deferred
 
+from pyshard.errors import StorageFailed
 from pyshard.protocol.batch_operations import Pop, Read, Write
-from pyshard.storage import LmdbStore
+from pyshard.protocol.log_positions import LogPosition
+from pyshard.storage import LmdbStore, ReplicaRole
 from pyshard.storage.durable.log_changes import change_of
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate
 
@@ -91,3 +98,37 @@ def test_the_sweep_of_a_dropped_index() -> None:
         assert in_lmdb(store) == {}
         check_consistent(store)
         at_once(store.close())
+
+
+@pytest.mark.parametrize("first", ["lead", "be_member"])
+def test_a_broken_log_of_a_lone_store(first: str, logged_errors: TakeErrors, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is mended before the store is a replica: no group gets a number that LMDB takes for done."""
+    with folder() as path, monkeypatch.context() as patched:
+        system = System()
+        put_under_logs(patched, system)
+        store = opened(path / "data")
+        at_once(store.promise(1))
+        system.failing = {"fdatasync", "truncate"}
+        with pytest.raises(StorageFailed):
+            at_once(store.remember(b"refused"))
+        system.failing = {"pwrite"}
+        asked: dict[str, Callable[[], Deferred[Any]]] = {"lead": lambda: store.lead(1), "be_member": store.be_member}
+        with pytest.raises(StorageFailed):  # LMDB leaves the number out, and the log isn't begun anew
+            at_once(asked[first]())
+        assert store.role is ReplicaRole.ALONE
+        system.failing = set()
+        if first == "be_member":
+            at_once(store.be_member())
+            assert store.position == LogPosition(0, store.committed)
+        number = at_once(store.lead(1))
+        assert number > store._engine.lmdb.counters.sequence
+        at_once(store.remember(b"taken"))
+        store._engine.log.close()
+        store._engine.environment.close()
+        store._directory.close()
+        again = opened(path / "data")
+        assert again.position == LogPosition(1, number + 1)
+        at_once(again.commit(number + 1))
+        assert again.recall() == b"taken"
+        at_once(again.close())
+    assert logged_errors()

@@ -34,14 +34,14 @@ def rotated(log: WriteAheadLog) -> None:
     log.rotate(9.0)
 
 
-def filled(where: Path, *laps: str, flushed: int = 0) -> WriteAheadLog:
-    """A log with a segment for each string, and a group for each letter; all of them are kept."""
+def filled(where: Path, *laps: str, flushed: int = 0, size: int = 1) -> WriteAheadLog:
+    """A log with a segment for each string, and a group for each letter, which it repeats; all of them are kept."""
     log = opened(where, flushed)
     for number, lap in enumerate(laps):
         if number:
             rotated(log)
         for letter in lap:
-            log.append(letter.encode(), True)
+            log.append(letter.encode() * size, True)
     return log
 
 
