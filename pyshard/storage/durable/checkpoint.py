@@ -100,9 +100,14 @@ class CheckpointSchedule:
         """
         self.current, self.pages_due, self.background_due = Checkpoint(sorted(memtable.records), sequence), 0, 0
 
+    @property
+    def is_due(self) -> bool:
+        """Whether something is to be flushed now."""
+        return self.current is not None and self.pages_due >= self._pages_per_flush
+
     def due(self, memtable: Memtable) -> tuple[Checkpoint, list[bytes], int] | None:
         """The checkpoint, what is to be flushed of it now, and what its `done` is then; None: nothing is due."""
-        if self.current is None or self.pages_due < self._pages_per_flush:
+        if self.current is None or not self.is_due:
             return None
         return self.current, *self.current.next_keys(memtable, self.pages_due)
 

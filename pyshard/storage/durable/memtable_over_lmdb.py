@@ -245,8 +245,9 @@ class MemtableOverLmdb:
             if not self.log.must_grow():
                 self.log.rotate(self._steady())
                 self.checkpoints.begin(self.memtable, self.log.sequence - len(self.replica.pending))
+        self.replica.settle(self.lmdb.counters)
         current = self.checkpoints.current
-        if current is None or current.sequence > self.committed:
+        if current is None or current.sequence > self.committed or not self.checkpoints.is_due:
             return
         if due := self.checkpoints.due(self.replica.settled(self.memtable, self.lmdb.counters)):
             began, (checkpoint, keys, done) = self._steady(), due
