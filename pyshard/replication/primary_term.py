@@ -77,6 +77,7 @@ class PrimaryTerm:
         self._others = {
             replica.address: _Other(began) for replica in group.replicas if replica.address != group.primary
         }
+        self._needed = group.others
         self._joining: str | None = None
         self._switching: str | None = None
         self.committed = 0
@@ -84,8 +85,7 @@ class PrimaryTerm:
     @property
     def needed(self) -> frozenset[str]:
         """The addresses of those whose word every commit and every lease needs."""
-        others = self.group.others
-        return others if self._joining is None else others | {self._joining}
+        return self._needed
 
     @property
     def takes_changes(self) -> bool:
@@ -136,7 +136,7 @@ class PrimaryTerm:
 
     def may_answer(self, now: float) -> bool:
         """Whether nobody else can lead yet, so that what was read is what there is."""
-        return all(now < self._others[address].leased for address in self.needed)
+        return all(now < self._others[address].leased for address in self._needed)
 
     def confirmed(self) -> dict[str, int]:
         """Address of each other replica → the number up to which it has all groups."""
@@ -160,6 +160,7 @@ class PrimaryTerm:
             return Wish(WishKind.SWITCH, self._switching) if ready and self.committed >= last else None
         if self._joining is None:
             self._joining = next((each for each in self.group.learners if self._may_join(each, now)), None)
+            self._needed = self.group.others if self._joining is None else self.group.others | {self._joining}
         if self._joining is None or self._others[self._joining].confirmed < self.committed:
             return None
         return Wish(WishKind.JOIN, self._joining)

@@ -116,7 +116,8 @@ class Replica:
         """
         if self._gate is None or self._primary is None:
             raise NotConfigured("this replica doesn't lead its shard; get the newest map")
-        self._primary.commit(self._store.position.sequence)
+        if seen > self._primary.committed:
+            self._primary.commit(self._store.position.sequence)
         return self._gate.passed(seen, changed)
 
     async def pulled(self, question: Pull) -> Pulled:

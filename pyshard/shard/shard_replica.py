@@ -119,27 +119,7 @@ class ShardReplica:
         :raises OutcomeUnknown: (in the Deferred) another replica leads by now, and may have what was changed, or not.
         :raises NotConfigured: (in the Deferred) another one leads; nothing was changed.
         """
-        if self._replica is None:
-            return answered
-        replica = self._replica
-
-        def wait(answer: _T) -> Deferred[_T] | _T:
-            def ended(failure: PyshardError) -> PyshardError:
-                return OutcomeUnknown(f"the primary has changed: {failure}") if changes else failure
-
-            try:
-                passed = replica.passed(self._seen(read), changed=False)
-            except PyshardError as error:
-                raise ended(error) from None
-            if passed.called:
-                return answer
-            waiting: Deferred[_T] = Deferred()
-            passed.addCallbacks(
-                lambda _: waiting.callback(answer), lambda failure: waiting.errback(ended(failure.value))
-            )
-            return waiting
-
-        return answered.addCallback(wait)
+        return answered if self._replica is None else answered.addCallback(self._wait, self._replica, changes, read)
 
     async def pulled(self, owner: Hashable, pull: bytes, offset: int) -> tuple[bytes, bytes, bool]:
         """Answer another replica; see `ServedReplicas.answer`.
@@ -158,6 +138,22 @@ class ShardReplica:
         return ReplicaReport(store.identity, store.incarnation, not store.ephemeral, 0, store.position)
 
     # ------------------------------------------------------------------ inside
+
+    def _wait(self, answer: _T, replica: Replica, changes: bool, read: Sequence[Run]) -> Deferred[_T] | _T:
+        """An answer, or what gives it when it may be given; see `answer`."""
+
+        def ended(failure: PyshardError) -> PyshardError:
+            return OutcomeUnknown(f"the primary has changed: {failure}") if changes else failure
+
+        try:
+            passed = replica.passed(self._seen(read), changed=False)
+        except PyshardError as error:
+            raise ended(error) from None
+        if passed.called:
+            return answer
+        waiting: Deferred[_T] = Deferred()
+        passed.addCallbacks(lambda _: waiting.callback(answer), lambda failure: waiting.errback(ended(failure.value)))
+        return waiting
 
     def _seen(self, read: Sequence[Run]) -> int:
         """The number of the last group that an answer may have seen; 0: nothing but what is committed."""
