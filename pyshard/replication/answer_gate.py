@@ -59,7 +59,8 @@ class AnswerGate:
         """
         if self._ended is not None:
             return fail(_why(self._ended, changed))
-        self._advance()
+        if seen > self._term.committed:
+            self._advance()
         if seen <= self._term.committed and (self._term.has_enough if changed else self._may_answer()):
             return succeed(None)
         waiter: Deferred[None] = Deferred()

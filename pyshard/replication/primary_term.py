@@ -108,6 +108,7 @@ class PrimaryTerm:
         self._others = {
             replica.address: _Other(began, began) for replica in group.replicas if replica.address != group.primary
         }
+        self._needed = group.others
         self._joining: str | None = None
         self._switching: str | None = None
         self._switching_until = -inf
@@ -116,8 +117,7 @@ class PrimaryTerm:
     @property
     def needed(self) -> frozenset[str]:
         """The addresses of those whose word every commit and every lease needs."""
-        others = self.group.others
-        return others if self._joining is None else others | {self._joining}
+        return self._needed
 
     @property
     def has_enough(self) -> bool:
@@ -235,6 +235,7 @@ class PrimaryTerm:
             return Wish(WishKind.SWITCH, self._switching) if ready else None
         if self._joining is None:
             self._joining = next((each for each in self.group.learners if self._may_join(each, now)), None)
+            self._needed = self.group.others if self._joining is None else self.group.others | {self._joining}
         if self._joining is None or self._others[self._joining].confirmed < self.committed:
             return None
         return Wish(WishKind.JOIN, self._joining)

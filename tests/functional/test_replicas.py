@@ -34,8 +34,8 @@ pytestmark = pytest.mark.functional
 FAILOVERS = int(os.environ.get("PYSHARD_TEST_FAILOVERS", "1"))
 LEASE = float(os.environ.get("PYSHARD_TEST_LEASE", "1"))
 SEED = int(os.environ.get("PYSHARD_TEST_SEED", chance.randrange(10**6)))
-ROUND = 4  # failovers of one round, whose history is checked then
-SECONDS = 4.0  # of a failover's load, when none takes longer
+ROUND = 5  # failovers of one round, whose history is checked then
+SECONDS = 2.0  # of a failover's load, when none takes longer
 
 DOCUMENTS = {f"document {number}": number for number in range(200)}
 
@@ -59,7 +59,10 @@ def say(*what: object) -> None:
     print("\n", *what)  # noqa: T201  # see above
 
 
-@pytest.mark.parametrize(("replicas", "durable"), [(2, True), (3, False)], ids=["durable", "in memory"])
+@pytest.mark.parametrize(
+    ("replicas", "durable"),
+    [pytest.param(2, True, id="durable"), pytest.param(3, False, id="in memory", marks=pytest.mark.long)],
+)
 @pytest_twisted.ensureDeferred
 async def test_failovers(
     new_replicated_cluster: NewReplicatedCluster,
@@ -117,6 +120,7 @@ def items(app: Pyshard) -> dict[tuple[str, str], Any]:
     return found
 
 
+@pytest.mark.long
 def test_a_member_is_lost(new_replicated_cluster: NewReplicatedCluster) -> None:
     """A member is killed: writes stand still until the group goes on without it, and it joins again."""
     cluster = filled(new_replicated_cluster(3, lease=LEASE))
@@ -152,7 +156,9 @@ def test_a_stopped_primary_gives_nothing_stale(new_replicated_cluster: NewReplic
         cluster.wait_whole()
 
 
-@pytest.mark.parametrize("durable", [True, False], ids=["durable", "in memory"])
+@pytest.mark.parametrize(
+    "durable", [pytest.param(True, id="durable"), pytest.param(False, id="in memory", marks=pytest.mark.long)]
+)
 def test_all_are_killed_at_once(new_replicated_cluster: NewReplicatedCluster, durable: bool) -> None:
     """All daemons are killed and started: a durable shard has everything, one in memory begins anew, empty."""
     cluster = filled(new_replicated_cluster(2, lease=LEASE, durable=durable))
@@ -170,6 +176,7 @@ def test_all_are_killed_at_once(new_replicated_cluster: NewReplicatedCluster, du
         assert app.get("key") == 1
 
 
+@pytest.mark.long
 def test_no_bootstrap_meanwhile(new_replicated_cluster: NewReplicatedCluster) -> None:
     """Without a bootstrap data goes on, but nobody leads in a lost primary's place until one is there again."""
     cluster = filled(new_replicated_cluster(2, lease=LEASE))
@@ -191,6 +198,7 @@ def test_no_bootstrap_meanwhile(new_replicated_cluster: NewReplicatedCluster) ->
         check_documents(app)
 
 
+@pytest.mark.long
 def test_a_third_one_is_added(new_replicated_cluster: NewReplicatedCluster) -> None:
     """A changed config and a restarted bootstrap give a shard one more replica, while it is written to."""
     cluster = filled(new_replicated_cluster(2, lease=LEASE))
