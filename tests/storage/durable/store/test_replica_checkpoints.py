@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from errno import EIO
 from random import Random
 from typing import Any
 
@@ -19,6 +20,7 @@ from pyshard.protocol.log_positions import LogPosition
 from pyshard.storage import LmdbStore, ReplicaRole
 from pyshard.storage.durable.log_changes import change_of
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate
+from pyshard.storage.durable.saved_meta import Meta
 
 KEYS = [b"%d" % number for number in range(60)]
 
@@ -131,4 +133,39 @@ def test_a_broken_log_of_a_lone_store(first: str, logged_errors: TakeErrors, mon
         at_once(again.commit(number + 1))
         assert again.recall() == b"taken"
         at_once(again.close())
+    assert logged_errors()
+
+
+def test_what_lmdb_knows_of_a_cut(monkeypatch: pytest.MonkeyPatch, logged_errors: TakeErrors) -> None:
+    """Where the log is to be cut is saved before, and forgotten after. One that has failed is done before all else."""
+    with folder() as path:
+        store = opened(path / "data")
+        engine = store._engine
+        at_once(store.promise(1))
+        first = at_once(store.lead(1))
+        for number in range(3):
+            at_once(store.remember(b"%d" % number))
+        at_once(store.be_member())
+        known: list[object] = []
+        real = engine.log.cut
+
+        def cut(sequence: int) -> None:
+            with engine.environment.begin() as transaction:
+                saved = Meta.read(transaction, engine.databases).replica
+            known.append(saved and saved.cut)
+            if len(known) == 1:
+                raise OSError(EIO, "Input/output error")
+            real(sequence)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(engine.log, "cut", cut)
+            with pytest.raises(StorageFailed):
+                at_once(store.cut(first + 1))
+            at_once(store.promise(2))
+            assert at_once(store.lead(2)) == first + 2
+        assert known == [first + 1] * 2
+        assert engine.lmdb.meta.replica is not None
+        assert engine.lmdb.meta.replica.cut is None
+        assert store.recall() == b"0"
+        at_once(store.close())
     assert logged_errors()
