@@ -255,7 +255,8 @@ class MemtableOverLmdb:
                 self.transact([])
             if not self.log.must_grow():
                 self.log.rotate(self._steady())
-                self.checkpoints.begin(self.memtable, self.log.sequence - len(self.replica.pending))
+                alone = self.replica.role is ReplicaRole.ALONE
+                self.checkpoints.begin(self.memtable, self.log.sequence if alone else self.sequence)
         if self.checkpoints.current is not None and (checkpoint := self.checkpoints.due(self.committed)):
             began, memtable = self._steady(), self.replica.settled(self.memtable, self.lmdb.counters)
             keys, done = checkpoint.next_keys(memtable, self.checkpoints.pages_due)
@@ -268,8 +269,10 @@ class MemtableOverLmdb:
         """The newest state of which LMDB may have anything: number of the last group, counters, remembered text."""
         if (uncommitted := self.replica.uncommitted) is not None:
             return uncommitted.sequence, uncommitted.counters, uncommitted.text
+        if self.replica.role is ReplicaRole.MEMBER:
+            return self.sequence, self.counters, self.text
         # A broken log may have one more group, which was refused: a start must pass it over.
-        return self.log.sequence - len(self.replica.pending) + self.log.broken, self.counters, self.text
+        return self.log.sequence + self.log.broken, self.counters, self.text
 
     def transact(self, updates: Sequence[DirectUpdate], checkpointed: int | None = None) -> list[object]:
         """Do updates in one transaction, save the counters in it, and draw the consequences for memtable and log.

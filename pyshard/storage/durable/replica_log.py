@@ -147,8 +147,15 @@ class ReplicaLog:
         engine, state = self._engine, self._state
         self._refuse_unless_whole_member("cut")
         refuse_cut(state.committed, sequence)
-        if sequence < engine.log.sequence or engine.log.broken:
-            state.cutting = min(sequence, engine.log.sequence)
+        if sequence < state.position.sequence or engine.log.broken:
+            before, state.cutting = state.cutting, min(sequence, state.position.sequence)
+            try:
+                engine.transact([])
+            except BaseException:
+                state.cutting = before
+                raise
+            state.cut(state.cutting)  # from here on a start does so, too, whatever becomes of the rest
+            engine.safe = min(engine.safe, state.cutting)
             self._finish_cut()
 
     def begin_copy(self, head: ChangeGroup) -> None:
@@ -236,17 +243,13 @@ class ReplicaLog:
         self._undo()
 
     def _finish_cut(self) -> None:
-        """Cut the log where it is to be cut, between two transactions that say so: see `WriteAheadLog.cut`."""
+        """Cut the log, where LMDB knows that it is to be cut: see `WriteAheadLog.cut`. Then LMDB forgets that."""
         engine, state = self._engine, self._state
-        if state.cutting is None:
+        sequence = state.cutting
+        if sequence is None:
             return
-        engine.transact([])
-        try:
-            engine.log.cut(state.cutting)
-        finally:
-            state.cut(engine.log.sequence)
-            engine.safe = min(engine.safe, engine.log.sequence)
-        sequence, state.cutting = state.cutting, None
+        engine.log.cut(sequence)
+        state.cutting = None
         try:
             engine.transact([])
         except BaseException:

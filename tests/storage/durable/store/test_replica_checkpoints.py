@@ -161,6 +161,7 @@ def test_what_lmdb_knows_of_a_cut(monkeypatch: pytest.MonkeyPatch, logged_errors
             patched.setattr(engine.log, "cut", cut)
             with pytest.raises(StorageFailed):
                 at_once(store.cut(first + 1))
+            assert store.position == LogPosition(1, first + 1)
             at_once(store.promise(2))
             assert at_once(store.lead(2)) == first + 2
         assert known == [first + 1] * 2
