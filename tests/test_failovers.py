@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from moving import DurableStores
 from stores import folder
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 
 from pyshard.client.silent_primary import SILENT
-from pyshard.errors import OutcomeUnknown
+from pyshard.errors import OutcomeUnknown, StorageFailed
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.replication.group_times import of_lease
 from pyshard.testing import MemoryCluster
@@ -179,3 +179,20 @@ def test_blocking_client_leaves_a_frozen_primary(kept: MemoryCluster) -> None:
     assert app.get("key", deadline=20) == 1
     app.write("key", 2, deadline=20)
     assert kept.clock.seconds() - began < 2 * SILENT * LEASE + 3
+
+
+def test_a_store_that_fails_at_first(kept: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fails when a replica is to lead is tried again: the shard isn't stuck."""
+    client = kept.connect()
+    kept.run(client.write("key", 1))
+    store = kept.services[name_of(kept, min(group_of(kept).others))].shard.store
+    lead, tries = store.lead, list[int]()
+
+    def fails_at_first(ballot: int) -> Deferred[int]:
+        tries.append(ballot)
+        return fail(StorageFailed("the disk is full")) if len(tries) < 3 else lead(ballot)
+
+    monkeypatch.setattr(store, "lead", fails_at_first)
+    kept.kill_shard(primary(kept))
+    assert kept.run(client.get("key", deadline=20)) == 1
+    assert len(tries) == 3

@@ -3,7 +3,7 @@
 Rules:
 
 - a group is taken on when its ballot is higher than every one before, and once the store has saved that. A lower one is
-  passed over;
+  passed over. Where the store fails then, nothing is taken on, and it is tried again when the group is told anew;
 - the primary of a group leads if its store is the one that the group knows. One that began anew asks for a new ballot
   first: it doesn't know who was about to join;
 - everybody else follows the primary: a member, or a learner;
@@ -202,11 +202,11 @@ class Replica:
             await self._lead(group)  # and have what waits for its answer go on waiting
             return
         self._end_term()
-        self.group, self.failed = group, ""
         if leads:
             await self._lead(group)
         else:
             await self._store.be_member()
+            self.group, self.failed = group, ""
             self._begin_member()
             self._follow()
 
@@ -218,7 +218,7 @@ class Replica:
         except PyshardError:
             self._end_term()
             raise
-        self.group, self._primary = group, term
+        self.group, self.failed, self._primary = group, "", term
         if self._gate is None:
             self._gate = AnswerGate(term, self._clock.seconds)
         else:
