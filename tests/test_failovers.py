@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from moving import DurableStores
 from stores import folder
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 
-from pyshard.errors import OutcomeUnknown
+from pyshard.client.silent_primary import SILENT
+from pyshard.errors import OutcomeUnknown, StorageFailed
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.replication.group_times import of_lease
 from pyshard.testing import MemoryCluster
@@ -146,3 +147,52 @@ def test_reads_wait_for_what_they_saw_alone(kept: MemoryCluster) -> None:
     assert not any(each.called for each in [*changes, *waits])
     assert [kept.run(read) for read in waits] == [2, 2, None, 3]
     assert all(change.called for change in changes)
+
+
+def freeze(cluster: MemoryCluster, address: str) -> None:
+    """Have nothing come out of the process at an address, nor get into it, though its connections stay."""
+    host, port = address.split(":")
+    cluster.network.silence(host, int(port))
+    cluster.network.deafen(host, int(port))
+
+
+def test_deferred_client_leaves_a_frozen_primary(kept: MemoryCluster) -> None:
+    """A read that waits for a primary whose machine is frozen is answered by the next one; so are later changes."""
+    client = kept.connect()
+    kept.run(client.write("key", 1))
+    freeze(kept, group_of(kept).primary)
+    began = kept.clock.seconds()
+    read, write = client.get("key", deadline=20), client.write("other", 2, deadline=20)
+    assert kept.run(read) == 1
+    with pytest.raises(OutcomeUnknown):
+        kept.run(write)
+    kept.run(client.write("key", 2, deadline=20))
+    assert kept.clock.seconds() - began < 2 * SILENT * LEASE + 3
+
+
+def test_blocking_client_leaves_a_frozen_primary(kept: MemoryCluster) -> None:
+    """The same of the blocking client."""
+    app = kept.blocking()
+    app.write("key", 1)
+    freeze(kept, group_of(kept).primary)
+    began = kept.clock.seconds()
+    assert app.get("key", deadline=20) == 1
+    app.write("key", 2, deadline=20)
+    assert kept.clock.seconds() - began < 2 * SILENT * LEASE + 3
+
+
+def test_a_store_that_fails_at_first(kept: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fails when a replica is to lead is tried again: the shard isn't stuck."""
+    client = kept.connect()
+    kept.run(client.write("key", 1))
+    store = kept.services[name_of(kept, min(group_of(kept).others))].shard.store
+    lead, tries = store.lead, list[int]()
+
+    def fails_at_first(ballot: int) -> Deferred[int]:
+        tries.append(ballot)
+        return fail(StorageFailed("the disk is full")) if len(tries) < 3 else lead(ballot)
+
+    monkeypatch.setattr(store, "lead", fails_at_first)
+    kept.kill_shard(primary(kept))
+    assert kept.run(client.get("key", deadline=20)) == 1
+    assert len(tries) == 3

@@ -16,9 +16,10 @@ Rules:
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 from pyshard.blocking.abandoned_changes import ChangesLeft
@@ -46,6 +47,7 @@ from pyshard.protocol.greeting import Greeting
 from pyshard.settings import settings
 
 _PATIENCE = 0.05  # seconds for which an operation waits for another thread's lead
+_SILENT = 1.5  # times a lease for which a primary may be silent: then another one leads, if this one doesn't
 _MOST = 32  # connections to a shard that threads may open for want of patience, so that a silent shard costs few
 
 
@@ -58,6 +60,7 @@ class ShardPool(ConnectionPool):
     :param addresses: where shards are dialed in place of where the map says.
     :ivar range: the shard's place in the map.
     :ivar epoch: of the map.
+    :ivar look: called with a time to fetch a newer map until then.
     :ivar left: changes that were given up while their boxes go on.
     """
 
@@ -73,6 +76,7 @@ class ShardPool(ConnectionPool):
     ) -> None:
         super().__init__(network, random, target, in_doubt)
         self.own = own
+        self.look: Callable[[float], None] = lambda _: None
         self.epoch = 0
         self._rank: MapRank | None = None
         self._cluster = cluster
@@ -197,7 +201,7 @@ class ShardPool(ConnectionPool):
             try:
                 if not batch.tag:
                     self._send(batch, own)
-                reply = connection.answer_at_once(batch.tag, min(own.expires, batch.due))
+                reply = self._answer(connection, batch.tag, min(own.expires, batch.due))
                 if connection.changing:
                     connection.end_change()
                 self._hand_out(batch, reply)
@@ -225,12 +229,29 @@ class ShardPool(ConnectionPool):
         if self._waiting:
             self._promote()
 
+    def _answer(self, connection: PooledConnection, tag: bytes, until: float) -> Reply:
+        """Wait for an answer; look now and then whether another replica leads, while nothing comes.
+
+        :raises TooLate: it didn't come in time.
+        :raises Broken: the connection ended, or another replica leads.
+        """
+        lease = self.own.lease
+        while lease is not None and (pause := self.network.now() + _SILENT * lease) < until:
+            try:
+                return connection.answer_at_once(tag, pause)
+            except TooLate:
+                self.look(min(until, pause + lease))
+                if connection.target is not self.target:
+                    raise Broken("it is silent, and another replica leads its shard") from None
+        return connection.answer_at_once(tag, until)
+
     def _send(self, batch: SentBatch, own: GatheredOperation) -> None:
         connection = batch.connection
         changes = own.changes
         now = self.network.now()
         if not connection.is_fresh(self.target, now) or self.in_doubt:
-            run(self.network, self.ready(connection, own.expires))
+            longest = math.inf if self.own.lease is None else max(settings.TIMEOUT / 2, _SILENT * self.own.lease)
+            run(self.network, self.ready(connection, min(own.expires, now + longest)))
             now = self.network.now()
         if self._waiting:
             changes = self._gather(batch, changes)

@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from pyshard.client.deadline_timer import DeadlineTimer
 from pyshard.client.rpc_channel import RpcChannel
+from pyshard.client.silent_primary import SilentPrimaryAlarm
 from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.operation import Operation
 from pyshard.client_core.operation_errors import in_doubt, no_sense, too_late
@@ -86,16 +87,14 @@ class ShardLink:
     ) -> None:
         self._owner = owner
         self._clock = clock
-        self._dial = dial
-        self._random = random
-        self._session = session
+        self._dial, self._random, self._session = dial, random, session
         self._queue = OperationQueue()
         self._flush: IDelayedCall | None = None
         self._hold: IDelayedCall | None = None
         self._backoff = Backoff(random, longest=longest_between_looks(own.lease))  # after refusals
         self._sweep = DeadlineTimer(clock, self._sweep_now)
-        self._closed = False
-        self.quiesced = False
+        self._silence = SilentPrimaryAlarm(clock, self, owner.refresh)
+        self._closed = self.quiesced = False
         self.own = own
         self.rpc = RpcChannel(clock, self, settings.DEADLINE)
         self.dialer = self._new_dialer()
@@ -144,6 +143,7 @@ class ShardLink:
             return succeed(None)
         self._closed = True
         self._sweep.cancel()
+        self._silence.stop()
         for call in (self._flush, self._hold):
             if call is not None and call.active():
                 call.cancel()
@@ -162,8 +162,7 @@ class ShardLink:
 
     def peer_name(self) -> str:
         """See `RpcOwner`."""
-        own = self.own
-        return f"shard {own.name!r} at {self._owner.addresses.shown(own.host, own.port)}"
+        return f"shard {self.own.name!r} at {self._owner.addresses.shown(self.own.host, self.own.port)}"
 
     def wants_connection(self) -> bool:
         """See `DialerOwner`."""
@@ -204,6 +203,7 @@ class ShardLink:
         """Send as many batches as may go now."""
         if self._closed or self.quiesced or self._hold is not None or not self._queue.waiting:
             return
+        self._silence.begin()
         connection = self.dialer.acquire()
         if connection is None:
             return

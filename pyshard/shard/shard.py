@@ -27,13 +27,7 @@ from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.logger import Logger
 
 from pyshard.compiled import IN_USE
-from pyshard.errors import (
-    BadRequest,
-    IndexNotFound,
-    NotConfigured,
-    ShardBehind,
-    WrongIdentity,
-)
+from pyshard.errors import BadRequest, IndexNotFound, NotConfigured, ShardBehind, WrongIdentity
 from pyshard.message_texts import plain
 from pyshard.metrics.batch_counts import BatchCounts
 from pyshard.model import cluster_state_json
