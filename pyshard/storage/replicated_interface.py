@@ -75,6 +75,11 @@ class IReplicatedStore(Protocol):
         ...
 
     @property
+    def safe(self) -> int:
+        """The number of the last group of its log that is as safe as the store makes it."""
+        ...
+
+    @property
     def ballots(self) -> BallotHistory:
         """The ballots of its log; nothing while the store is incomplete."""
         ...
@@ -92,6 +97,14 @@ class IReplicatedStore(Protocol):
     @property
     def incomplete(self) -> bool:
         """Whether a copy was begun and isn't ended: what is there is no state that any store ever had."""
+        ...
+
+    def may_be_undone(self, index: str, keys: Sequence[bytes]) -> bool:
+        """Whether what a primary shows of some records comes from a group that isn't committed, as far as it knows.
+
+        :param index: the name of their index.
+        :return: also true while a group isn't committed that changes more than records, such as indexes.
+        """
         ...
 
     def promise(self, ballot: int, text: bytes = b"") -> Deferred[None]:
@@ -156,8 +169,8 @@ class IReplicatedStore(Protocol):
         :raises FollowerBehind: (in the Deferred) some of these are committed, or can't be undone. The store has to
             begin anew, with a copy.
         :raises BadRequest: (in the Deferred) the store isn't a member, or is incomplete.
-        :raises StorageFailed: (in the Deferred) the disk failed. `position` says whether these are gone anyway. Then
-            they are cut off before anything is appended, or at the next start.
+        :raises StorageFailed: (in the Deferred) the disk failed. `position` says whether they are gone anyway. Then they
+            are cut off before anything is appended, or at the next start.
         """
         ...
 
