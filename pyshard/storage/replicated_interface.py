@@ -169,8 +169,8 @@ class IReplicatedStore(Protocol):
         :raises FollowerBehind: (in the Deferred) some of these are committed, or can't be undone. The store has to
             begin anew, with a copy.
         :raises BadRequest: (in the Deferred) the store isn't a member, or is incomplete.
-        :raises StorageFailed: (in the Deferred) the disk failed. `position` says whether they are gone anyway. Then they
-            are cut off before anything is appended, or at the next start.
+        :raises StorageFailed: (in the Deferred) the disk failed. `position` says whether these are gone anyway. Then
+            they are cut off before anything is appended, or at the next start.
         """
         ...
 
