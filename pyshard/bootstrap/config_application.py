@@ -7,6 +7,7 @@ Rules:
 - Shards that come are in the map before they are asked whether they can take something. They own nothing then, and stay
   in the map if the moves are refused. They may leave it again meanwhile, by another config.
 - Whether a target has room is judged by its limit in the map. Its own word for it may be from before the config.
+- What is on its way to a target already, or planned, takes its room, too.
 - A config is made for a state. It is refused where the cluster has another one by now, also by another bootstrap.
 """
 
@@ -26,7 +27,7 @@ from pyshard.model import config_file
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.layout_change import LayoutChange, layout_change
 from pyshard.model.shard_map import ShardMap
-from pyshard.model.transfer_check import ShardLoad, ShardStatistics, check_transfers, has_left
+from pyshard.model.transfer_check import ShardLoad, ShardStatistics, check_transfers, has_left, on_their_way
 from pyshard.settings import settings
 
 _LOOK = 0.05  # seconds between looks whether shards are ready
@@ -80,8 +81,10 @@ class ConfigApplication:
         if not change.transfers:
             return []
         bootstrap.state.with_moves(change.transfers)  # raises if they can't be planned anyway
-        loads = await self._loads({name for each in change.transfers for name in (each.source, each.target)})
-        check_transfers(change.transfers, loads, {shard.name: shard.limit for shard in bootstrap.state.map.shards})
+        coming = on_their_way(bootstrap.state.moves, {each.target for each in change.transfers})
+        all_of_them = [*coming, *change.transfers]
+        loads = await self._loads({name for each in all_of_them for name in (each.source, each.target)})
+        check_transfers(all_of_them, loads, {shard.name: shard.limit for shard in bootstrap.state.map.shards})
         return await self._plan(change, wanted)
 
     # ------------------------------------------------------------------ inside

@@ -5,7 +5,7 @@ What shards have in some ranges is estimated by their histograms: documents by t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Annotated
 
 import attrs
@@ -13,6 +13,7 @@ import msgspec
 
 from pyshard.errors import BadRequest, shown_value
 from pyshard.model.key_slots import hash_to_slot
+from pyshard.model.range_moves import RangeMove
 from pyshard.model.range_plan import Transfer, slot_count
 from pyshard.model.slot_ranges import SlotRanges, common
 
@@ -68,6 +69,18 @@ def documents_in(load: ShardLoad, ranges: SlotRanges) -> float:
 def bytes_in(load: ShardLoad, ranges: SlotRanges) -> float:
     """About how many bytes a shard has in some ranges, as they count against its limit."""
     return load.size * documents_in(load, ranges) / load.documents if load.documents else 0.0
+
+
+def on_their_way(moves: Iterable[RangeMove], targets: Container[str]) -> list[Transfer]:
+    """What shards are to get already: moves that are planned or under way, whose records they don't count yet.
+
+    :param targets: the names of those shards.
+    """
+    return [
+        Transfer(move.source, move.target, move.ranges)
+        for move in moves
+        if not move.has_ended and move.target in targets
+    ]
 
 
 def check_transfers(transfers: Sequence[Transfer], loads: Mapping[str, ShardLoad], limits: Mapping[str, int]) -> None:

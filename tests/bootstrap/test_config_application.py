@@ -172,6 +172,21 @@ def test_a_target_that_is_full(running: Bench) -> None:
     assert not running.state.moves
 
 
+def test_a_target_that_is_to_get_more_already(running: Bench) -> None:
+    """What is on its way to it takes its room, too: the second of two moves that don't fit together is refused."""
+    own = attrs.evolve(THIRD, limit=200)
+    running.start_shard("third", own=own)
+    write(running.shards["low"].shard)
+    write(running.shards["low"].shard, 0, QUARTER)
+    assert apply(running, config(((0, QUARTER),), ((SLOTS // 2, SLOTS),), own)) == [[1]]
+    change_state(running.bootstrap, running.state.with_move(running.state.moves[0].waiting(paused=True)))
+    more = attrs.evolve(own, ranges=((100, SLOTS // 2),))
+    (error,) = apply(running, config(((0, 100),), ((SLOTS // 2, SLOTS),), more))
+    assert isinstance(error, BadRequest)
+    assert "'third' has room for 200 bytes, and is to get about 2" in str(error)
+    assert len(running.state.moves) == 1
+
+
 @pytest.mark.parametrize("limit", [10, 10**6], ids=["less than before", "more than before"])
 def test_a_config_that_changes_the_room(running: Bench, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     """What counts is the room that the target has by the config. It may say another one: it isn't told yet."""
@@ -277,7 +292,7 @@ def test_while_it_moves(running: Bench) -> None:
     assert len(running.state.moves) == 1
 
 
-def write(shard: Shard) -> None:
-    """Have a document in the quarter that is to move."""
-    key = next(b"key %d" % number for number in range(1000) if QUARTER <= slot_of(b"key %d" % number) < SLOTS // 2)
+def write(shard: Shard, start: int = QUARTER, end: int = SLOTS // 2) -> None:
+    """Have a document in the quarter that is to move, or between other slots."""
+    key = next(b"key %d" % number for number in range(1000) if start <= slot_of(b"key %d" % number) < end)
     result(shard.apply(0, [Write("", [key], [b"\xa1x"])]))

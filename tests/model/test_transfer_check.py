@@ -6,12 +6,15 @@ import attrs
 import pytest
 
 from pyshard.errors import BadRequest
+from pyshard.model.range_moves import Phase, RangeMove, StoreId
 from pyshard.model.range_plan import Transfer
-from pyshard.model.transfer_check import ShardLoad, bytes_in, check_transfers, documents_in
+from pyshard.model.transfer_check import ShardLoad, bytes_in, check_transfers, documents_in, on_their_way
 
 LOAD = ShardLoad(((0, 100), (200, 300)), 60, 6000, [[10, 20], [30, 0]], keeps=True)
 EMPTY = ShardLoad((), 0, 0, [], keeps=True)
 LIMITS = {"a": 10_000, "b": 10_000, "c": 4000}
+
+A, B = StoreId("1d", "a"), StoreId("2d", "b")
 
 
 @pytest.mark.parametrize(
@@ -60,6 +63,18 @@ def test_a_shard_that_has_left() -> None:
             BadRequest, match=f"^shard '{gone}' has left the cluster meanwhile; look at the plan again$"
         ):
             check_transfers([Transfer("a", "c", ((0, 1),))], loads, limits)
+
+
+def test_what_is_on_its_way() -> None:
+    """Moves to a target that are planned or under way take its room, too; ended ones, and others, don't."""
+    planned = RangeMove(1, "a", "c", ((0, 50),))
+    copying = RangeMove(2, "b", "c", ((200, 250),), A, B, Phase.COPYING)
+    ended = [RangeMove(3, "a", "c", ((60, 70),), A, B, phase) for phase in (Phase.COMMITTED, Phase.CANCELLED)]
+    elsewhere = RangeMove(4, "a", "b", ((80, 90),))
+    assert on_their_way([planned, copying, *ended, elsewhere], {"c"}) == [
+        Transfer("a", "c", ((0, 50),)),
+        Transfer("b", "c", ((200, 250),)),
+    ]
 
 
 def test_durability() -> None:
