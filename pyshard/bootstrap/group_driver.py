@@ -15,7 +15,7 @@ from typing import Protocol
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -151,9 +151,7 @@ class GroupDriver(Service):
     def _ask(self, name: str, address: str) -> Deferred[ReplicaReport | None]:
         replica = self._find(name, address)
         if replica is None:
-            nothing: Deferred[ReplicaReport | None] = Deferred()
-            nothing.callback(None)
-            return nothing
+            return succeed(None)
         return replica.ask_replica()
 
     async def _change(self, name: str, group: ReplicaGroup, wanted: ReplicaGroup) -> None:

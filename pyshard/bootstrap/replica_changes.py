@@ -34,7 +34,7 @@ class PrimaryToTell(Protocol):
     """What tells one replica that leads."""
 
     def switch_primary(self, replica: str) -> Deferred[None]:
-        """See `AskedShard.switch_primary`."""
+        """See `QuestionedShard.switch_primary`."""
         ...
 
 

@@ -48,7 +48,6 @@ class Replica:
     :param clock: times leases; its seconds go on while the machine is suspended.
     :param reach: gives the replica at an address.
     :param random: gives so many random bytes.
-    :param on_term: called when this replica leads, or does so no more.
     :ivar group: the group; None: it was told of none yet.
     :ivar leads_since: the first ballot since which this process leads without a break; 0: it doesn't lead.
     :ivar failed: why it can't go on by itself; empty: it can.
@@ -64,14 +63,12 @@ class Replica:
         clock: IReactorTime,
         reach: Callable[[str], Primary],
         random: Callable[[int], bytes],
-        on_term: Callable[[], None] = lambda: None,
     ) -> None:
         self._me = me
         self._store = store
         self._clock = clock
         self._reach = reach
         self._random = random
-        self._on_term = on_term
         self._answers = PullAnswers(store, source, clock.seconds, self.look)
         self._taking_on = DeferredLock()
         self._turns = StoreTurns()
@@ -137,13 +134,6 @@ class Replica:
     def store_can(self, why_not: str) -> None:
         """See `FollowerOwner`."""
         self.failed = why_not
-
-    def passed(self, seen: int, changed: bool) -> Deferred[None]:
-        """Fires when an answer may be given; see `AnswerGate.passed`. What it answers was done just now.
-
-        :raises NotConfigured: this replica doesn't lead.
-        """
-        return self.gate.passed(seen, changed)
 
     def look(self) -> None:
         """Let answers pass: more is safe in the store."""
@@ -282,7 +272,6 @@ class Replica:
         self._gate = gate or AnswerGate(term, self._clock.seconds, self._advance)
         self._gate.go_on(term)
         self.look()
-        self._on_term()
 
     def _begin_member(self, standing: bool = False) -> None:
         assert self.group is not None
@@ -298,7 +287,7 @@ class Replica:
 
         :param kept: goes on under the next ballot.
         """
-        led, gate, following = self._primary is not None, self._gate, self._following
+        gate, following = self._gate, self._following
         self._note_bound()
         self._primary = self._member = self._following = None
         self._gate = kept
@@ -308,8 +297,6 @@ class Replica:
             gate.end(NotConfigured("this replica doesn't lead its shard any more"))
         if following is not None:
             following.cancel()
-        if led:
-            self._on_term()
 
     def _is_over(self) -> bool:
         return self._closed

@@ -44,7 +44,6 @@ class ShardReplica:
     :param dial: leads to the other replicas.
     :param random: jitter, and what makes beacons known.
     :ivar served: what other replicas are given.
-    :ivar on_term: called when this replica leads, or does so no more.
     """
 
     def __init__(self, store: IStore, clock: IReactorTime, dial: Dial, random: Random) -> None:
@@ -55,7 +54,6 @@ class ShardReplica:
         self._replica: Replica | None = None
         self._connection: tuple[str, PrimaryConnection] | None = None
         self.served = ServedReplicas(store, clock)
-        self.on_term: Callable[[], None] = lambda: None
         promised = store.promised
         if promised.ballot:
             self._begin(decode_remembered(promised.text)[0])
@@ -135,7 +133,7 @@ class ShardReplica:
         :param changes, read: as of `answer`.
         """
         seen = self._seen(read)
-        passed = gate.passed(seen, changed=True) if changes else gate.passed(seen, changed=False)
+        passed = gate.passed(seen, changed=changes)
         if passed.called and not passed.paused and passed.result is None and not changes:
             return answer
         waiting: Deferred[_T] = Deferred()
@@ -207,12 +205,8 @@ class ShardReplica:
             self._clock,
             lambda address: self._reach(me, address),
             self._random.randbytes,
-            self._term_changed,
         )
         return True
-
-    def _term_changed(self) -> None:
-        self.on_term()
 
     def _reach(self, me: str, address: str) -> Primary:
         if self._connection is not None and self._connection[0] == address:

@@ -26,20 +26,14 @@ class One:
         self.disk = disk or Disk(f"store {me[-1]}")
         self.unreadable = False
         self.asked: list[tuple[str, Pull]] = []
-        self.terms: list[bool] = []
         self.begin()
 
     def begin(self) -> None:
         """Start the process, perhaps anew."""
         self.store = ModelStore(self.disk, False, self._sync)
-        self.replica = Replica(
-            self.me, self.store, self, self.clock, lambda address: _Asked(self, address), bytes, self._term
-        )
+        self.replica = Replica(self.me, self.store, self, self.clock, lambda address: _Asked(self, address), bytes)
         self.replica.start()
         self.clock.advance(0)
-
-    def _term(self) -> None:
-        self.terms.append(self.replica.leads)
 
     def _sync(self) -> Deferred[None]:
         if self.held is None:
@@ -116,7 +110,7 @@ def test_leads() -> None:
     assert (one.replica.leads, one.replica.group, one.store.promised.ballot) == (False, None, 0)
     one.release()
     assert (one.replica.leads, one.replica.takes_changes, one.store.promised.ballot) == (True, True, 5)
-    assert (one.terms, one.store.ballots, one.store.committed) == ([True], ((5, 1),), 1)
+    assert (one.store.ballots, one.store.committed) == (((5, 1),), 1)
 
 
 def test_older_group_is_passed_over() -> None:
@@ -274,7 +268,7 @@ def test_disk_fails_while_it_leads() -> None:
     passed = one.replica.gate.passed(99, True)
     one.replica.fail("the disk fails")
     assert errors_of(passed) == [OutcomeUnknown]
-    assert (one.replica.leads, one.replica.report().failed, one.terms) == (False, "the disk fails", [True, False])
+    assert (one.replica.leads, one.replica.report().failed) == (False, "the disk fails")
     assert one.wish() == Wish(WishKind.RENEW, A)
     one.replica.take_on(group_of("A", 6))
     assert (one.replica.leads, one.replica.report().failed) == (True, "")
