@@ -13,12 +13,9 @@ from twisted.internet.defer import Deferred, succeed
 
 from pyshard.bootstrap.move_driver import MoveDriver
 from pyshard.bootstrap.reconciler import ShardReconciler
-from pyshard.bootstrap.status_page.key_look_up import MOST_TEXT, shown_item, text_of
 from pyshard.bootstrap.status_page.status_pages import FILES, opened_by_address
 from pyshard.errors import PyshardError, WrongShard
-from pyshard.model.document_encoding import Document, encode
 from pyshard.model.key_slots import slot_of
-from pyshard.protocol.batch_answers import ITEM
 from pyshard.protocol.batch_operations import ReadItem
 from pyshard.protocol.listed_moves import ListedMove
 from pyshard.security.tokens_and_roles import parse
@@ -325,32 +322,3 @@ def test_other_sites(cluster: MemoryCluster) -> None:
         assert looked_up(cluster, "a", Host=host)[0] == 200
     for other in (None, b"", b"localhost.evil.example", b"127.0.0.1.evil.example", b"1:2:3", b"\xff"):
         assert not opened_by_address(other)
-
-
-def test_long_and_strange_documents() -> None:
-    """Text is cut and printable; large, damaged and unprintable ones are told of."""
-
-    def item(record: bytes, expires: int = 0) -> bytes:
-        return ITEM.pack(2**60 + 1, expires, 500) + record
-
-    assert shown_item(item(encode(5)[0], 9)) == {
-        "found": True,
-        "version": str(2**60 + 1),
-        "expires_in": 0.5,
-        "bytes": len(encode(5)[0]),
-        "document": "5",
-    }
-    assert "too large" in str(shown_item(item(encode("x" * settings.SHOWN_RECORD_BYTES)[0]))["note"])
-    assert "can't be shown" in str(shown_item(item(b"\xff" * 10))["note"])
-    long = shown_item(item(encode(["x"] * 50_000)[0]))
-    assert len(str(long["document"])) == MOST_TEXT
-    assert "beginning" in str(long["note"])
-    assert text_of({"a": "\u202e\x07"}) == ('{\n  "a": "\\u202e\\u0007"\n}', False)
-    odd: dict[str, Document] = {"\U000e0001\x7f": "\U000e0041 \U0010ffff\u2028\ud7ff\ue000"}
-    assert json.loads(text_of(odd)[0]) == odd
-    assert text_of(odd)[0].replace("\n", "").isprintable()
-    assert "too many digits" in text_of(10**5000)[0]
-    deep: Any = 1
-    for _ in range(settings.MAX_NESTING - 1):
-        deep = [deep]
-    assert text_of(deep)[1] is False
