@@ -77,7 +77,8 @@ class ChangeGroup(msgspec.Struct, array_like=True, frozen=True):
         """The group with those changes alone whose slots are in some ranges; None: with all."""
         if ranges is None:
             return self
-        return structs.replace(self, changes=[change for change in self.changes if in_ranges(change.slot, ranges)])
+        changes = [change for change in self.changes if in_ranges(change.slot, ranges)]
+        return self if len(changes) == len(self.changes) else structs.replace(self, changes=changes)
 
 
 def without_gaps(groups: Iterable[ChangeGroup]) -> list[ChangeGroup]:

@@ -11,7 +11,8 @@ Rules:
   (`pyshard.model.range_moves`);
 - where too much differs, the copy is given up (`pyshard.shard.repair_plan`). It isn't equal before it was compared as a
   whole, and nothing differed;
-- the target counts in turns, so that its clients don't wait for it.
+- the target counts in turns, so that its clients don't wait for it, and no more rows than the source has counted by
+  then: that one knows whether it has clients, and both may be on one machine.
 """
 
 from __future__ import annotations
@@ -37,6 +38,27 @@ from pyshard.shard.store_view import open_view
 from pyshard.storage import ICopy, IStore
 
 _log = Logger()
+
+
+class _RowsAhead:
+    """How many rows the source has counted, and who waits for it to be ahead."""
+
+    def __init__(self) -> None:
+        self._rows: int | None = 0
+        self._waiting: Deferred[None] | None = None
+
+    def note(self, rows: int | None) -> None:
+        """Note how many rows it has counted; None: all."""
+        self._rows = rows
+        if self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            waiting.callback(None)
+
+    async def beyond(self, rows: int) -> None:
+        """Wait until it has counted more rows than these, or all."""
+        while self._rows is not None and self._rows <= rows:
+            self._waiting = Deferred()
+            await self._waiting
 
 
 class CopyCheck:
@@ -127,9 +149,11 @@ class CopyCheck:
 
     async def _compare(self, ours: ICopy, head: ChangeGroup) -> None:
         digests = RowDigests(self._ranges, indexes_of_both(ours.head, head))
-        counting = Deferred.fromCoroutine(self._count(ours, digests))
+        ahead = _RowsAhead()
+        counting = Deferred.fromCoroutine(self._count(ours, digests, ahead))
         try:
-            theirs = await self._source.digests(digests.indexes)
+            theirs = await self._source.digests(digests.indexes, ahead.note)
+            ahead.note(None)
             await counting
         finally:
             counting.addErrback(lambda _: None)  # if nobody waits for it any more, something else has failed
@@ -176,9 +200,12 @@ class CopyCheck:
             removed=done.removed,
         )
 
-    async def _count(self, copy: ICopy, digests: RowDigests) -> None:
-        while digest_slice(copy, digests):
+    async def _count(self, copy: ICopy, digests: RowDigests, ahead: _RowsAhead) -> None:
+        more = True
+        while more:
+            await ahead.beyond(digests.rows)
             await self._turns.next()
+            more = digest_slice(copy, digests)
 
     def _compared(self, outcome: Failure | None) -> None:
         self._comparing = self._head = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -77,16 +77,19 @@ class FollowedShard:
         self._digest = answer["digest"]
         return decode_group(answer["head"])
 
-    async def digests(self, indexes: Collection[int]) -> list[BucketDigest]:
+    async def digests(self, indexes: Collection[int], counted: Callable[[int], object]) -> list[BucketDigest]:
         """The digests of all rows, when these are counted.
 
         :param indexes: the ids of the indexes whose rows count.
+        :param counted: called from time to time with how many rows are counted by now.
         :raises SnapshotEnded: the digest has ended.
         """
-        wanted, answer = encode_indexes(indexes), {"buckets": b""}
-        while not answer["buckets"]:
+        wanted, buckets = encode_indexes(indexes), b""
+        while not buckets:
             answer = await self._ask(commands.ReadDigest, digest=self._digest, indexes=wanted)
-        return decode_buckets(answer["buckets"])
+            buckets = answer["buckets"]
+            counted(answer["rows"])
+        return decode_buckets(buckets)
 
     async def digest_rows(self) -> list[Change]:
         """The next rows of the digest, in place of what they come to; none at the end.

@@ -40,6 +40,8 @@ _LOOK = 0.05  # seconds between looks whether what is waited for has come
 _PIECE = 500  # records that are taken at a time: a few milliseconds of work
 _REST = 6  # times as long as a piece took the shard's clients have the time
 _LONGEST_REST = 2.0  # seconds
+_TOGETHER = 0.1  # seconds between questions for changes, at the least: what changes meanwhile comes together
+_TOGETHER_AT_LAST = 0.02  # the same when the copy is found equal: whatever is behind then is what a seal waits for
 
 
 class RangePull:
@@ -176,12 +178,15 @@ class RangePull:
                 continue
             progress.sequence = staging.origin.sequence
             await self._aside(check.go_on(progress.sequence))
+            asked = self._clock.seconds()
             groups = await source.groups(progress.sequence)
             heard = self._clock.seconds()
             progress.behind = sum([group.size for group in groups if group.changes])
             await self._take(groups, check)
             if not groups or groups[-1].sequence >= source.newest:
                 progress.even = progress.chasing = heard  # not before: to take them may have lasted
+                together = _TOGETHER_AT_LAST if self.verdict.equal else _TOGETHER
+                await self._pause(asked + together - self._clock.seconds())
 
     async def _take(self, groups: Sequence[ChangeGroup], check: CopyCheck) -> None:
         """Take the groups of one answer, up to a seal: what comes behind it is asked for again, if it isn't held."""

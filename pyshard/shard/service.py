@@ -39,6 +39,7 @@ from pyshard.shard.slow_operations import SlowOperationLog
 _SWEEP_EVERY = 0.5  # seconds between looks for records that nobody can see any more
 _SWEEP_NEXT = 0.005  # seconds until the next sweep while there are more; at the least
 _SWEEP_REST = 3  # times that a sweep took of the reactor: so long others are served before the next one
+_TRIM_REST = 12  # the same while it removes what a move has left over: nobody waits for that room
 _SWEEP_MOST = 500  # records of one sweep
 
 
@@ -165,7 +166,8 @@ class ShardService(DescribedService):
 
     def _sweep_later(self, more: bool, took: float = 0.0) -> None:
         if self.running:
-            pause = min(max(_SWEEP_NEXT, _SWEEP_REST * took), _SWEEP_EVERY) if more else _SWEEP_EVERY
+            rest = _TRIM_REST if self.shard.store.ranges.left else _SWEEP_REST
+            pause = min(max(_SWEEP_NEXT, rest * took), _SWEEP_EVERY) if more else _SWEEP_EVERY
             self._next_sweep = self._clock.callLater(pause, self._sweep)
 
     def _sweep(self) -> None:

@@ -87,9 +87,9 @@ def check_released(pulling: Pulling) -> None:
             assert not any(index._watchers for index in bench.store._indexes.values())  # type: ignore[attr-defined]
 
 
-async def never_done(check: CopyCheck, copy: ICopy, digests: RowDigests) -> None:
+async def never_done(check: CopyCheck, copy: ICopy, digests: RowDigests, ahead: object) -> None:
     """Stands in for `CopyCheck._count`: the target's rows are never all counted."""
-    del check, copy, digests
+    del check, copy, digests, ahead
     await Deferred()
 
 

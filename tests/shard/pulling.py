@@ -12,7 +12,7 @@ from shard.served import Bench as Served
 from storage.followers.following import bring_to_the_disk
 from stores import PLENTY, Bench
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
 from pyshard.errors import PyshardError
@@ -114,7 +114,7 @@ class Pulling:
         """The pull has ended, since its connection has."""
         (found,) = self.outcome
         assert isinstance(found, Failure)
-        assert found.check(PyshardError, ConnectionDone), found.getErrorMessage()
+        assert found.check(PyshardError, ConnectionDone, ConnectionLost), found.getErrorMessage()
 
     def step(self, seconds: float = 0.1) -> None:
         """A little time passes, in which a target sweeps, too."""

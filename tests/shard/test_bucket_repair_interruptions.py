@@ -21,7 +21,6 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from pyshard.errors import SnapshotEnded
 from pyshard.protocol.change_groups import Change, ChangeGroup
-from pyshard.protocol.row_digests import RowDigests
 from pyshard.shard import served_digests
 from pyshard.shard.copy_check import CopyCheck
 from pyshard.shard.followed_shard import FollowedShard
@@ -134,9 +133,9 @@ def test_a_digest_that_ends(pulling: Pulling, monkeypatch: pytest.MonkeyPatch) -
             raise SnapshotEnded("the map grows")
         return view.page(1000, 20)
 
-    async def counting(check: CopyCheck, copy: ICopy, digests: RowDigests) -> None:
+    async def counting(check: CopyCheck, *arguments: Any) -> None:
         compared.append(pulling.pull.verdict.ended)
-        await count(check, copy, digests)
+        await count(check, *arguments)
 
     spoil(pulling)
     monkeypatch.setattr(served_digests.ServedDigests, "rows", ending)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from random import Random
 from typing import Any
 
@@ -24,6 +25,7 @@ from pyshard.errors import SnapshotEnded
 from pyshard.model.key_slots import slot_of
 from pyshard.model.slot_ranges import SlotRanges, in_ranges
 from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.row_digests import BucketDigest, RowDigests
 from pyshard.shard import copy_check, digest_slices
 from pyshard.shard.followed_shard import FollowedShard
 from pyshard.storage import ICopy
@@ -209,3 +211,35 @@ def test_again_and_again(
     until_equal(pulling_in_memory)
     assert (pulling_in_memory.pull.verdict.differed, pulling_in_memory.pull.progress.copies) == (4, 5)
     assert len(logged_errors()) == 4
+
+
+@pytest.mark.usefixtures("small_slices")
+def test_counts_no_faster_than_the_source(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The source leaves its clients time, and both may be on one machine: so the target waits for it, row by row."""
+    pulling, counting, rows = pulling_in_memory, list[RowDigests](), list[Callable[[int], object]]()
+    done: Deferred[list[BucketDigest]] = Deferred()
+    count, digests = digest_slices.digest_slice, FollowedShard.digests
+
+    def noted(copy: ICopy, of: RowDigests) -> bool:
+        counting[:] = [of]
+        return count(copy, of)
+
+    async def waiting(
+        source: FollowedShard, indexes: Collection[int], counted: Callable[[int], object]
+    ) -> list[BucketDigest]:
+        rows.append(counted)
+        await done
+        return await digests(source, indexes, counted)
+
+    monkeypatch.setattr(copy_check, "digest_slice", noted)
+    monkeypatch.setattr(FollowedShard, "digests", waiting)
+    pulling.source.fill(dict.fromkeys(KEYS, b"record"))
+    pulling.run()
+    for ahead, slices in ((0, 0), (1, 1), (40, 1), (41, 2), (100, 3)):
+        for _ in range(5):
+            pulling.step()
+            if ahead and rows:
+                rows[0](ahead)
+        assert (counting[0].rows if counting else 0) == 40 * slices
+    done.callback([])
+    until_equal(pulling)

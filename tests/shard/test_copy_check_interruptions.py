@@ -20,7 +20,6 @@ from stores import folder
 from twisted.internet.defer import CancelledError, Deferred
 
 from pyshard.errors import SnapshotEnded
-from pyshard.protocol.row_digests import RowDigests
 from pyshard.shard import copy_check, digest_slices, served_digests
 from pyshard.shard.copy_check import CopyCheck
 from pyshard.storage import ICopy
@@ -138,11 +137,11 @@ def test_digests_that_end_now_and_then(
     tamper(pulling_in_memory, monkeypatch, "half", times=8)
     count, ends, seen = CopyCheck._count, [True, False] * 5, list[tuple[int, int]]()
 
-    async def ending(check: CopyCheck, copy: ICopy, digests: RowDigests) -> None:
+    async def ending(check: CopyCheck, *arguments: Any) -> None:
         seen.append((check._verdict.differed, check._verdict.ended))
         if ends and ends.pop(0):
             raise SnapshotEnded("the map grows")
-        await count(check, copy, digests)
+        await count(check, *arguments)
 
     monkeypatch.setattr(CopyCheck, "_count", ending)
     pulling_in_memory.run()

@@ -65,7 +65,7 @@ def test_rests() -> None:
 
 
 def test_rests_beside_clients() -> None:
-    """While clients ask for something, they have eight times as long as a turn took."""
+    """While clients ask for something, they have 24 times as long as a turn took."""
     clock, began, asked = Clock(), list[float](), [0]
     turns = PacedTurns(clock, lambda: asked[0])
 
@@ -77,5 +77,5 @@ def test_rests_beside_clients() -> None:
             asked[0] += 3 <= len(began) < 5
 
     Deferred.fromCoroutine(work())
-    clock.pump([0.125] * 200)
-    assert [later - earlier for earlier, later in pairwise(began)] == [0.5, 0.5, 1.125, 1.125, 0.5]
+    clock.pump([0.125] * 600)
+    assert [later - earlier for earlier, later in pairwise(began)] == [0.5, 0.5, 2.125, 2.125, 0.5]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from random import Random
+from typing import Any
 
 import attrs
 import pytest
@@ -314,3 +316,29 @@ def test_cancelled(pulling_in_memory: Pulling) -> None:
     pulling_in_memory.source.fill(dict.fromkeys(KEYS, b"record"))
     pulling_in_memory.catch_up()
     pulling_in_memory.check()
+
+
+def test_changes_that_come_together(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While clients write all the time, it asks ten times a second while it compares, then fifty times."""
+    pulling, asked, groups = pulling_in_memory, list[float](), FollowedShard.groups
+
+    def noted(source: FollowedShard, after: int) -> Coroutine[Any, Any, list[ChangeGroup]]:
+        asked.append(pulling.clock.seconds())
+        return groups(source, after)
+
+    async def nothing(check: CopyCheck, sequence: int) -> None:
+        del check, sequence
+
+    monkeypatch.setattr(FollowedShard, "groups", noted)
+    monkeypatch.setattr(CopyCheck, "go_on", nothing)
+    pulling.source.fill(dict.fromkeys(KEYS, b"record"))
+    pulling.run()
+    pulling.catch_up()
+    for equal, most in ((False, 11), (True, 51)):
+        pulling.pull.verdict.equal = equal
+        pulling.step(1)
+        asked.clear()
+        for _ in range(200):
+            pulling.source.fill({KEYS[0]: b"changed"})
+            pulling.step(0.005)
+        assert most / 3 <= len(asked) <= most

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from deferreds import result
 from shard.served import WHERE, Bench
+from stores import PLENTY, at_once, task
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
@@ -12,7 +13,7 @@ from pyshard.errors import ShuttingDown
 from pyshard.protocol import commands
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_encoding import encode_runs
-from pyshard.protocol.batch_operations import Has
+from pyshard.protocol.batch_operations import Has, Write
 from pyshard.settings import settings
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
@@ -101,16 +102,24 @@ class SweptStore(MemoryStore):
         return self.done
 
 
-@pytest.mark.parametrize(("takes", "waits", "more", "pause"), [
-    (0.0, 0.0, False, 0.5),
-    (0.0, 0.0, True, 0.005),
-    (0.01, 0.0, True, 0.03),
-    (1.0, 0.0, True, 0.5),
-    (0.0, 7.0, True, 0.005),
+@pytest.mark.parametrize(("takes", "waits", "more", "pause", "left"), [
+    (0.0, 0.0, False, 0.5, False),
+    (0.0, 0.0, True, 0.005, False),
+    (0.01, 0.0, True, 0.03, False),
+    (1.0, 0.0, True, 0.5, False),
+    (0.0, 7.0, True, 0.005, False),
+    (0.01, 0.0, True, 0.12, True),
+    (1.0, 0.0, True, 0.5, True),
 ])  # fmt: skip
-def test_pauses_between_sweeps(takes: float, waits: float, more: bool, pause: float) -> None:
-    """After a sweep others have three times what it took of the reactor; what another thread took is its own matter."""
+def test_pauses_between_sweeps(takes: float, waits: float, more: bool, pause: float, left: bool) -> None:
+    """After a sweep others have three times what it took of the reactor; what another thread took is its own matter.
+
+    They have twelve times that while it removes what is left over.
+    """
     store = SweptStore()
+    if left:
+        at_once(store.apply([task(Write("", [b"a"], [b""]))], PLENTY, PLENTY))
+        at_once(store.own(()))
     store.takes = takes
     shard, network = Shard(store, store.clock.seconds), MemoryNetwork(store.clock)
     service = ShardService(lambda: shard, store.clock, network.listen(*WHERE))

@@ -3,7 +3,7 @@
 Rules:
 
 - while somebody asks, it has a sixth of the writer's time at the most: after each step the next one waits five times as
-  long as that one took, with what its pages took to flush;
+  long as that one took, with what its pages took to flush. What isn't urgent counts its time more than once;
 - then it goes with the next small updates of others, so that it needs no sync of its own. It goes alone if none come
   within a short time. So it always goes on, whatever others ask;
 - where nobody has asked anything for that time, one step follows the other.

@@ -62,28 +62,28 @@ class CheckpointSchedule:
     :param most_changed: records that the memtable may have before a checkpoint begins.
     :ivar current: the checkpoint that goes on, if any.
     :ivar pages_due: pages that must be flushed to keep up with the groups; each group adds twice what it brings.
-    :ivar background_due: how many of these background work has brought.
+    :ivar background_due: how many of these background work has brought, as often as its time is counted.
     """
 
     def __init__(self, most_changed: int) -> None:
         self._most_changed = most_changed
         self._pages_per_flush = max(1, most_changed // _FLUSHES)
-        self.pages_due = self.background_due = 0
+        self.pages_due, self.background_due = 0, 0.0
         self.current: Checkpoint | None = None
 
-    def add(self, records: int, size: int, background: int) -> None:
+    def add(self, records: int, size: int, background: float) -> None:
         """Note what a group brings.
 
         :param records: how many records it changes.
         :param size: bytes of its payload.
-        :param background: how many of the records background work changes.
+        :param background: how many of the records background work changes, as often as its time is counted.
         """
         self.pages_due += 2 * (records + size // PAGE)
         self.background_due += 2 * background
 
     @property
     def of_background(self) -> float:
-        """Which part of what is due background work has brought."""
+        """Which part of what is due background work has brought, as often as its time is counted."""
         return self.background_due / self.pages_due if self.pages_due else 0.0
 
     def may_begin(self, changed: int, log_bytes: int) -> bool:
@@ -99,7 +99,7 @@ class CheckpointSchedule:
 
         :param sequence: of the last group that is in it.
         """
-        self.current, self.pages_due, self.background_due = Checkpoint(sorted(memtable.records), sequence), 0, 0
+        self.current, self.pages_due, self.background_due = Checkpoint(sorted(memtable.records), sequence), 0, 0.0
 
     def due(self, committed: int) -> Checkpoint | None:
         """The checkpoint, if some of it is to be flushed now; None: nothing is.
@@ -118,7 +118,7 @@ class CheckpointSchedule:
 
     def flushed(self, done: int) -> None:
         """Go on behind what was flushed; a checkpoint of which that was the last part is done."""
-        self.pages_due = self.background_due = 0
+        self.pages_due, self.background_due = 0, 0.0
         if self.current is not None:
             self.current.done = done
             if done == len(self.current.keys):

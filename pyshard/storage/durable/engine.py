@@ -84,7 +84,7 @@ class StorageEngine(MemtableOverLmdb):
         else:
             outcomes = self._commit_replica(cast("list[ReplicaUpdate]", alike[:1]))
         if alike[0].background and all(update.background for update in alike):
-            self.background = self._steady() - began
+            self.background = (self._steady() - began) * alike[0].background
         self._sync_if_due()
         if self.log.kept:
             self.retention.release(self.lmdb.counters.sequence)
@@ -126,7 +126,8 @@ class StorageEngine(MemtableOverLmdb):
         if self.replica.role is _MEMBER:
             return [Failure(not_primary())] * len(updates)
         outcomes: list[object] = []
-        most_changes, most_bytes, tried, background = settings.MAX_GROUP_CHANGES, settings.MAX_GROUP_BYTES, 0, 0
+        most_changes, most_bytes, tried = settings.MAX_GROUP_CHANGES, settings.MAX_GROUP_BYTES, 0
+        background, replaceable = 0.0, True
         try:
             self.advance_checkpoint()
             began, counters, changes = self._steady(), self.counters.copy(), GroupChanges()
@@ -134,21 +135,25 @@ class StorageEngine(MemtableOverLmdb):
                 view = MergedView(self.databases, transaction, changes, self.memtable)
                 for tried, update in enumerate(updates, 1):  # noqa: B007  # used where one of them failed
                     outcomes.append(update.work(view, counters, changes))
+                    replaceable = replaceable and update.replaceable
                     if update.background:
-                        self.background, background = self._steady() - began + self.background, len(changes.records)
+                        self.background += (self._steady() - began) * update.background
+                        background = len(changes.records) * update.background
                     if len(changes.records) >= most_changes or changes.largest >= most_bytes:
                         break  # what an update writes is known only when it is done
                 difference = self.ahead.difference(view, changes.records)
             self._given_bytes += changes.given_bytes
             payload = changes.payload(counters.version)
             if payload:
-                sync = self.durability is Durability.FSYNC or changes.must_sync
+                sync = changes.must_sync or (self.durability is Durability.FSYNC and not replaceable)
                 self.log.append(payload, sync, counters.ballot)
                 if self.replica.uncommitted is not None:
                     self.replica.add(counters.ballot, self.log.active.sequence)
                 if changes.indexes is not None:
                     counters.indexes_since = self.log.sequence
-                self.unsynced = not sync and (self.durability is Durability.ASYNC or self.retention.places.any)
+                self.unsynced = not sync and (
+                    replaceable or self.durability is Durability.ASYNC or self.retention.places.any
+                )
                 self.checkpoints.add(len(changes.records), len(payload), background)
                 self.take(changes, counters, self.log.active.sequence)
                 self.ahead.take(difference, counters.hidden.ranges.owned)

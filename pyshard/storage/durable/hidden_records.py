@@ -23,6 +23,9 @@ from pyshard.storage.durable.index_records import DurableIndex
 from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.hidden_counts import Tallies
 
+#: How many times the time of a trim is counted as background work: nobody waits for what it gives back.
+TRIM_COUNTED = 2
+
 
 def set_ranges(
     view: MergedView, counters: Counters, changes: GroupChanges, ranges: StoreRanges, given_up: Tallies | None = None

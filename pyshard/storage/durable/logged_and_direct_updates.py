@@ -19,11 +19,14 @@ class LoggedUpdate:
 
     :param work: reads the view, counts in the counters, and puts what it changes into the group's changes, which are
         the newest layer of the view; returns the update's outcome.
-    :param background: whether it is the store's own background work, whose time is counted. It is a group's first.
+    :param background: how many times its time is counted as the store's own background work
+        (`pyshard.storage.durable.background_updates`); 0: it is none. Such work is a group's first.
+    :param replaceable: whether no sync is made for it, since nobody counts on what it changes yet.
     """
 
     work: Callable[[MergedView, Counters, GroupChanges], object]
-    background: bool = False
+    background: float = 0
+    replaceable: bool = False
 
 
 @attrs.frozen
@@ -35,7 +38,7 @@ class DirectUpdate:
     """
 
     work: Callable[[WriteTransaction], object]
-    background: bool = False
+    background: float = 0
 
 
 @attrs.frozen
@@ -47,7 +50,7 @@ class ReplicaUpdate:
     """
 
     work: Callable[[], object]
-    background: bool = False
+    background: float = 0
 
 
 Update: TypeAlias = LoggedUpdate | DirectUpdate | ReplicaUpdate

@@ -95,4 +95,4 @@ def absorbing_staged(name: str, group: ChangeGroup, sequence: int, limit: int) -
         if sequence:
             set_ranges(view, counters, changes, ranges.absorbed(name, sequence, group.ranges))
 
-    return LoggedUpdate(work)
+    return LoggedUpdate(work, replaceable=not sequence)

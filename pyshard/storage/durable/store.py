@@ -41,7 +41,7 @@ from pyshard.storage.durable.engine import StorageEngine
 from pyshard.storage.durable.expiry_sweep import sweep_expired
 from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.group_commit import GroupCommit
-from pyshard.storage.durable.hidden_records import trim
+from pyshard.storage.durable.hidden_records import TRIM_COUNTED, trim
 from pyshard.storage.durable.index_records import DurableIndex
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
 from pyshard.storage.durable.lmdb_snapshots import LmdbSnapshots
@@ -206,10 +206,11 @@ class LmdbStore(DurableReplica, RangeChanges):
 
         if engine.counters.dropped and engine.counters.indexes_since <= engine.committed:
             return self._writer.submit_background(
-                DirectUpdate(lambda transaction: transaction.sweep(most) or self._is_more_to_sweep(), background=True)
+                DirectUpdate(lambda transaction: transaction.sweep(most) or self._is_more_to_sweep(), background=1)
             )
         if self._is_more_to_sweep():
-            return self._writer.submit_background(LoggedUpdate(work, background=True))
+            counted = TRIM_COUNTED if self.ranges.left else 1
+            return self._writer.submit_background(LoggedUpdate(work, background=counted))
         if engine.unsynced or engine.retention.is_overdue():
             return self._writer.submit(ReplicaUpdate(engine.advance_checkpoint)).addCallback(
                 bool

@@ -24,6 +24,7 @@ class ChangeRing:
     :param steady: the clock.
     :param sequence: the number of the last group, from which on groups are kept.
     :ivar last: the number of the last group.
+    :ivar added: bytes of groups that came since it was asked to release some.
     """
 
     def __init__(self, bound: FollowedBound, steady: Callable[[], float], sequence: int) -> None:
@@ -31,7 +32,7 @@ class ChangeRing:
         self._steady = steady
         self._groups: dict[int, tuple[ChangeGroup, int, float]] = {}  # by number: group, bytes, when it came
         self._first = sequence + 1
-        self._size = 0
+        self._size = self.added = 0
         self.last = sequence
 
     def add(self, group: ChangeGroup) -> None:
@@ -39,7 +40,13 @@ class ChangeRing:
         size = group.size
         self._groups[group.sequence] = group, size, self._steady()
         self._size += size
+        self.added += size
         self.last = group.sequence
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it has more bytes than the bound allows."""
+        return self._size > self._bound.size
 
     def group(self, sequence: int) -> ChangeGroup:
         """The group with a number, which is here."""
@@ -59,6 +66,7 @@ class ChangeRing:
         :param always: groups above this number are kept in any case; None: none are.
         :return: the number up to which groups are gone.
         """
+        self.added = 0
         oldest = self._steady() - self._bound.seconds
         while self._first <= self.last and (always is None or self._first <= always):
             _, size, came = self._groups[self._first]

@@ -4,7 +4,8 @@ Rules:
 
 - changes are kept only while somebody follows, within a bound. One of several replicas keeps those that aren't
   committed in any case;
-- whoever waits for groups is told at once that there is one more.
+- whoever waits for groups is told at once that there is one more;
+- what nobody needs any more is looked for now and then: when some bytes were added, and at each sweep of the store.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pyshard.storage.follower_places import FollowedBound, FollowerPlaces, behin
 from pyshard.storage.memory.change_ring import ChangeRing, RingFollower
 
 _log = Logger()
+
+_RELEASED = 64 * 1024  # bytes of groups that are added before what nobody needs is looked for
 
 
 class RingFollowers:
@@ -82,7 +85,8 @@ class RingFollowers:
         """Keep one more group, and give it to whoever waits."""
         assert self.ring is not None
         self.ring.add(group)
-        self.release()
+        if self.ring.added >= _RELEASED or self.ring.is_full:
+            self.release()
         self._wake()
 
     def committed(self, sequence: int) -> None:

@@ -108,7 +108,12 @@ def test_memory_keeps_nothing_for_nobody(clock: Clock) -> None:
     assert numbers_in_ring(store) == [6, 7, 8, 9, 10]
     follower.confirm(8)
     write(store, 1)
+    at_once(store.sweep(1))
     assert numbers_in_ring(store) == [9, 10, 11]
+    for _ in range(3):  # without a sweep it keeps no more than this of what nobody needs
+        follower.confirm(store.sequence)
+        write(store, 7, size=10_000)
+        assert len(numbers_in_ring(store) or ()) in range(1, 15)
     store.forget("f")
     assert numbers_in_ring(store) is None
 

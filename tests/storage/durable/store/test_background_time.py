@@ -40,7 +40,7 @@ def store(path: Path, steady: Steady) -> Iterator[LmdbStore]:
     at_once(made.close())
 
 
-def logged(steady: Steady, seconds: float, background: bool = False, records: int = 0) -> LoggedUpdate:
+def logged(steady: Steady, seconds: float, background: float = 0, records: int = 0) -> LoggedUpdate:
     """An update that takes so long, and changes so many records."""
 
     def work(_: MergedView, __: Counters, changes: GroupChanges) -> None:
@@ -51,7 +51,7 @@ def logged(steady: Steady, seconds: float, background: bool = False, records: in
     return LoggedUpdate(work, background)
 
 
-def direct(steady: Steady, seconds: float, background: bool = False) -> DirectUpdate:
+def direct(steady: Steady, seconds: float, background: float = 0) -> DirectUpdate:
     """An update in a transaction of LMDB that takes so long."""
 
     def work(_: WriteTransaction) -> None:
@@ -61,14 +61,16 @@ def direct(steady: Steady, seconds: float, background: bool = False) -> DirectUp
 
 
 def test_own_work(store: LmdbStore, steady: Steady) -> None:
-    """Beside updates of others its own work counts, and nothing of theirs."""
+    """Beside updates of others its own work counts, as many times as it says, and nothing of theirs."""
     commit = store._engine.commit_first
-    write, sweep = logged(steady, 1), logged(steady, 2, background=True)
+    write, sweep, trim = logged(steady, 1), logged(steady, 2, background=1), logged(steady, 2, background=2.5)
     expected: list[tuple[list[Update], int, float]] = [
         ([write, write], 2, 0),
         ([sweep], 1, 2),
         ([sweep, write, write], 3, 2),
-        ([direct(steady, 4, background=True), write], 1, 4),
+        ([trim], 1, 5),
+        ([trim, write], 2, 5),
+        ([direct(steady, 4, background=1), write], 1, 4),
         ([direct(steady, 4)], 1, 0),
     ]
     for updates, done, seconds in expected:
@@ -106,5 +108,12 @@ def test_its_own_sync(store: LmdbStore, steady: Steady, monkeypatch: pytest.Monk
         append(payload, sync, ballot)
 
     monkeypatch.setattr(store._engine.log, "append", slow)
-    sweep, write = logged(steady, 2, background=True, records=1), logged(steady, 1, records=1)
+    sweep, write = logged(steady, 2, background=1, records=1), logged(steady, 1, records=1)
     assert [store._engine.commit_first(updates).background for updates in ([sweep], [sweep, write])] == [12, 2]
+
+
+def test_what_is_flushed_for_a_trim(store: LmdbStore, steady: Steady) -> None:
+    """The pages that it brings count as many times as its own time does."""
+    store._engine.checkpoints.begin(store._engine.memtable, store._engine.sequence)
+    store._engine.commit_first([logged(steady, 1, background=2, records=5), logged(steady, 1, records=20)])
+    assert store._engine.checkpoints.of_background == pytest.approx(2 * 5 / 20)

@@ -7,13 +7,17 @@ from pathlib import Path
 import lmdb
 import pytest
 from conftest import TakeErrors
+from storage.contract.ranges import ABOVE, BELOW, FROM, HIGH, LOW, page_of, records_from
 from storage.durable.store.broken import Broken
 from storage.durable.store.opened import opened
-from stores import PLENTY, at_once, check_consistent, task
+from stores import PLENTY, at_once, check_consistent, commit, task
 from twisted.internet.task import Clock
 
 from pyshard.protocol.batch_operations import Pop, Write
+from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.storage import Durability
+from pyshard.storage.durable import range_updates
+from pyshard.storage.durable.logged_and_direct_updates import LoggedUpdate
 
 
 def test_fsync_is_the_default(path: Path) -> None:
@@ -142,4 +146,34 @@ def test_a_sync_that_fails(path: Path, logged_errors: TakeErrors) -> None:
     assert broken.synced == 2
     at_once(store.sweep(10))
     assert broken.synced == 2
+    at_once(store.close())
+
+
+def test_rows_of_a_copy_wait_for_its_end(path: Path) -> None:
+    """A copy that isn't complete is begun anew after a crash, so its rows aren't synced. With its last group all is.
+
+    What clients change meanwhile is, also where it shares a group with such rows.
+    """
+    store = opened(path)
+    at_once(store.own(BELOW))
+    at_once(store.stage("m", ABOVE, FROM))
+    broken = Broken(store)
+    rows, write = (
+        range_updates.absorbing_staged("m", page_of(records_from(HIGH)), 0, PLENTY),
+        Write("", [LOW[0]], [b""]),
+    )
+    change = LoggedUpdate(lambda _, __, changes: changes.remove(bytes(8) + b"key"))
+    before = store.sequence
+    commit(store, [rows])
+    assert (broken.synced, store.sequence, store._engine.safe) == (0, before + 1, before)
+    commit(store, [rows, change])
+    assert (broken.synced, store._engine.safe) == (1, before + 2)
+    commit(store, [rows])
+    at_once(store.apply([task(write)], PLENTY, PLENTY))
+    assert (broken.synced, store._engine.safe) == (2, before + 4)
+    commit(store, [rows])
+    at_once(store.absorb_staged("m", ChangeGroup(7, 0, 99, []), 7, PLENTY))
+    assert (broken.synced, store._engine.safe) == (3, before + 6)
+    at_once(store.absorb_staged("m", ChangeGroup(8, 0, 100, records_from(HIGH[:1], version=100)), 8, PLENTY))
+    assert broken.synced == 4
     at_once(store.close())
