@@ -134,7 +134,7 @@ class Memtable:
             return []
         of_index = (key for key in self.records if key.startswith(first) and key not in without)
         some = list(islice(of_index, most))
-        if not some and not without:
+        if most > 0 and not some and not without:
             self._cleared.add(index)
         return some
 

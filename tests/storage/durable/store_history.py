@@ -182,25 +182,35 @@ class StoreHistory:
         self.ask(lambda: self.store.remember(text), attrs.evolve(self.states[-1].bare, text=text))
 
     def rearrange(self) -> None:
-        """The store's ranges change, or a copy gets records: synced in every mode."""
+        """The store's ranges change, or a copy gets records: synced in every mode, but for a copy's first rows."""
         store, ranges, last = self.store, self.store.ranges, self.states[-1].bare
-        what = self._random.choice(["own", "own", "stage", "absorb", "unstage"])
         free = without(EVERYTHING, union(ranges.owned, ranges.hidden))
+        what = self._random.choice(["own", "own", "stage", "absorb", "unstage"])
+        if ranges.staged and self._random.random() < 0.7:
+            what = self._random.choice(["copy", "copy", "copy", "copy", "absorb"])
+        elif free and self._random.random() < 0.9:
+            what = "stage"
         try:
             if what == "own":
-                wanted = self._random.choice([EVERYTHING, EVERYTHING, ((0, MIDDLE),), ((MIDDLE, SLOTS),), ()])
+                wanted = self._random.choice([EVERYTHING, ((0, MIDDLE),), ((MIDDLE, SLOTS),), ()])
                 after = last.with_ranges(ranges.owning(wanted))
                 self.ask(lambda: store.own(wanted), after)
             elif what == "stage":
                 after = last.with_ranges(ranges.staging("m", free, THIRD))
                 self.ask(lambda: store.stage("m", free, THIRD), after)
-            elif what == "absorb" and ranges.staged:
+            elif what in ("copy", "absorb") and ranges.staged:
                 key, record = self._random.choice(KEYS), self._random.randbytes(8)
-                done = ranges.staged["m"].origin.sequence + 1
-                group = ChangeGroup(1, 0, done, [Change(0, slot_of(key), key, done, 0, record)])
-                taken = {key: record} if in_ranges(slot_of(key), ranges.staged["m"].ranges) else {}
-                after = attrs.evolve(last, staged=last.staged | taken).with_ranges(ranges.absorbed("m", done))
-                self.ask(lambda: store.absorb_staged("m", group, done, PLENTY), after)
+                staging = ranges.staged["m"]
+                done = 0 if what == "copy" and not staging.origin.sequence else staging.origin.sequence + 1
+                group = ChangeGroup(1, 0, done + 1, [Change(0, slot_of(key), key, done + 1, 0, record)])
+                after = attrs.evolve(
+                    last, staged=last.staged | ({key: record} if in_ranges(slot_of(key), staging.ranges) else {})
+                )
+                if done:
+                    after = after.with_ranges(ranges.absorbed("m", done))
+                self.ask(lambda: store.absorb_staged("m", group, done, PLENTY), after, sure=done > 0)
+                if not done:
+                    self.seen["a row before the copy is complete"] += 1
             else:
                 self.ask(lambda: store.unstage("m"), last.with_ranges(ranges.unstaged("m")))
         except BadRequest:
@@ -291,7 +301,7 @@ class StoreHistory:
         ranges = self.store.ranges
         with self.store._engine.reading() as view:
             every = [change_of(db_key, value) for db_key, value in view.between(b"", b"\xff" * 600)]
-        staged = {each.key: each.record or b"" for each in every if ranges.hides(each.slot) == "m"}
+        staged = {each.key: each.record or b"" for each in every if not each.index and ranges.hides(each.slot) == "m"}
         index = self.store._engine.counters.indexes.get("pages", 0)
         slots = [slot_of(key, b"pages") for key in KEYS]
         pages: dict[bytes, bytes] = {}

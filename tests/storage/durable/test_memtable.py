@@ -83,4 +83,5 @@ def test_some_of_a_dropped_index() -> None:
     assert memtable.some_of_dropped(2, b"\x02", 5, {}) == [b"\x02a", b"\x02b", b"\x02c"]
     memtable.discard(dict.fromkeys((b"\x02a", b"\x02b", b"\x02c"), b""))
     assert memtable.some_of_dropped(2, b"\x02", 5, {}) == []
+    assert memtable.some_of_dropped(3, b"\x03", 0, {}) == []  # that none is asked for says nothing of what there is
     assert memtable.some_of_dropped(3, b"\x03", 5, {}) == [b"\x03a"]

@@ -37,6 +37,6 @@ def test_a_store_after_a_power_failure(monkeypatch: pytest.MonkeyPatch, logged_e
         assert {type(error) for error in logged_errors()} <= {AssertionError}
     assert set(seen) == {
         *("failed", "doubtful, and there", "all there", "some missing", "given", "behind", "rearranged", "refused"),
-        *("dropped", "more to sweep"),
+        *("dropped", "more to sweep", "a row before the copy is complete"),
     }
-    assert min(seen.values()) > 30
+    assert min(seen.values()) > 15
