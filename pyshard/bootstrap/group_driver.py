@@ -11,21 +11,22 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyshard.bootstrap.bootstrap import Bootstrap
+from pyshard.bootstrap.repeated_questions import Question, RepeatedQuestions
 from pyshard.errors import PyshardError
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.range_moves import StoreId
 from pyshard.model.replica_group import ReplicaGroup
-from pyshard.model.shard_map import MapShard
 from pyshard.replication.group_decision import next_group
 from pyshard.replication.wishes import ReplicaReport
 from pyshard.server.paced_log import LinePace
@@ -72,11 +73,10 @@ class GroupDriver(Service):
         self._bootstrap = bootstrap
         self._clock = clock
         self._find = find
-        self._next: IDelayedCall | None = None
-        self._asking: set[str] = set()  # the shards whose replicas are asked just now
         self._heard: dict[str, dict[str, HeardReport]] = {}  # by shard and address
         self._pace = LinePace(settings.SHARD_LINES)
-        bootstrap.on_change(self._wake)
+        self._questions = RepeatedQuestions(clock, _EVERY, self._due, self._failed)
+        bootstrap.on_change(self._state_changed)
 
     def reports(self, name: str) -> dict[str, HeardReport]:
         """Address → what each replica of a shard said last."""
@@ -106,39 +106,26 @@ class GroupDriver(Service):
     def startService(self) -> None:
         """Begin, if a shard has replicas."""
         super().startService()
-        self._wake()
+        self._questions.start()
 
     def stopService(self) -> None:
         """Ask nobody any more."""
         super().stopService()
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
+        self._questions.stop()
 
     # ------------------------------------------------------------------ inside
 
-    def _groups(self) -> list[MapShard]:
+    def _due(self) -> dict[str, Question]:
+        """The shards that have replicas, and what asks these."""
         if not self._bootstrap.has_state:
-            return []
-        return [shard for shard in self._bootstrap.state.map.shards if shard.group is not None]
+            return {}
+        shards = self._bootstrap.state.map.shards
+        return {shard.name: partial(self._bring_on, shard.name, shard.group) for shard in shards if shard.group}
 
-    def _wake(self) -> None:
-        if self.running and self._next is None and self._groups():
-            self._next = self._clock.callLater(_EVERY, self._go_on)
-
-    def _go_on(self) -> None:
-        self._next = None
-        names = {shard.name for shard in self._groups()}
+    def _state_changed(self) -> None:
+        names = self._due().keys()
         self._heard = {name: heard for name, heard in self._heard.items() if name in names}
-        for shard in self._groups():
-            if shard.name not in self._asking and shard.group is not None:
-                self._asking.add(shard.name)
-                asked = Deferred.fromCoroutine(self._bring_on(shard.name, shard.group)).addErrback(self._failed)
-                asked.addBoth(self._asked, shard.name)
-        self._wake()
-
-    def _asked(self, _: object, name: str) -> None:
-        self._asking.discard(name)
+        self._questions.wake()
 
     async def _bring_on(self, name: str, group: ReplicaGroup) -> None:
         reports = await self.ask(name, group)

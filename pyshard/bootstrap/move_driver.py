@@ -15,16 +15,18 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.move_progress import MoveProgress
+from pyshard.bootstrap.repeated_questions import Question, RepeatedQuestions
 from pyshard.bootstrap.state_changes import Change
 from pyshard.errors import BadRequest, ConfigError, OutcomeUnknown, Unavailable
 from pyshard.model.cluster_state import ClusterState
@@ -77,23 +79,20 @@ class MoveDriver(Service):
         self._progress = MoveProgress()
         self._moves: dict[int, RangeMove] = {}  # those of the last state that was seen
         self._since: dict[int, float] = {}  # move → since when it has its phase and attempt
-        self._next: IDelayedCall | None = None
-        self._asking: set[int] = set()  # the numbers of moves whose shards are asked just now
         self._pace = LinePace(settings.SHARD_LINES)
+        self._questions = RepeatedQuestions(clock, _EVERY, self._due, self._failed)
         bootstrap.on_change(self._state_changed)
         self._note_moves()
 
     def startService(self) -> None:
         """Begin, if there are moves."""
         super().startService()
-        self._wake()
+        self._questions.start()
 
     def stopService(self) -> None:
         """Ask nobody any more."""
         super().stopService()
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
+        self._questions.stop()
 
     def listed(self) -> list[ListedMove]:
         """All moves that are planned or under way, and those that ended of late, as operators see them."""
@@ -112,7 +111,7 @@ class MoveDriver(Service):
 
     def _state_changed(self) -> None:
         self._note_moves()
-        self._wake()
+        self._questions.wake()
 
     def _note_moves(self) -> None:
         """Note what has become of moves, by this bootstrap or another one."""
@@ -137,21 +136,10 @@ class MoveDriver(Service):
         if target is not None:
             target.settle().addCallback(lambda _: self._progress.opened(move.number, self._clock.seconds()))
 
-    def _wake(self) -> None:
-        if self.running and self._bootstrap.has_state and self._bootstrap.state.moves and self._next is None:
-            self._next = self._clock.callLater(_EVERY, self._go_on)
-
-    def _go_on(self) -> None:
-        self._next = None
-        for move in next_in_line(self._bootstrap.state.moves):
-            if move.number not in self._asking:
-                self._asking.add(move.number)
-                asked = Deferred.fromCoroutine(self._bring_on(move)).addErrback(self._failed)
-                asked.addBoth(self._asked, move.number)
-        self._wake()
-
-    def _asked(self, _: object, number: int) -> None:
-        self._asking.discard(number)
+    def _due(self) -> dict[int, Question]:
+        """The numbers of moves that may go on, and what brings each on."""
+        moves = next_in_line(self._bootstrap.state.moves) if self._bootstrap.has_state else ()
+        return {move.number: partial(self._bring_on, move) for move in moves}
 
     def _failed(self, failure: Failure) -> None:
         self._warn(f"moves don't go on for now: {failure.getErrorMessage()}")
