@@ -10,10 +10,10 @@ from blocks import CHECKOUT, tagged
 
 PAGE = "docs/containers.md"
 
-#: The files of etc/docker/: the compose file, the cluster's config file, and the image.
-COMPOSE, CONFIG, IMAGE = (
+#: The files of etc/docker/: the compose file, what is added to it for etcd, the cluster's config file, and the image.
+COMPOSE, WITH_ETCD, CONFIG, IMAGE = (
     (CHECKOUT / "etc" / "docker" / name).read_text(encoding="utf-8")
-    for name in ("compose.yaml", "shards.json", "Dockerfile")
+    for name in ("compose.yaml", "compose-etcd.yaml", "shards.json", "Dockerfile")
 )
 
 #: The sketch for Kubernetes on that page.
@@ -42,7 +42,7 @@ def image_words(instruction: str) -> list[str]:
 def commands(text: str) -> list[list[str]]:
     """The commands of containers, in their order, each with the image's entry point where it is the image's."""
     entry = image_words("ENTRYPOINT")
-    return [words if words[0] == "twistd" else [*entry, *words] for words in lists(text, "command")]
+    return [words if words[0] in ("twistd", "etcd") else [*entry, *words] for words in lists(text, "command")]
 
 
 def replaced(words: Sequence[str], others: dict[str, str]) -> list[str]:

@@ -7,11 +7,12 @@ import re
 
 import pytest
 from blocks import CHECKOUT
-from containers import COMPOSE, CONFIG, IMAGE, KUBERNETES, OUTSIDE, PAGE, commands, image_words, lists
+from containers import COMPOSE, CONFIG, IMAGE, KUBERNETES, OUTSIDE, PAGE, WITH_ETCD, commands, image_words, lists
 from twisted.python import usage
 from twisted.scripts._twistd_unix import ServerOptions
 
 from pyshard.bootstrap.plugin import BootstrapOptions
+from pyshard.bootstrap.state_stores.state_address import EtcdAddress, state_address
 from pyshard.model import config_file
 from pyshard.model.address_mapping import mapping_by, mapping_in
 from pyshard.model.address_text import split_listening
@@ -53,13 +54,41 @@ def test_commands(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(mounted) == (4 if file == "compose" else 2)
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_yaml(file: str) -> None:
+@pytest.mark.parametrize("text", [*FILES.values(), WITH_ETCD], ids=[*FILES, "with etcd"])
+def test_yaml(text: str) -> None:
     """As far as can be told without a parser, it is YAML: spaces, a name and a value in each line, closed brackets."""
-    for line in FILES[file].splitlines():
+    for line in text.splitlines():
         assert re.fullmatch(r"|---|#.*|(?:  )*(?:- )?(?:[\w-]+|<<):(?: \S.*)?", line), line
         for opened, closed in ("[]", "{}"):
             assert line.count(opened) == line.count(closed), line
+
+
+def test_with_etcd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both bootstraps have their state in the three members, which know each other, and nobody else reaches these."""
+    *members, first, second = commands(WITH_ETCD)
+    names = ["etcd0", "etcd1", "etcd2"]
+    assert first == second
+    _, options = options_of(first, monkeypatch)
+    state = state_address(options["state"])
+    assert isinstance(state, EtcdAddress)
+    assert state.members == tuple((name, 2379) for name in names)
+    (_, base), (_, again) = options_of(commands(COMPOSE)[1], monkeypatch), options_of(second, monkeypatch)
+    assert {name: value for name, value in base.items() if again[name] != value}.keys() == {"state"}
+    together = ",".join(f"{name}=http://{name}:2380" for name in names)
+    for name, (program, *words) in zip(names, members, strict=True):
+        said = dict(word.removeprefix("--").split("=", 1) for word in words)
+        assert (program, said["name"], said["initial-cluster"]) == ("etcd", name, together)
+        assert said["advertise-client-urls"] == f"http://{name}:2379"
+        assert said["initial-advertise-peer-urls"] == f"http://{name}:2380"
+        assert said["data-dir"].startswith("/data/")
+    services = WITH_ETCD.partition("\nservices:\n")[2].partition("\nnetworks:")[0]
+    assert re.findall(r"^  (\w+):$", services, re.MULTILINE) == [*names, "bootstrap", "bootstrap1"]
+    assert re.findall(r"ports: (.*)$", WITH_ETCD, re.MULTILINE) == ['["19193:9192"]']
+    assert re.findall(r"networks: (.*)$", WITH_ETCD, re.MULTILINE) == ["[state]", *["[default, state]"] * 2]
+    assert "\nnetworks:\n  state:\n    internal: true\n" in WITH_ETCD
+    fields = re.findall(r"^  (?!image|build|command)(\w+): (.*)$", COMPOSE.partition("\nx-shard")[0], re.MULTILINE)
+    for field, value in fields:  # what all daemons have, the second bootstrap has
+        assert f"    {field}: {value}\n" in services.partition("  bootstrap1:\n")[2], field
 
 
 def test_config() -> None:
