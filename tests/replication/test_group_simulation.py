@@ -10,7 +10,7 @@ import os
 import pytest
 from replication.simulated_group import World, median_and_most
 
-SEEDS = int(os.environ.get("PYSHARD_TEST_HISTORIES", "100"))
+SEEDS = int(os.environ.get("PYSHARD_TEST_HISTORIES", "300"))
 FIRST = int(os.environ.get("PYSHARD_TEST_SEED", "0"))
 BLOCK = 100
 
