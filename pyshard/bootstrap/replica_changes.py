@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -139,7 +139,7 @@ class ReplicaChanges:
         )
 
 
-def listed_group(name: str, group: ReplicaGroup, heard: dict[str, HeardReport], now: float) -> ListedGroup:
+def listed_group(name: str, group: ReplicaGroup, heard: Mapping[str, HeardReport], now: float) -> ListedGroup:
     """The replicas of a shard as operators see them. Pure.
 
     :param heard: address → what each said last.

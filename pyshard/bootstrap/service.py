@@ -46,6 +46,7 @@ class BootstrapService(DescribedService):
         else changes the state.
     :ivar reconcilers: of the shards.
     :ivar driver: of moves.
+    :ivar groups: drives the groups of replicas.
     """
 
     families = BOOTSTRAP_FAMILIES
@@ -79,7 +80,7 @@ class BootstrapService(DescribedService):
             ),
         )
         self.driver = driver = MoveDriver(bootstrap, clock, self.reconcilers.named)
-        groups = GroupDriver(bootstrap, clock, self.reconcilers.at)
+        self.groups = groups = GroupDriver(bootstrap, clock, self.reconcilers.at)
         replicas = ReplicaChanges(bootstrap, clock, groups, self.reconcilers.at)
         application = ConfigApplication(bootstrap, clock, self.reconcilers.named)
         self.factory = ServerFactory(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from random import Random
 
 import pytest
@@ -9,6 +10,7 @@ from deferreds import watch
 from twisted.internet.defer import Deferred, fail
 
 from pyshard.bootstrap.bootstrap import Bootstrap
+from pyshard.bootstrap.group_driver import HeardReport
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.bootstrap.state_stores.memory_state_store import MemoryStateStore
 from pyshard.bootstrap.status_page.cluster_watch import ClusterWatch
@@ -20,6 +22,11 @@ from pyshard.testing import MemoryCluster
 def asked(name: str) -> Deferred[bytes]:
     """A shard that tells nothing of itself."""
     return fail(Unavailable(f"{name} isn't asked here"))
+
+
+def unheard(_: str) -> dict[str, HeardReport]:
+    """What replicas said, where there are none."""
+    return {}
 
 
 def test_it_waits_for_its_state() -> None:
@@ -53,14 +60,16 @@ def test_it_waits_for_its_state() -> None:
         assert told["state_store"] == {"name": "memory", "away": pytest.approx(9), "error": "nobody answers"}
         assert service.bootstrap.readiness() == []
         shown: list[bytes] = []
-        page = ClusterWatch(service.bootstrap, cluster.clock, asked, list, shown.append, lambda: True)
-        assert page.begin() is None
+        page = ClusterWatch(service.bootstrap, cluster.clock, asked, list, unheard, shown.append, lambda: True)
+        first = json.loads(page.begin())
+        assert first["waits"]
+        assert first["store"]["error"] == "nobody answers"
         cluster.advance(2)
-        assert shown == []
+        assert {json.loads(text)["problems"][0]["what"] for text in shown} == {"state store: away"}
         store.away = None
         cluster.advance(3)
         assert service.unready() == ""
-        assert shown
+        assert json.loads(shown[-1])["ready_shards"] == 2
         client = cluster.connect()
         cluster.run(client.write("key", 1))
         cluster.run(client.create_index("pages"))

@@ -1,12 +1,16 @@
-"""The web page of a real cluster in Debian's Chromium: token, figures, look-up, a shard that goes down, by keyboard."""
+"""The web page of a real cluster in Debian's Chromium: token, figures, look-up, a shard that goes down, a failover.
+
+It is used by the keyboard, at widths from 360 to 1920 pixels.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from functional.cluster import HOST, NewCluster
+from functional.cluster import HOST, NewCluster, until
 from functional.headless_chromium import CHROMIUM, Chromium
+from functional.replicated_cluster import NewReplicatedCluster
 from ports import free_port
 
 from pyshard import Pyshard
@@ -15,6 +19,7 @@ pytestmark = [pytest.mark.functional, pytest.mark.skipif(CHROMIUM is None, reaso
 
 SECRET = "a-readers-secret-of-20"
 HOSTILE = "<img src=x onerror=alert(1)>"
+LEASE = 4.0  # seconds: a failover takes longer than some events of the page
 TAB, ENTER = ("Tab", 9), ("Enter", 13, "\r")
 
 
@@ -63,3 +68,70 @@ def test_page(new_cluster: NewCluster, tmp_path: Path) -> None:
         assert [one for one in browser.requests if not one.startswith(f"http://{HOST}:{port}/")] == []
         assert [one for one in browser.requests if SECRET in one or "img" in one] == []
         assert [one for one in browser.complaints if "401" not in one] == []  # which the browser tells of by itself
+
+
+STATE = "document.querySelector('#shards tbody .state .pill').innerText"
+REPLICAS = """Object.fromEntries([...document.querySelectorAll('#replicas tbody tr:not(.group)')].map((row) => [
+    row.cells[0].innerText.trim(), [row.cells[1].innerText.trim(), row.querySelector('.pill').innerText.trim()]]))"""
+
+
+def test_failover(new_replicated_cluster: NewReplicatedCluster, tmp_path: Path) -> None:
+    """The primary is killed: the page shows the failover, then the next primary, and all members, without a reload."""
+    cluster = new_replicated_cluster(3, lease=LEASE)
+    port = free_port()
+    cluster.bootstrap.add_option(f"--http={HOST}:{port}")
+    cluster.start()
+    addresses = [f"{HOST}:{each.port}" for each in cluster.replicas]
+    (profile := tmp_path / "profile").mkdir()
+    with Chromium(profile) as browser:
+        browser.resize(1280, 900)
+        browser.open(f"http://{HOST}:{port}/")
+        browser.until(f"document.querySelectorAll('#shards tbody tr').length === 1 && {STATE} === 'ready'")
+        browser.value("marked = true")
+        first = cluster.primary()
+        at = f"{HOST}:{first.port}"
+        before = {each: ["primary" if each == at else "member", "up"] for each in addresses}
+        until(lambda: browser.value(REPLICAS) == before, "the page shows all members")
+        assert browser.value("document.getElementById('store-state').innerText") == "in reach"
+        assert browser.value("document.getElementById('store-name').innerText").endswith("/etc/shards.state")
+        first.kill()
+        browser.until(f"{STATE} === 'failing over'")
+        problem = "document.querySelector('#problems li').innerText"
+        assert browser.value(problem).startswith("a: failing over")
+        assert browser.value(f"{REPLICAS}[{at!r}]") == ["primary", "down"]
+        browser.until(f"{STATE} === 'member missing'")
+        second = cluster.primary()
+        assert second is not first
+        shown = browser.value(REPLICAS)
+        assert shown[at] == ["learner", "down"]
+        assert shown[f"{HOST}:{second.port}"] == ["primary", "up"]
+        assert browser.value(problem).startswith("a: member missing")
+        for width in (360, 768, 1280, 1920):  # nothing hangs out at the side
+            browser.resize(width, 900, dark=width == 768)
+            assert browser.value("document.documentElement.scrollWidth") == width
+        first.start()
+        browser.until(f"{STATE} === 'ready'")
+        browser.until(f"{REPLICAS}[{at!r}].join() === 'member,up'")
+        assert browser.value("document.querySelectorAll('#problems li').length") == 0
+        assert browser.value("marked")  # it is the page that was opened
+        assert browser.complaints == []
+
+
+def test_no_state_yet(new_cluster: NewCluster, tmp_path: Path) -> None:
+    """A bootstrap that can't reach its state store says so, and shows nothing else: its page is alive."""
+    cluster = new_cluster(1)
+    port, etcd = free_port(), f"etcd://{HOST}:{free_port()}/pyshard"
+    cluster.bootstrap.add_option(f"--http={HOST}:{port}")
+    cluster.bootstrap.add_option(f"--state={etcd}")
+    cluster.bootstrap.start()
+    cluster.bootstrap.wait_listening()
+    (profile := tmp_path / "profile").mkdir()
+    with Chromium(profile) as browser:
+        browser.open(f"http://{HOST}:{port}/")
+        browser.until("document.getElementById('health')?.innerText === 'No cluster state yet'")
+        assert browser.value("document.querySelector('#problems li').innerText").startswith("state store: away")
+        assert browser.value("document.querySelector('.store').innerText").split()[2:5] == ["etcd", "away", "for"]
+        assert browser.value("document.getElementById('store-name').textContent") == etcd
+        assert browser.value("document.getElementById('live').innerText") == "live"
+        assert not browser.value("document.getElementById('shards').checkVisibility()")
+        assert browser.complaints == []

@@ -32,6 +32,7 @@ class EtcdStateStore:
     :param gateway: calls etcd.
     """
 
+    kind = "etcd"
     shared = True
 
     def __init__(self, address: EtcdAddress, gateway: EtcdGateway) -> None:

@@ -30,6 +30,7 @@ class FileStateStore:
     :param lock: of the file; it is held as long as the store is there.
     """
 
+    kind = "file"
     shared = False
 
     def __init__(self, lock: StateLock) -> None:

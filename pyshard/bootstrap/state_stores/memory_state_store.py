@@ -53,7 +53,7 @@ class MemoryStateStore:
     :ivar fault: tells what becomes of a swap, given its state; None: nothing is wrong with it.
     """
 
-    name = "memory"
+    kind = name = "memory"
     shared = True
 
     def __init__(self, state: ClusterState | None = None) -> None:

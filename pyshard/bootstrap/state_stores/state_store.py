@@ -67,6 +67,11 @@ class StateStore(Protocol):
     """Keeps one cluster's state."""
 
     @property
+    def kind(self) -> str:
+        """What it is, in one word for people: ``file``, ``etcd`` or ``memory``."""
+        ...
+
+    @property
     def name(self) -> str:
         """What messages call it. It has no secrets."""
         ...

@@ -2,7 +2,7 @@
 
 Rules:
 
-- While nobody looks, nobody is asked, and there is no timer.
+- While nobody looks, no shard is asked for its figures, and there is no timer.
 - A shard is asked again when it has answered, or its time is over. Nobody waits for another one's answer: once a second
   what is known then is told.
 - Of the last minutes the operations a second are kept, in a ring.
@@ -20,15 +20,20 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from pyshard.bootstrap.bootstrap import Bootstrap, Condition, ShardReadiness
+from pyshard.bootstrap.group_driver import HeardReport
 from pyshard.bootstrap.status_page.shard_figures import ShardFigures, read_figures
 from pyshard.bootstrap.status_page.shown_cluster import (
     WatchedCluster,
     shown_cluster,
+    shown_without_state,
     total_rate,
     watched_names,
 )
+from pyshard.bootstrap.status_page.shown_replicas import WatchedGroup
 from pyshard.bootstrap.status_page.shown_shards import WatchedShard
+from pyshard.bootstrap.status_page.shown_state_store import WatchedStateStore, state_store_of
 from pyshard.errors import BadRequest, Unavailable
+from pyshard.model.shard_map import MapShard
 from pyshard.protocol.listed_moves import ListedMove
 
 #: Seconds between two questions, and for which answers are waited for before what is known is told.
@@ -42,9 +47,10 @@ KEPT_SECONDS = 300
 
 
 class _Asked:
-    """One shard: whether it is asked just now, its last answers, and what was wrong with the last one."""
+    """A shard at an address: whether it is asked just now, its last answers, and what was wrong with the last one."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str) -> None:
+        self.address = address
         self.asking = False
         self.answers: deque[ShardFigures] = deque(maxlen=KEPT_ANSWERS)
         self.error = ""
@@ -57,6 +63,7 @@ class ClusterWatch:
     :param clock: the reactor.
     :param ask: asks a shard for its `stat`, by its name.
     :param moves: gives all moves, those that ended of late included.
+    :param reports: gives what each replica of a shard said last, by the shard's name; see `GroupDriver.reports`.
     :param tell: is called once a second with the JSON of `shown_cluster`.
     :param wanted: whether somebody looks; else the watch ends.
     """
@@ -67,6 +74,7 @@ class ClusterWatch:
         clock: IReactorTime,
         ask: Callable[[str], Deferred[bytes]],
         moves: Callable[[], Sequence[ListedMove]],
+        reports: Callable[[str], Mapping[str, HeardReport]],
         tell: Callable[[bytes], None],
         wanted: Callable[[], bool],
     ) -> None:
@@ -74,6 +82,7 @@ class ClusterWatch:
         self._clock = clock
         self._ask_stat = ask
         self._moves = moves
+        self._reports = reports
         self._tell_all = tell
         self._wanted = wanted
         self._shards: dict[str, _Asked] = {}
@@ -81,18 +90,11 @@ class ClusterWatch:
         self._since = clock.seconds()
         self._watches = False
 
-    def begin(self) -> bytes | None:
-        """Watch, unless that goes on already.
-
-        :return: what is known now; None: the bootstrap has no cluster state yet.
-        """
+    def begin(self) -> bytes:
+        """Watch, unless that goes on already; what is known now, as JSON."""
         if not self._watches:
             self._watches, self._since, self._shards = True, self._clock.seconds(), {}
             self._clock.callLater(0, self._ask_all)
-        return self.shown() if self._bootstrap.has_state else None
-
-    def shown(self) -> bytes:
-        """What is known, as JSON."""
         return _as_json(self._known())
 
     # ------------------------------------------------------------------ inside
@@ -101,13 +103,22 @@ class ClusterWatch:
         """How the bootstrap sees each shard, by name."""
         return {shard.name: shard for shard in self._bootstrap.readiness()}
 
-    def _known(self) -> WatchedCluster:
+    def _asked(self, name: str) -> tuple[MapShard, _Asked]:
+        """A shard of the map, and its answers. Those of another primary count no more: it counts by itself."""
+        own, asked = self._bootstrap.state.map.named(name), self._shards.get(name)
+        assert own is not None, "it is of the map"
+        return own, _Asked(own.address) if asked is None or asked.address != own.address else asked
+
+    def _known(self) -> WatchedCluster | WatchedStateStore:
+        """What is known of the cluster; of its state store alone, if the bootstrap has no cluster state yet."""
+        store = state_store_of(self._bootstrap)
+        if not self._bootstrap.has_state:
+            return store
         state, now, readiness = self._bootstrap.state, self._clock.seconds(), self._readiness()
-        well = _well(readiness)
+        ready = _ready(readiness)
         shards = []
-        for name in watched_names(state, well):
-            own, asked = state.map.named(name), self._shards.get(name, _Asked())
-            assert own is not None, "it is of the map"
+        for name in watched_names(state, ready):
+            own, asked = self._asked(name)
             answers = asked.answers
             shards.append(
                 WatchedShard(
@@ -116,24 +127,23 @@ class ClusterWatch:
                     answers[-1] if answers else None,
                     answers[0] if len(answers) > 1 else None,
                     asked.error,
+                    replicas=None if own.group is None else WatchedGroup(own.group, self._reports(name)),
                 )
             )
         while self._rates and now - self._rates[0][0] > KEPT_SECONDS:
             self._rates.popleft()
-        return WatchedCluster(state, shards, len(well), self._moves(), tuple(self._rates), now, self._since)
+        return WatchedCluster(state, store, shards, len(ready), self._moves(), tuple(self._rates), now, self._since)
 
     def _ask_all(self) -> None:
         if not self._wanted():
             self._watches = False
             return
         self._clock.callLater(EVERY, self._ask_all)
-        if not self._bootstrap.has_state:
-            return
-        well = _well(self._readiness())
-        names = watched_names(self._bootstrap.state, well)
-        self._shards = {name: self._shards.get(name) or _Asked() for name in names}
+        ready = _ready(self._readiness())
+        names = watched_names(self._bootstrap.state, ready) if self._bootstrap.has_state else []
+        self._shards = {name: self._asked(name)[1] for name in names}
         for name, asked in self._shards.items():
-            if not asked.asking and name in well:
+            if not asked.asking and name in ready:
                 asked.asking = True
                 self._ask_stat(name).addCallback(read_figures, self._clock.seconds()).addBoth(self._answered, asked)
         self._clock.callLater(ANSWERED_WITHIN, self._tell)
@@ -149,16 +159,16 @@ class ClusterWatch:
 
     def _tell(self) -> None:
         known = self._known()
-        rate = total_rate(known.shards, known.now)
-        if rate is not None:
+        if isinstance(known, WatchedCluster) and (rate := total_rate(known.shards, known.now)) is not None:
             self._rates.append((known.now, rate))
             known = attrs.evolve(known, rates=tuple(self._rates))
         self._tell_all(_as_json(known))
 
 
-def _well(readiness: Mapping[str, ShardReadiness]) -> set[str]:
+def _ready(readiness: Mapping[str, ShardReadiness]) -> set[str]:
     return {name for name, known in readiness.items() if known.condition is Condition.READY}
 
 
-def _as_json(known: WatchedCluster) -> bytes:
-    return msgspec.json.encode(shown_cluster(known))
+def _as_json(known: WatchedCluster | WatchedStateStore) -> bytes:
+    shown = shown_without_state(known) if isinstance(known, WatchedStateStore) else shown_cluster(known)
+    return msgspec.json.encode(shown)

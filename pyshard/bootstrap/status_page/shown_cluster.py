@@ -2,32 +2,38 @@
 
 Rules:
 
-- It is bounded, whatever the cluster is. Of many shards, ranges, moves and indexes some are shown, with their number.
+- It is bounded, whatever the cluster is. Of many shards, groups of replicas, ranges, moves and indexes some are shown,
+  with their number.
 - Of many shards those that aren't well come first.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 
 from pyshard.bootstrap.status_page.shard_colors import colors_of
+from pyshard.bootstrap.status_page.shown_levels import Level
+from pyshard.bootstrap.status_page.shown_problems import MOST_PROBLEMS, health_of, problems_of
 from pyshard.bootstrap.status_page.shown_shards import WatchedShard, shown_shard
+from pyshard.bootstrap.status_page.shown_state_store import WatchedStateStore
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import slot_to_hash
+from pyshard.model.shard_map import MapShard
 from pyshard.protocol.listed_moves import ListedMove
 from pyshard.settings import settings
 
 #: What is shown at the most.
-MOST_RANGES, MOST_MOVES, MOST_MOVE_RANGES, MOST_INDEXES, MOST_NOTES = 2000, 50, 50, 100, 3
+MOST_RANGES, MOST_MOVES, MOST_MOVE_RANGES, MOST_INDEXES, MOST_NOTES, MOST_GROUPS = 2000, 50, 50, 100, 3, 100
 
 
 @attrs.frozen
 class WatchedCluster:
     """What is known of a cluster at one moment.
 
+    :param store: where the state is kept.
     :param shards: those that are watched, in the map's order.
     :param moves: planned, under way, and ended of late.
     :param rates: operations a second of all shards, each with its moment, the newest one last.
@@ -37,6 +43,7 @@ class WatchedCluster:
     """
 
     state: ClusterState
+    store: WatchedStateStore
     shards: Sequence[WatchedShard]
     ready: int = 0
     moves: Sequence[ListedMove] = ()
@@ -45,16 +52,20 @@ class WatchedCluster:
     since: float = 0.0
 
 
-def watched_names(state: ClusterState, well: set[str]) -> list[str]:
+def watched_names(state: ClusterState, ready: set[str]) -> list[str]:
     """The shards that are watched, in the map's order: of very many those that aren't well, then the first ones.
 
-    :param well: names of those that are.
+    :param ready: names of those that the bootstrap has configured.
     """
-    names = [shard.name for shard in state.map.shards]
-    if len(names) <= settings.SHOWN_SHARDS:
-        return names
-    chosen = set(sorted(names, key=lambda name: name in well)[: settings.SHOWN_SHARDS])
-    return [name for name in names if name in chosen]
+    shards = state.map.shards
+    if len(shards) <= settings.SHOWN_SHARDS:
+        return [shard.name for shard in shards]
+
+    def is_well(shard: MapShard) -> bool:
+        return shard.name in ready and (shard.group is None or not shard.group.learners)
+
+    chosen = {shard.name for shard in sorted(shards, key=is_well)[: settings.SHOWN_SHARDS]}
+    return [shard.name for shard in shards if shard.name in chosen]
 
 
 def total_rate(shards: Sequence[WatchedShard], now: float) -> float | None:
@@ -74,9 +85,13 @@ def shown_cluster(cluster: WatchedCluster) -> dict[str, object]:
         notes[move.target].append(f"takes from {move.source}")
     fresh = [figures for shard in cluster.shards if (figures := shard.fresh(now)) is not None]
     rate = total_rate(cluster.shards, now)
+    problems = problems_of(cluster.store, cluster.shards, now, cluster.since)
     return {
         "cluster": state.cluster,
         "epoch": state.epoch,
+        "health": health_of(problems, cluster.ready == len(state.map.shards)).value,
+        "problems": [problem.shown() for problem in problems[:MOST_PROBLEMS]],
+        "store": cluster.store.shown(),
         "shards": [
             shown_shard(
                 attrs.evolve(shard, moves=tuple(notes[shard.own.name][:MOST_NOTES])),
@@ -88,6 +103,7 @@ def shown_cluster(cluster: WatchedCluster) -> dict[str, object]:
         ],
         "all_shards": len(state.map.shards),
         "ready_shards": cluster.ready,
+        **_shown_groups(cluster, colors),
         "ranges": _shown_ranges(cluster),
         "all_ranges": sum(len(shard.ranges) for shard in state.map.shards),
         "moves": [_shown_move(move) for move in _chosen_moves(cluster.moves)],
@@ -102,6 +118,28 @@ def shown_cluster(cluster: WatchedCluster) -> dict[str, object]:
         },
         "rates": [[round(at - now, 1), round(value, 1)] for at, value in cluster.rates],
     }
+
+
+def shown_without_state(store: WatchedStateStore) -> dict[str, object]:
+    """What the page shows of a bootstrap that has no cluster state yet, for JSON."""
+    problems = problems_of(store, [], 0.0, 0.0, has_state=False)
+    return {"waits": True, "problems": [problem.shown() for problem in problems], "store": store.shown()}
+
+
+def _shown_groups(cluster: WatchedCluster, colors: Mapping[str, int]) -> dict[str, object]:
+    """The replicas of each shard that has some: of very many those of shards that aren't well, and the first ones."""
+    groups = [
+        (shard.look(cluster.now, cluster.since)[0], shard.own.name, shard.replicas)
+        for shard in cluster.shards
+        if shard.replicas is not None
+    ]
+    by_level = sorted(range(len(groups)), key=lambda place: groups[place][0].level is Level.GOOD)
+    shown: list[dict[str, object]] = []
+    for place in sorted(by_level[:MOST_GROUPS]):
+        look, name, replicas = groups[place]
+        state = {"color": colors[name], "state": look.value, "level": look.level.value}
+        shown.append(replicas.shown(name, cluster.now) | state)
+    return {"groups": shown, "all_groups": sum(shard.group is not None for shard in cluster.state.map.shards)}
 
 
 def _shown_ranges(cluster: WatchedCluster) -> list[tuple[float, float, int]]:

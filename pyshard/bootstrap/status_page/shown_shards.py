@@ -5,12 +5,15 @@ Rule: of several things that are wrong the worst one is told.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum
 
 import attrs
 
 from pyshard.bootstrap.bootstrap import Condition, ShardReadiness
 from pyshard.bootstrap.status_page.shard_figures import ShardFigures
+from pyshard.bootstrap.status_page.shown_levels import Level
+from pyshard.bootstrap.status_page.shown_replicas import WatchedGroup
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import MapShard
 
@@ -26,13 +29,38 @@ class ShardLook(Enum):
 
     REFUSED = "refused"
     DOWN = "down"
+    FAILING_OVER = "failing over"
     FAILING = "failing"
+    TOO_FEW_MEMBERS = "too few members"
     UNCONFIGURED = "not configured"
     FULL = "full"
     SLOW = "slow"
+    MEMBER_MISSING = "member missing"
     NEARLY_FULL = "nearly full"
     MOVING = "moving"
     READY = "ready"
+
+    @property
+    def level(self) -> Level:
+        """How bad that is."""
+        return _LEVELS[self]
+
+
+_LEVELS = {
+    ShardLook.REFUSED: Level.BAD,
+    ShardLook.DOWN: Level.BAD,
+    ShardLook.FAILING_OVER: Level.BAD,
+    ShardLook.FAILING: Level.BAD,
+    ShardLook.TOO_FEW_MEMBERS: Level.BAD,
+    ShardLook.UNCONFIGURED: Level.WARN,
+    ShardLook.FULL: Level.BAD,
+    ShardLook.SLOW: Level.WARN,
+    ShardLook.MEMBER_MISSING: Level.WARN,
+    ShardLook.NEARLY_FULL: Level.WARN,
+    ShardLook.MOVING: Level.INFO,
+    ShardLook.READY: Level.GOOD,
+}
+_ORDER = list(ShardLook)
 
 
 @attrs.frozen
@@ -44,6 +72,7 @@ class WatchedShard:
     :param older: what it said some moments before; None: nothing.
     :param error: why its last answer couldn't be read, or didn't come; empty: it did.
     :param moves: what it has to do with moves that aren't done with, each in a few words.
+    :param replicas: what is known of its replicas; None: it has none beside this one.
     """
 
     own: MapShard
@@ -52,6 +81,7 @@ class WatchedShard:
     older: ShardFigures | None = None
     error: str = ""
     moves: tuple[str, ...] = ()
+    replicas: WatchedGroup | None = None
 
     def fresh(self, now: float) -> ShardFigures | None:
         """The figures, unless they are too old, or the shard can't be reached."""
@@ -69,29 +99,54 @@ class WatchedShard:
 
         :param since: since when it is watched.
         """
-        condition, detail = self.readiness.condition, self.readiness.detail
-        if condition is Condition.REFUSED:
-            return ShardLook.REFUSED, detail
-        if condition is Condition.UNREACHABLE:
-            return ShardLook.DOWN, detail
+        return min(self._looks(now, since), key=lambda found: _ORDER.index(found[0]))
+
+    # ------------------------------------------------------------------ inside
+
+    def _looks(self, now: float, since: float) -> Iterator[tuple[ShardLook, str]]:
+        """All that can be said of it, each with the reason."""
+        yield (ShardLook.MOVING if self.moves else ShardLook.READY), ""
+        yield from self._looks_of_reach(now)
+        yield from self._looks_of_members()
         figures = self.fresh(now)
-        if figures is None:
-            late = now - since >= STALE
-            if late:
-                return ShardLook.SLOW, self.error or "it doesn't say how it fares"
-            return (ShardLook.MOVING if self.moves else ShardLook.READY), ""
+        if figures is not None:
+            yield from self._looks_of_figures(figures)
+        elif now - since >= STALE:
+            yield ShardLook.SLOW, self.error or "it doesn't say how it fares"
+
+    def _looks_of_reach(self, now: float) -> Iterator[tuple[ShardLook, str]]:
+        condition, detail = self.readiness.condition, self.readiness.detail
+        replicas = self.replicas
+        if replicas is not None and (why := replicas.failover(condition is Condition.READY, now)):
+            yield ShardLook.FAILING_OVER, why
+        elif condition is Condition.REFUSED:
+            yield ShardLook.REFUSED, detail
+        elif condition is Condition.UNREACHABLE:
+            serves = replicas is not None and bool(replicas.others_that_can_lead())
+            yield ShardLook.DOWN, f"{detail}; its members want no other primary, so it may serve" if serves else detail
+
+    def _looks_of_members(self) -> Iterator[tuple[ShardLook, str]]:
+        replicas = self.replicas
+        if replicas is None or len(replicas.group.members) == len(replicas.group.replicas):
+            return
+        if replicas.takes_changes:
+            yield ShardLook.MEMBER_MISSING, replicas.members_note
+        else:
+            why = f"it takes no changes: {replicas.members_note}, and min_replicas is {replicas.group.least}"
+            yield ShardLook.TOO_FEW_MEMBERS, why
+
+    def _looks_of_figures(self, figures: ShardFigures) -> Iterator[tuple[ShardLook, str]]:
         if figures.failing:
-            return ShardLook.FAILING, "its disk takes no changes"
+            yield ShardLook.FAILING, "its disk takes no changes"
         if not figures.epoch:
-            return ShardLook.UNCONFIGURED, "it waits for the bootstrap"
+            yield ShardLook.UNCONFIGURED, "it waits for the bootstrap"
+        elif not figures.serves:  # it takes on other ranges
+            yield ShardLook.MOVING, ""
         used = figures.size / self.own.limit if self.own.limit else 0.0
         if used >= FULL:
-            return ShardLook.FULL, "it refuses changes that take more room"
-        if used >= NEARLY_FULL:
-            return ShardLook.NEARLY_FULL, "give it a larger limit, or another shard some of its ranges"
-        if self.moves or not figures.serves:  # it takes on other ranges
-            return ShardLook.MOVING, ""
-        return ShardLook.READY, ""
+            yield ShardLook.FULL, "it refuses changes that take more room"
+        elif used >= NEARLY_FULL:
+            yield ShardLook.NEARLY_FULL, "give it a larger limit, or another shard some of its ranges"
 
 
 def share_of(shard: MapShard) -> float:
@@ -108,6 +163,7 @@ def shown_shard(shard: WatchedShard, color: int, now: float, since: float) -> di
         "address": own.address,
         "color": color,
         "state": look.value,
+        "level": look.level.value,
         "why": why,
         "moves": list(shard.moves),
         "share": share_of(own),
@@ -115,6 +171,9 @@ def shown_shard(shard: WatchedShard, color: int, now: float, since: float) -> di
         "limit": own.limit,
         "durable": own.durable,
     }
+    if shard.replicas is not None:
+        group = shard.replicas.group
+        shown |= {"members": len(group.members), "replicas": len(group.replicas)}
     if figures is not None:
         rate = shard.rate(now)
         shown |= {

@@ -70,16 +70,13 @@ def add_status_pages(root: Root, guard: TokenGuard, service: BootstrapService, c
         shard = service.reconcilers.named(name)
         return fail(Unavailable("it has left the cluster")) if shard is None else shard.ask_statistics()
 
-    def opened() -> bytes:
-        known = watch.begin()
-        return _NOTHING_YET if known is None else event_of(known)
-
-    streams = EventStreams(clock, guard, opened)
+    streams = EventStreams(clock, guard, lambda: event_of(watch.begin()))
     watch = ClusterWatch(
         service.bootstrap,
         clock,
         ask,
         service.driver.listed,
+        service.groups.reports,
         lambda shown: streams.send(event_of(shown)),
         lambda: len(streams) > 0,
     )
@@ -115,7 +112,6 @@ async def _looked_up(service: BootstrapService, guard: TokenGuard, request: Requ
         return _answer({"error": str(error)}, 400)
 
 
-_NOTHING_YET = b": the bootstrap waits for its cluster state\n\n"  # a comment, which no page shows
 _LOOK_UP_HEADERS = (b"look-up-key", b"look-up-index")
 
 

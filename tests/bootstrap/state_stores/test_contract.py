@@ -108,3 +108,10 @@ def test_it_has_a_name(opened: OpenedStore) -> None:
     """Which messages can show."""
     assert opened.store.name
     assert "\n" not in opened.store.name
+
+
+@pytest.mark.parametrize("name", OPENERS)
+def test_kinds(name: str, request: pytest.FixtureRequest) -> None:
+    """Each says in a word what it is."""
+    with OPENERS[name](request) as made:
+        assert made.store.kind == name

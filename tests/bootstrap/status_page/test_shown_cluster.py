@@ -23,6 +23,7 @@ from pyshard.bootstrap.status_page.shown_cluster import (
     watched_names,
 )
 from pyshard.bootstrap.status_page.shown_shards import WatchedShard
+from pyshard.bootstrap.status_page.shown_state_store import WatchedStateStore
 from pyshard.errors import BadRequest
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.range_moves import Phase
@@ -30,6 +31,7 @@ from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.protocol.listed_moves import ListedMove
 from pyshard.settings import settings
 
+STORE = WatchedStateStore("file", "/var/lib/pyshard/shards.state")
 READY = ShardReadiness("low", LOW.address, Condition.READY, "")
 FIGURES = ShardFigures(9.0, 100.0, 5000, 30, 400, epoch=7, connected=3, waiting=12, indexes={"": 10, "pages": 20})
 OLDER = attrs.evolve(FIGURES, at=7.0, uptime=98.0, operations=4000)
@@ -40,17 +42,23 @@ MOVE = ListedMove(3, "low", "high", [(0.25, 0.5)], Phase.COPYING, seconds=1.5, d
 def test_a_cluster() -> None:
     """All of it: one shard that is well, and one that is down."""
     down = WatchedShard(HIGH, ShardReadiness("high", HIGH.address, Condition.UNREACHABLE, "connection refused"))
-    shown = shown_cluster(WatchedCluster(STATE, [WATCHED, down], 1, [MOVE], [(8.0, 400.0), (9.0, 500.04)], 9.5, 0.0))
+    shown = shown_cluster(
+        WatchedCluster(STATE, STORE, [WATCHED, down], 1, [MOVE], [(8.0, 400.0), (9.0, 500.04)], 9.5, 0.0)
+    )
     colors = colors_of(["low", "high"])
     assert json.loads(msgspec.json.encode(shown)) == {
         "cluster": "c1",
         "epoch": 7,
+        "health": "bad",
+        "problems": [{"level": "bad", "what": "high: down", "why": "connection refused"}],
+        "store": {"kind": "file", "name": "/var/lib/pyshard/shards.state", "away": None, "error": ""},
         "shards": [
             {
                 "name": "low",
                 "address": "10.0.0.1:5050",
                 "color": colors["low"],
                 "state": "moving",
+                "level": "info",
                 "why": "",
                 "moves": ["gives to high"],
                 "share": 0.5,
@@ -71,6 +79,7 @@ def test_a_cluster() -> None:
                 "address": "10.0.0.2:5051",
                 "color": colors["high"],
                 "state": "down",
+                "level": "bad",
                 "why": "connection refused",
                 "moves": ["takes from low"],
                 "share": 0.5,
@@ -81,6 +90,8 @@ def test_a_cluster() -> None:
         ],
         "all_shards": 2,
         "ready_shards": 1,
+        "groups": [],
+        "all_groups": 0,
         "ranges": [[0.0, 0.5, 0], [0.5, 1.0, 1]],
         "all_ranges": 2,
         "moves": [
@@ -179,7 +190,7 @@ def test_a_huge_cluster() -> None:
     ]
     known = [WatchedShard(one, attrs.evolve(READY, name=one.name)) for one in shards if one.name in set(watched)]
     pieces = [attrs.evolve(one, own=attrs.evolve(one.own, ranges=pieces_of(one.own))) for one in known]
-    shown: dict[str, Any] = shown_cluster(WatchedCluster(state, pieces, moves=moves))
+    shown: dict[str, Any] = shown_cluster(WatchedCluster(state, STORE, pieces, moves=moves))
     assert (len(shown["shards"]), shown["all_shards"]) == (settings.SHOWN_SHARDS, many)
     assert len(shown["ranges"]) == MOST_RANGES
     assert (len(shown["indexes"]), shown["all_indexes"]) == (MOST_INDEXES, settings.MAX_INDEXES + 1)

@@ -3,8 +3,6 @@
 
 const TOKEN = "pyshard-token"; // its name in this tab's storage
 const SILENT = 8000; // milliseconds without an event, after which the connection counts as lost
-const BAD = new Set(["down", "refused", "failing", "full"]);
-const WARN = new Set(["not configured", "slow", "nearly full"]);
 const WINDOW = 300; // seconds of the chart
 const one = (id) => document.getElementById(id);
 
@@ -71,49 +69,59 @@ function bound(hash) {
 
 let shown = null;
 
-function pillClass(state) {
-  return `pill ${BAD.has(state) ? "bad" : WARN.has(state) ? "warn" : state === "moving" ? "info" : "good"}`;
-}
-
 function place(element, start, end) {
   element.style.left = `${start * 100}%`;
   element.style.width = `${(end - start) * 100}%`;
 }
 
 function show(cluster) {
-  shown = cluster;
-  const ready = cluster.ready_shards === cluster.all_shards;
-  const troubled = cluster.shards.some((shard) => WARN.has(shard.state));
-  const bad = cluster.shards.some((shard) => BAD.has(shard.state));
-  one("health").className = `pill ${!ready || bad ? "bad" : troubled ? "warn" : "good"}`;
+  shown = cluster.waits ? null : cluster;
+  one("cluster").className = cluster.waits ? "waits" : "";
+  showProblems(cluster);
+  showStore(cluster.store);
+  if (cluster.waits) {
+    one("health").className = "pill bad";
+    setText(one("health"), "No cluster state yet");
+    setText(one("identity"), "");
+    document.title = "(!) pyshard: no cluster state yet";
+    return;
+  }
+  one("health").className = `pill ${cluster.health}`;
   setText(one("health"), `${cluster.ready_shards} of ${cluster.all_shards} shards ready`);
   setText(one("identity"), `epoch ${cluster.epoch} · cluster ${cluster.cluster.slice(0, 8)}`);
-  document.title = ready && !bad ? "pyshard" : `(!) pyshard: ${cluster.ready_shards} of ${cluster.all_shards} ready`;
-  showProblems(cluster);
+  document.title = cluster.health === "bad" ? `(!) pyshard: ${cluster.ready_shards} of ${cluster.all_shards} ready` : "pyshard";
   showTotals(cluster);
   showLine(cluster);
   showShards(cluster);
+  showReplicas(cluster);
   showChart(cluster);
   showMoves(cluster);
   showIndexes(cluster);
 }
 
 function showProblems(cluster) {
-  const problems = cluster.shards.filter((shard) => BAD.has(shard.state) || WARN.has(shard.state)).slice(0, 10);
   each(
     one("problems"),
-    problems,
+    cluster.problems,
     () => {
       const item = make("li");
       item.append(make("b"), make("span"));
       return item;
     },
-    (item, shard) => {
-      item.className = BAD.has(shard.state) ? "bad" : "warn";
-      setText(item.children[0], `${shard.name}: ${shard.state}`);
-      setText(item.children[1], shard.why);
+    (item, problem) => {
+      item.className = problem.level;
+      setText(item.children[0], problem.what);
+      setText(item.children[1], problem.why);
     },
   );
+}
+
+function showStore(store) {
+  setText(one("store-kind"), store.kind);
+  one("store-state").className = `pill ${store.away === null ? "good" : "bad"}`;
+  setText(one("store-state"), store.away === null ? "in reach" : `away for ${duration(store.away)}`);
+  const name = one("store-name"); // a line of many addresses breaks between them
+  if (name.textContent !== store.name) name.replaceChildren(...store.name.split(/(?<=,)/).map((part) => make("span", "", part)));
 }
 
 function withSmall(element, text, small) {
@@ -144,7 +152,7 @@ function showLine(cluster) {
     },
     (segment, [start, end, number]) => {
       const shard = shards[number];
-      segment.className = `c${shard.color}${BAD.has(shard.state) ? " ill" : ""}`;
+      segment.className = `c${shard.color}${shard.level === "bad" ? " ill" : ""}`;
       place(segment, start, end);
       segment.title = `${shard.name}: ${bound(start)} to ${bound(end)}, ${shard.state}`;
       setText(segment.firstChild, end - start > 0.02 ? shard.name : "");
@@ -226,9 +234,10 @@ function showShards(cluster) {
     const known = shard.documents !== undefined;
     row.className = `c${shard.color}`;
     setText(cells[0].children[1], shard.name);
-    cells[1].children[0].className = pillClass(shard.state);
+    cells[1].children[0].className = `pill ${shard.level}`;
     setText(cells[1].children[0], shard.state);
-    setText(cells[1].children[1], shard.moves.join(", "));
+    const members = shard.replicas ? [`${shard.members} of ${shard.replicas} replicas are members`] : [];
+    setText(cells[1].children[1], [...shard.moves, ...members].join(", "));
     const ranges = shard.ranges > 1 ? ` in ${whole.format(shard.ranges)} ranges` : "";
     setText(cells[2], shard.ranges ? `${percent(shard.share)}${ranges}` : "none");
     const fill = known ? shard.fill : 0;
@@ -243,6 +252,72 @@ function showShards(cluster) {
   });
   const more = cluster.all_shards - cluster.shards.length;
   setText(one("shards-note"), more > 0 ? `${whole.format(more)} more shards aren't shown; those that aren't well come first.` : "");
+}
+
+function withRole(tag, role, className = "") {
+  const made = make(tag, className);
+  made.setAttribute("role", role);
+  return made;
+}
+
+function buildGroup() {
+  const body = withRole("tbody", "rowgroup");
+  const row = withRole("tr", "row", "group");
+  const head = withRole("th", "rowheader");
+  head.colSpan = 4;
+  head.scope = "rowgroup";
+  head.append(make("span", "swatch"), make("span", "name"), make("span", "pill"), make("span", "note"));
+  row.append(head);
+  body.append(row);
+  return body;
+}
+
+function buildReplica() {
+  const row = withRole("tr", "row");
+  const name = withRole("th", "rowheader", "mono");
+  name.scope = "row";
+  const state = withRole("td", "cell", "state");
+  state.append(make("span"), make("span", "why"));
+  row.append(name, withRole("td", "cell", "role"), state, withRole("td", "cell", "behind"));
+  return row;
+}
+
+function showReplica(row, replica) {
+  const [name, role, state, behind] = row.children;
+  row.className = replica.role;
+  setText(name, replica.address);
+  setText(role, replica.role);
+  state.children[0].className = `pill ${replica.level}`;
+  setText(state.children[0], replica.state);
+  setText(state.children[1], replica.silent === null ? replica.why : `last heard ${duration(replica.silent)} ago`);
+  const groups = replica.behind === null ? "not known" : `${whole.format(replica.behind)} ${replica.behind === 1 ? "group" : "groups"}`;
+  setText(behind, replica.role === "primary" ? "–" : groups);
+}
+
+function showReplicas(cluster) {
+  one("replicas-card").hidden = !cluster.groups.length;
+  const table = one("replicas");
+  while (table.tBodies.length > cluster.groups.length) table.tBodies[table.tBodies.length - 1].remove();
+  cluster.groups.forEach((group, number) => {
+    let body = table.tBodies[number];
+    if (!body) {
+      body = buildGroup();
+      table.append(body);
+    }
+    const [, name, pill, note] = body.rows[0].cells[0].children;
+    body.className = `c${group.color}`;
+    setText(name, group.shard);
+    pill.className = `pill ${group.level}`;
+    setText(pill, group.state);
+    setText(note, `${group.members} of ${group.replicas.length} are members, changes need ${group.least} · ballot ${group.ballot} · lease ${group.lease} s`);
+    while (body.rows.length > group.replicas.length + 1) body.rows[body.rows.length - 1].remove();
+    group.replicas.forEach((replica, place) => {
+      if (!body.rows[place + 1]) body.append(buildReplica());
+      showReplica(body.rows[place + 1], replica);
+    });
+  });
+  const more = cluster.all_groups - cluster.groups.length;
+  setText(one("replicas-note"), more > 0 ? `${whole.format(more)} more shards have replicas; those that aren't well come first.` : "");
 }
 
 function svg(tag, attributes) {
