@@ -177,8 +177,8 @@ def test_install_and_uninstall(python: str, packages: Path, tmp_path: Path) -> N
 def test_extras(packages: Path, tmp_path: Path) -> None:
     """What the core lacks comes with `metrics` and `tls`: a shard then tells its figures, and takes certificates."""
     programs = new_environment(tmp_path / "environment", sys.executable)
-    (sdist,) = packages.glob("*.tar.gz")
-    run(programs / "pip", "install", "--quiet", f"{sdist}[metrics,tls]", cwd=tmp_path)
+    (wheel,) = packages.glob("*.whl")
+    run(programs / "pip", "install", "--quiet", f"{wheel}[metrics,tls]", cwd=tmp_path)
     run(programs / "python", "-c", "import pyshard.http.exposition, pyshard.security.tls.contexts", cwd=tmp_path)
 
 
