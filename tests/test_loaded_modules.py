@@ -56,6 +56,32 @@ options.loadedPlugins[options.subCommand].makeService(options.subOptions)
 #: A cluster of one shard that is never reached: the client is made, and dials when it is used.
 COMMAND = "from pyshard.cli import cli\ncli({arguments!r}, standalone_mode=False)"
 
+#: The command from its first moments on, with a look at who looks for garbage: nobody may while a module is loaded.
+STARTED = """
+import gc
+import pyshard.cli
+
+looks = []
+
+def look(phase, _):
+    frame = sys._getframe()
+    while frame is not None:
+        looks.append(frame.f_code.co_filename)
+        frame = frame.f_back
+
+gc.callbacks.append(look)
+gc.set_threshold(50)
+sys.argv[1:] = {arguments!r}
+try:
+    pyshard.cli.main()
+except SystemExit as ended:
+    assert ended.code in (0, 2), ended
+assert gc.isenabled()
+assert looks, "nobody looked for garbage at all"
+assert [place for place in looks if "importlib" in place] == []
+assert gc.get_freeze_count() > 10_000
+"""
+
 
 def loaded(program: str, folder: Path | None = None) -> set[str]:
     """The names of all modules that a program has loaded at its end.
@@ -111,6 +137,12 @@ def test_a_command_loads_no_other_one(arguments: list[str]) -> None:
     talking = {"one_key_commands", "everyday_commands", "keys_and_indexes", "load_cat"}
     modules = {*talking, "backup_restore", "stat", "token", "up"}
     assert len({f"pyshard.cli.{module}" for module in modules} & found) == len(arguments) - 1
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["token"], ["up", "--durability=async"]], ids=" ".join)
+def test_the_command_looks_for_no_garbage_while_it_loads(arguments: list[str]) -> None:
+    """Neither the root command nor a subcommand is looked through for garbage while it is loaded, nor later."""
+    assert "pyshard.cli.root_command" in loaded(STARTED.format(arguments=arguments))
 
 
 def test_reading_loads_nothing_more() -> None:

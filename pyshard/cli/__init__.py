@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyshard.cli.module_loading import loading_modules
 from pyshard.cli.signals import ExitOnInterrupt
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ __all__ = ["cli", "main"]
 def main() -> None:
     """Run the command; the console script calls this."""
     ExitOnInterrupt().install()
-    from pyshard.cli.root_command import cli
-    from pyshard.cli.standard_output import hold_streams
-
+    with loading_modules():
+        from pyshard.cli.root_command import cli
+        from pyshard.cli.standard_output import hold_streams
     hold_streams()
     cli.main()
 

@@ -9,10 +9,11 @@ Rules:
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import cast
 
 import click
+
+from pyshard.cli.module_loading import loaded_module
 
 
 class ListedCommand(click.Command):
@@ -31,7 +32,7 @@ class ListedCommand(click.Command):
 
     def load(self) -> click.Command:
         """The subcommand itself."""
-        return cast("click.Command", getattr(import_module(f"pyshard.cli.{self._module}"), self._name))
+        return cast("click.Command", getattr(loaded_module(f"pyshard.cli.{self._module}"), self._name))
 
 
 #: The subcommands of each module of `pyshard.cli`, with their lines.

@@ -5,6 +5,7 @@ CONTRIBUTING.md has the command.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -39,7 +40,23 @@ print(version("pyshard"), "compiled" if IN_USE else "plain")
 """
 
 #: Modules that only extras bring.
-EXTRAS = ["OpenSSL", "cryptography", "redis", "matplotlib", "airportsdata", "hypothesis"]
+EXTRAS = ["OpenSSL", "cryptography", "redis", "matplotlib", "airportsdata", "hypothesis", "prometheus_client"]
+
+#: Prints the distributions of an environment, each with the bytes of its files.
+DISTRIBUTIONS = """
+import json
+from importlib.metadata import distributions
+from pathlib import Path
+
+sizes = {}
+for found in distributions():
+    files = [Path(str(found.locate_file(file))) for file in found.files or ()]
+    sizes[found.name.lower()] = sum(file.stat().st_size for file in files if file.is_file())
+print(json.dumps(sizes))
+"""
+
+#: Bounds of what the core brings besides pyshard: distributions, and bytes of their files. Twisted has half of them.
+MOST_DISTRIBUTIONS, MOST_BYTES = 20, 64 * 2**20
 
 
 def run(*command: str | Path, cwd: Path, environment: Mapping[str, str] | None = None) -> str:
@@ -69,6 +86,11 @@ def files_below(folder: Path) -> dict[str, int]:
     return {str(path.relative_to(folder)): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
 
 
+def naming(word: bytes, folder: Path) -> list[str]:
+    """The files below a folder whose content has a word."""
+    return [name for name in files_below(folder) if word in (folder / name).read_bytes()]
+
+
 def as_mebibytes(size: int) -> str:
     """A number of bytes, for people."""
     return f"{size / 2**20:.2f} MiB"
@@ -94,7 +116,7 @@ def packages(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     checked = run(programs / "twine", "check", "--strict", *made, cwd=folder)
     assert checked.count("PASSED") == 2, checked
     for path in made:
-        sys.stdout.write(f"\n{path.name}: {as_mebibytes(path.stat().st_size)}")
+        sys.stdout.write(f"\n{path.name}: {path.stat().st_size:,} bytes")
     return folder / "dist"
 
 
@@ -122,28 +144,54 @@ def test_install_and_uninstall(python: str, packages: Path, tmp_path: Path) -> N
         pytest.skip(f"there is no {python} here")
     programs = new_environment(tmp_path / "environment", python)
     (library,) = (tmp_path / "environment" / "lib").glob("python3.*/site-packages")
-    before = files_below(library)
     (wheel,) = packages.glob("*.whl")
     # The wheel is for one Python, as it has compiled code; the others build theirs from the source distribution.
     (sdist,) = packages.glob("*.tar.gz")
     tag = f"cp{python[6:].replace('.', '')}-"
     run(programs / "pip", "install", "--quiet", wheel if tag in wheel.name else sdist, cwd=tmp_path)
-    installed = files_below(library)
     plugins = run(programs / "twistd", "--help", cwd=tmp_path)
     assert [name in plugins for name in ("pyshard-shard", "pyshard-bootstrap")] == [True, True]
     for plugin in ("pyshard-shard", "pyshard-bootstrap"):
         assert "--log-format" in run(programs / "twistd", plugin, "--help", cwd=tmp_path)
     said = run(programs / "python", "-c", PROGRAM, cwd=tmp_path)
-    assert run(programs / "pyshard", "--version", cwd=tmp_path).split()[-1] == said.split()[0]
+    assert f", version {said.split()[0]} (" in run(programs / "pyshard", "--version", cwd=tmp_path)
     for module in EXTRAS:
         missing = f"import importlib.util as u; assert u.find_spec({module!r}) is None"
         run(programs / "python", "-c", missing, cwd=tmp_path)
-    own = sum(size for name, size in installed.items() if name.startswith("pyshard"))
-    rest = sum(installed.values()) - own - sum(before.values())
-    sys.stdout.write(f"\n{python}: {said.strip()}; installed {as_mebibytes(own)}, and {as_mebibytes(rest)} of others")
+    brought = json.loads(run(programs / "python", "-c", DISTRIBUTIONS, cwd=tmp_path))
+    own = brought.pop("pyshard")
+    others = {name: size for name, size in brought.items() if name not in ("pip", "setuptools")}
+    assert len(others) <= MOST_DISTRIBUTIONS, others
+    assert sum(others.values()) <= MOST_BYTES, others
+    sys.stdout.write(
+        f"\n{python}: {said.strip()}; installed {as_mebibytes(own)}, and {as_mebibytes(sum(others.values()))} "
+        f"of {len(others)} others: {', '.join(sorted(others))}"
+    )
     run(programs / "pip", "uninstall", "--quiet", "--yes", "pyshard", cwd=tmp_path)
     assert [str(path) for path in (tmp_path / "environment").rglob("*pyshard*")] == []
     # Twisted remembers its plugins, and forgets those that are no more when it looks the next time.
     assert "pyshard" not in run(programs / "twistd", "--help", cwd=tmp_path)
-    cache = library / "twisted" / "plugins" / "dropin.cache"
-    assert not cache.exists() or b"pyshard" not in cache.read_bytes()
+    assert naming(b"pyshard", library) == []
+
+
+def test_extras(packages: Path, tmp_path: Path) -> None:
+    """What the core lacks comes with `metrics` and `tls`: a shard then tells its figures, and takes certificates."""
+    programs = new_environment(tmp_path / "environment", sys.executable)
+    (wheel,) = packages.glob("*.whl")
+    run(programs / "pip", "install", "--quiet", f"{wheel}[metrics,tls]", cwd=tmp_path)
+    run(programs / "python", "-c", "import pyshard.http.exposition, pyshard.security.tls.contexts", cwd=tmp_path)
+
+
+def test_without_a_compiler(packages: Path, tmp_path: Path) -> None:
+    """Where no C compiler works, the source distribution makes a wheel in plain Python, and that does the same."""
+    programs = new_environment(tmp_path / "environment", sys.executable)
+    (sdist,) = packages.glob("*.tar.gz")
+    environment = {**clean_environment(), "CC": "false"}
+    run(programs / "pip", "wheel", "--quiet", "--no-deps", sdist, cwd=tmp_path, environment=environment)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert not [name for name in archive.namelist() if name.endswith((".so", ".c"))]
+    sys.stdout.write(f"\nwithout a compiler: {as_mebibytes(wheel.stat().st_size)}")
+    run(programs / "pip", "install", "--quiet", wheel, cwd=tmp_path)
+    assert run(programs / "python", "-c", PROGRAM, cwd=tmp_path).split()[-1] == "plain"
+    assert "in plain Python" in run(programs / "pyshard", "--version", cwd=tmp_path)

@@ -50,6 +50,27 @@ def test_up_runs_a_cluster(up: Up, environment: Mapping[str, str]) -> None:
     assert pyshard("pyshard stat --json | grep -c '\"documents\":1'") == (0, "1\n", "")
 
 
+def test_up_with_json(tmp_path: Path, environment: Mapping[str, str]) -> None:
+    """With --log-format json each line of `up` and of every log is an object: also of a shard that was killed."""
+    up = Up(tmp_path, environment, "--run-dir=run", "--log-format=json")
+    try:
+        until(lambda: "The cluster is ready" in up.text() or up.process.poll() is not None, "up is ready")
+        up.kill("a")
+        until(lambda: "shard 'a' ended" in up.text(), "up says so")
+    finally:
+        up.process.terminate()
+        assert up.process.wait(PATIENCE) == 0
+    logs = [up.output, *(tmp_path / "run" / f"{name}.log" for name in ("a", "b", "bootstrap", "up"))]
+    lines = {path.name: [json.loads(line) for line in path.read_text().splitlines()] for path in logs}
+    assert all({"time", "level", "namespace", "message"} <= line.keys() for found in lines.values() for line in found)
+    assert all(lines.values())
+    starting, ready, ended = (line for line in lines["up.out"] if line["namespace"] == "pyshard.cli.up")
+    assert starting["message"].startswith("Starting 2 shards and the bootstrap; logs: ")
+    assert (ready["bootstrap"], ready["shards"]) == (f"{HOST}:{up.bootstrap}", 2)
+    assert ended["message"].startswith("shard 'a' ended, and is started again")
+    assert [line["level"] for line in (starting, ready, ended)] == ["info", "info", "warn"]
+
+
 def test_up_starts_a_killed_shard_again(up: Up, environment: Mapping[str, str]) -> None:
     """A shard that was killed is back after a moment, and the cluster goes on."""
     pyshard = shell_on(f"{HOST}:{up.bootstrap}", environment, up.folder)

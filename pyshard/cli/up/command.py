@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
 
 import click
-from rich.panel import Panel
-from rich.text import Text
-from twisted.logger import globalLogBeginner, textFileLogObserver
+from twisted.logger import FileLogObserver, globalLogBeginner
 
 from pyshard.bootstrap.opened_state import open_state
 from pyshard.bootstrap.state_file import StateLock
 from pyshard.bootstrap.state_stores.file_state_store import FileStateStore
 from pyshard.cli.common_options import refuse_outer, tls_options
 from pyshard.cli.exit_codes import CommandFailed, ExitCode, one_line
-from pyshard.cli.rich_output import show
 from pyshard.cli.signals import EndSignals
-from pyshard.cli.standard_output import flush, put
 from pyshard.cli.up import cluster_choice as clusters
 from pyshard.cli.up.addresses_to_dial import bootstrap_here
+from pyshard.cli.up.announcements import IAnnouncements, JsonAnnouncements, TextAnnouncements
 from pyshard.cli.up.daemon_commands import Access, Daemon, daemons, find_twistd
 from pyshard.cli.up.directories import CONFIG, ClusterData, held_directory, run_directory, state_file
 from pyshard.cli.up.ready_message import fate_of_documents, usage
+from pyshard.clocks import wall_seconds
+from pyshard.model.address_text import host_and_port
 from pyshard.model.config_file import ClusterConfig
 from pyshard.model.config_text import config_text
 from pyshard.net.steady_clock import run_steadily
 from pyshard.security import tls
 from pyshard.security.private_files import private_descriptor, replace_privately
 from pyshard.server import daemon_options, daemon_tls_options
+from pyshard.server.log_lines import LogFormat, line_maker
 from pyshard.settings import settings
 from pyshard.storage import Durability
 
@@ -75,6 +75,13 @@ from pyshard.storage import Durability
     metavar="N",
     help="How many replicas each shard has, each a process of its own; not with --config, which says it itself.",
 )
+@click.option(
+    "--log-format",
+    type=click.Choice([each.value for each in LogFormat]),
+    default=LogFormat.TEXT.value,
+    help="How lines stand in the logs of all daemons, and on standard output: text, or json, one object a line.  "
+    "[default: text]",
+)
 @click.option("--insecure", is_flag=True, help="Without --token-file, listen where other machines can connect.")
 @click.pass_context
 def up(
@@ -88,6 +95,7 @@ def up(
     tls_certificate: str | None,
     tls_key: str | None,
     replicas: int | None,
+    log_format: str,
     insecure: bool,
 ) -> None:
     """Run the bootstrap and all shards of a cluster, until Ctrl-C.
@@ -111,6 +119,7 @@ def up(
     # A daemon would refuse these files, too; here the message comes before anything starts.
     daemon_options.token_file(None if token_file is None else str(token_file), insecure)
     files = daemon_tls_options.checked_files(tls.from_options(tls_ca, tls_certificate, tls_key, "--tls-ca"))
+    chosen = LogFormat(log_format)
     access = Access(None if token_file is None else token_file.absolute(), insecure, files)
     twistd = find_twistd()
     if twistd is None:
@@ -135,17 +144,18 @@ def up(
         everything = clusters.with_all_shards(cluster, opened.state)
         if data is not None:
             clusters.remember(data, wanted)
-        announcements = _Announcements(
-            usage(cluster, token_file, files),
-            fate_of_documents(data, any(len(shard.places) > 1 for shard in cluster.map.shards)),
-        )
+        fate = fate_of_documents(data, any(len(shard.places) > 1 for shard in cluster.map.shards))
+        announcements: IAnnouncements = TextAnnouncements(usage(cluster, token_file, files), fate)
+        if chosen is LogFormat.JSON:
+            here = host_and_port(*bootstrap_here(cluster))
+            announcements = JsonAnnouncements(here, len(everything.map.shards), fate, wall_seconds)
         for note in notes:
             announcements.tell(note)
-        commands = daemons(everything, twistd, path, directory, data, access)
+        commands = daemons(everything, twistd, path, directory, data, access, chosen)
         further = len(commands) - 1 - len(everything.map.shards)
         also = f" with {further} further replicas" if further else ""
         announcements.tell(f"Starting {len(everything.map.shards)} shards{also} and the bootstrap; logs: {directory}")
-        failure = _run(signals, cluster, commands, directory, access, announcements, given)
+        failure = _run(signals, cluster, commands, directory, access, announcements, given, chosen)
     if failure:
         head, _, rest = failure.partition("\n")
         click.echo("\n".join([one_line(head), *rest.splitlines()]), err=True)
@@ -169,43 +179,20 @@ def _cluster_data(
     return ClusterData(data_dir.absolute(), durability)
 
 
-class _Announcements:
-    """What a run tells its user on standard output. The cluster runs on when nobody reads it.
-
-    :param how_to_use: shown when the cluster is ready.
-    :param fate: what becomes of its documents, likewise.
-    """
-
-    def __init__(self, how_to_use: Text, fate: str) -> None:
-        self._how_to_use = how_to_use
-        self._fate = fate
-
-    def tell(self, line: str) -> None:
-        """Print a line at once."""
-        with suppress(OSError):
-            put(line)
-            flush()
-
-    def cluster_ready(self) -> None:
-        """Say how the cluster is used."""
-        with suppress(OSError):
-            show(Panel(self._how_to_use, title="The cluster is ready", expand=False))
-        self.tell(f"{self._fate} Ctrl-C ends the cluster.")
-
-
 def _run(
     signals: EndSignals,
     cluster: ClusterConfig,
     commands: list[Daemon],
     directory: Path,
     access: Access,
-    announcements: _Announcements,
+    announcements: IAnnouncements,
     wanted: ClusterConfig | None,
+    chosen: LogFormat,
 ) -> str | None:
     """Run the cluster until its end.
 
     :param wanted: the config to which it is brought; None: it stays as it is.
-
+    :param chosen: how lines stand in `up`'s own log.
     :return: why it ended, unless a signal ended it.
     """
     from twisted.internet import reactor
@@ -217,6 +204,6 @@ def _run(
     run = ClusterRun(given, signals, commands, bootstrap_here(cluster), announcements, access, wanted)
     flags = os.O_WRONLY | os.O_APPEND
     with os.fdopen(private_descriptor(directory / "up.log", flags), "a", encoding="utf-8") as log:
-        globalLogBeginner.beginLoggingTo([textFileLogObserver(log)], redirectStandardIO=False)
+        globalLogBeginner.beginLoggingTo([FileLogObserver(log, line_maker(chosen))], redirectStandardIO=False)
         run.run()
     return run.failure

@@ -15,6 +15,7 @@ from pyshard.cli.up.addresses_to_dial import shards_here
 from pyshard.cli.up.directories import RESERVED, ClusterData, file_name, state_file
 from pyshard.model.config_file import ClusterConfig
 from pyshard.security.tls import Tls
+from pyshard.server.log_lines import LogFormat
 
 
 @attrs.frozen
@@ -81,6 +82,7 @@ def daemons(
     run_directory: Path,
     data: ClusterData | None = None,
     access: Access | None = None,
+    log_format: LogFormat = LogFormat.TEXT,
 ) -> list[Daemon]:
     """The processes of a cluster: its shards in slot order, their further replicas, then the bootstrap.
 
@@ -91,14 +93,17 @@ def daemons(
     :param run_directory: for logs, pid files and, without `data`, the bootstrap's state.
     :param data: where shards keep their documents; None: in memory.
     :param access: who may use the cluster; None: everybody on this machine.
+    :param log_format: how lines stand in the logs.
     """
-    access_options = [] if access is None else access.options
+    shared = [] if access is None else access.options
+    if log_format is not LogFormat.TEXT:
+        shared.append(f"--log-format={log_format.value}")
     taken = set(RESERVED)
 
     def daemon(name: str, file: str, arguments: list[str]) -> Daemon:
         log, pidfile = run_directory / f"{file}.log", run_directory / f"{file}.pid"
         options = ["--nodaemon", f"--pidfile={pidfile}", f"--logfile={log}"]
-        return Daemon(name, log, pidfile, [twistd, *options, *arguments, *access_options])
+        return Daemon(name, log, pidfile, [twistd, *options, *arguments, *shared])
 
     found = []
     detours = [f"--address={announced}={here}" for announced, here in shards_here(cluster).texts.items()]

@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from pathlib import Path
-from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore, IReactorFromThreads, IReactorProcess, IReactorTime
@@ -26,6 +25,7 @@ from twisted.python.failure import Failure
 from twisted.runner.procmon import ProcessMonitor
 
 from pyshard.cli.signals import EndSignals
+from pyshard.cli.up.announcements import IAnnouncements
 from pyshard.cli.up.daemon_commands import Access, Daemon
 from pyshard.client import Client, connect
 from pyshard.client.layout_client import LayoutClient
@@ -83,18 +83,6 @@ class RunReactor(IReactorCore, IReactorFromThreads, IReactorProcess, IReactorTim
     """What a run uses of the reactor."""
 
 
-class RunObserver(Protocol):
-    """What hears of a run: the user's terminal."""
-
-    def tell(self, line: str) -> None:
-        """Something happened; in one line for the user."""
-        ...
-
-    def cluster_ready(self) -> None:
-        """Every shard is ready."""
-        ...
-
-
 class RunState(Enum):
     """How far a run is; it only goes forward."""
 
@@ -122,7 +110,7 @@ class ClusterRun:
         signals: EndSignals,
         daemons: Sequence[Daemon],
         bootstrap: tuple[str, int],
-        observer: RunObserver,
+        observer: IAnnouncements,
         access: Access | None = None,
         wanted: ClusterConfig | None = None,
     ) -> None:
@@ -197,7 +185,7 @@ class ClusterRun:
         """Wait until each replica has all documents, so that one may be killed; and say so if that takes longer."""
         while lacking := without_all_documents((await layout.state()).map):
             if self._reactor.seconds() >= end:
-                self._observer.tell(f"These replicas haven't all documents yet: {', '.join(lacking)}")
+                self._observer.warn(f"These replicas haven't all documents yet: {', '.join(lacking)}")
                 return
             await deferLater(self._reactor, _POLL)
 
@@ -210,7 +198,7 @@ class ClusterRun:
                 return
             moves = await layout.apply(wanted, state)
         except PyshardError as error:
-            self._observer.tell(f"The cluster stays as it is: {error}")
+            self._observer.warn(f"The cluster stays as it is: {error}")
         else:
             moving = f"{len(moves)} moves of ranges are planned; 'pyshard jobs' shows how far they are"
             self._observer.tell(f"The cluster is brought to its config: {moving if moves else 'no range moves'}.")
@@ -224,7 +212,7 @@ class ClusterRun:
         """A daemon has ended, and is about to be started again."""
         daemon = self._daemons[name]
         if self._state is RunState.READY:
-            self._observer.tell(f"{name} ended, and is started again; its log: {daemon.log}")
+            self._observer.warn(f"{name} ended, and is started again; its log: {daemon.log}")
         elif self._state is RunState.STARTING and times >= _ENDS:
             last = tail(daemon.log, self._old_log_sizes[name]) or "(it wrote nothing)"
             self.stop(f"{name} ended {times} times before the cluster was ready; the end of its log:\n{last}")

@@ -13,9 +13,10 @@ import pytest
 from cli.up.configured import HOST, cluster
 
 from pyshard.cli.up.cluster_choice import DEFAULT, with_replicas
-from pyshard.cli.up.daemon_commands import daemons, find_twistd
+from pyshard.cli.up.daemon_commands import Access, daemons, find_twistd
 from pyshard.cli.up.directories import ClusterData
 from pyshard.model.shard_map import ShardMap
+from pyshard.server.log_lines import LogFormat
 
 
 def test_daemons() -> None:
@@ -56,6 +57,17 @@ def test_daemons_that_listen_elsewhere() -> None:
     assert other.command[4:] == ["pyshard-shard", f"--host={HOST}", "--port=1002", detour]
     assert bootstrap.command[-1] == detour
     assert not any("--address" in word for word in daemons(DEFAULT, "twistd", Path("c"), Path("run"))[2].command)
+
+
+def test_format_of_logs() -> None:
+    """Every daemon is told of JSON, beside who may use it; text is what daemons write by themselves."""
+    made = with_replicas(cluster(1001, bootstrap=1), 2)
+    access = Access(insecure=True)
+    found = daemons(made, "twistd", Path("c"), Path("run"), access=access, log_format=LogFormat.JSON)
+    assert [daemon.command[-2:] for daemon in found] == [["--insecure", "--log-format=json"]] * 3
+    assert access.options == ["--insecure"]
+    found = daemons(made, "twistd", Path("c"), Path("run"), log_format=LogFormat.TEXT)
+    assert not any("--log-format" in word for daemon in found for word in daemon.command)
 
 
 @pytest.mark.parametrize(("durability", "options"), [(None, []), ("async", ["--durability=async"])])

@@ -121,11 +121,15 @@ class StartedRun:
         self.run.run()
 
     def tell(self, line: str) -> None:
-        """See `RunObserver`."""
+        """See `IAnnouncements`."""
         self.told.append(line)
 
+    def warn(self, line: str) -> None:
+        """See `IAnnouncements`."""
+        self.told.append(f"warning: {line}")
+
     def cluster_ready(self) -> None:
-        """See `RunObserver`."""
+        """See `IAnnouncements`."""
         self.told.append("ready")
 
     def end(self, number: int, seconds: float = 2.0, line: str = "") -> None:
