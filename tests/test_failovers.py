@@ -196,3 +196,13 @@ def test_a_store_that_fails_at_first(kept: MemoryCluster, monkeypatch: pytest.Mo
     kept.kill_shard(primary(kept))
     assert kept.run(client.get("key", deadline=20)) == 1
     assert len(tries) == 3
+
+
+def test_members_dial_anew_over_a_network_that_was_cut(replicated: MemoryCluster) -> None:
+    """Connections to the primary that pass nothing on any more are dialed anew by members, before another one leads."""
+    before = primary(replicated)
+    host, port = group_of(replicated).primary.rsplit(":", 1)
+    replicated.network.strand(host, int(port))
+    replicated.advance(10)
+    assert primary(replicated) == before
+    assert not group_of(replicated).learners
