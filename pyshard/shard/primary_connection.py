@@ -1,7 +1,7 @@
 """The primary of a shard as another replica reaches it: a connection that is dialed for as long as it is wanted.
 
-A primary answers a pull soon, if only to say that there is nothing. Where nothing at all comes in time, the connection is
-dialed anew: behind a network that was cut, TCP would try again only after about as long as it was cut.
+A primary answers a pull soon, if only to say that there is nothing. Where nothing at all comes in time, the connection
+is dialed anew: behind a network that was cut, TCP would try again only after about as long as it was cut.
 """
 
 from __future__ import annotations
