@@ -44,6 +44,7 @@ class Cut:
     :ivar leads: whether the primary goes on to lead; None: as it comes.
     :ivar load: whether the programs can read and write while it is cut.
     :ivar least: see ``min_replicas`` of the config; None: its default.
+    :ivar kills: whether the primary is killed meanwhile, and started again when the network is healed.
     """
 
     ends: Callable[[NetworkedCluster], Sequence[str]]
@@ -52,6 +53,7 @@ class Cut:
     leads: bool | None = None
     load: bool | None = None
     least: int | None = None
+    kills: bool = False
 
 
 def _primary(cluster: NetworkedCluster) -> list[str]:
@@ -73,7 +75,9 @@ CUTS = {
     "one bootstrap": Cut(_primary, lambda _: BOOTSTRAPS[:1], leads=True),
     "both bootstraps": Cut(_primary, lambda _: BOOTSTRAPS, leads=True),
     "one bootstrap from etcd": Cut(lambda _: BOOTSTRAPS[:1], lambda _: ETCD, leads=True),
+    "one bootstrap from etcd, with a failover": Cut(lambda _: BOOTSTRAPS[:1], lambda _: ETCD, leads=False, kills=True),
     "both bootstraps from etcd": Cut(lambda _: BOOTSTRAPS, lambda _: ETCD, leads=True),
+    "both bootstraps from etcd, with a loss": Cut(lambda _: BOOTSTRAPS, lambda _: ETCD, writes=False, kills=True),
     "clients": Cut(_primary, lambda _: CLIENTS, load=False),
     "all but clients": Cut(_primary, _all_but_clients),
     "everything": Cut(_primary, lambda cluster: [*_all_but_clients(cluster), *CLIENTS]),
@@ -137,8 +141,9 @@ class CutRound:
             time.sleep(_BEFORE)
             former = cluster.primary()
             began, healed = self._cut_and_heal(pulse)
-            if self.cut.leads:
-                assert cluster.primary() is former, "another replica leads"
+            if self.cut.leads is not None:
+                leader = cluster.primary()
+                assert (leader is former) == self.cut.leads, f"{former.name} led, and {leader.name} does"
             until(lambda: pulse.first_after(healed) is not None, "writes go on when it is healed", SOON)
             cluster.wait_whole()
             self.times.whole = time.monotonic() - healed
@@ -178,13 +183,17 @@ class CutRound:
                 if self.way != OUTGOING:
                     network.cut(other, one)
         began = time.monotonic()
+        former = cluster.primary()
         try:
+            if self.cut.kills:
+                former.kill()
+                began = time.monotonic()
             if self.cut.writes:
                 until(lambda: pulse.first_after(began) is not None, "writes go on while it is cut", SOON)
                 first = pulse.first_after(began)
                 assert first is not None
                 self.times.first_write = first - began
-            else:
+            elif not self.cut.kills:
                 with Pyshard(cluster.server, deadline=SOON) as app:
                     app.get("pulse")
             time.sleep(max(0.0, began + self.seconds - time.monotonic()))
@@ -192,6 +201,8 @@ class CutRound:
         finally:
             healed = time.monotonic()
             network.heal()
+            if self.cut.kills:
+                former.start()
         return began, healed
 
     def _check_pulse(self, pulse: Pulse) -> None:

@@ -22,6 +22,8 @@ from functional.network_namespaces import Network, NoNetwork
 from functional.networked_cluster import MACHINES, OPERATOR, NetworkedCluster
 from history_calls import PAGES
 
+from pyshard.errors import PyshardError
+
 pytestmark = [pytest.mark.functional, needs_etcd]
 
 SECONDS = float(os.environ.get("PYSHARD_TEST_CUT", "5"))
@@ -69,7 +71,7 @@ def test_cut(
         cluster.index(PAGES)
         tally = round_.run()
         check_equal(cluster)
-    except AssertionError as error:
+    except (AssertionError, PyshardError) as error:
         for daemon in cluster.daemons:
             print(f"---- {daemon.name} on {daemon.machine.host}\n{daemon.log()}")  # noqa: T201  # pytest shows it
         raise AssertionError(f"seed {SEED}, {round_.times}: {error}") from error
