@@ -1,7 +1,8 @@
 """A round of recorded histories beside which the network is cut, once, and healed a while later.
 
 The clients are two programs, each on a machine of its own. A pulse of writes from one more machine, which isn't cut,
-tells when the shard takes changes.
+tells when the shard takes changes. Somebody else reads one key all the time: it changes once while the network is cut,
+and no later read may give the former value.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from functional.history_processes import HistoryProcess
 from functional.history_program import Order
 from functional.networked_cluster import BOOTSTRAPS, CLIENTS, ETCD, REPLICAS, NetworkedCluster
 from functional.pulse import Pulse
+from functional.steady_reader import SteadyReader
 from histories import Recorder, Tally
 from history_calls import BULK, SINGLE, Call
 
@@ -30,6 +32,8 @@ OUTGOING, INCOMING, BOTH = "outgoing", "incoming", "both"
 
 _BEFORE, _AFTER = 1.5, 6.0  # seconds of load
 _KEYS = 10  # of each index
+
+_CHANGED, _READS = "changed", 20  # a key, and how many reads of it are looked at when it has changed
 
 _INDEX_VERBS = ("create_index", "drop_index", "indexes")  # each bootstrap has its own list for a while
 
@@ -135,12 +139,13 @@ class CutRound:
         for program in self.programs:
             program.wait()
         end = time.monotonic() + _BEFORE + self.seconds + _AFTER
-        with Pulse(cluster.server) as pulse:
+        with Pulse(cluster.server) as pulse, SteadyReader(cluster.server, _CHANGED) as reader:
             self._order(end)
             until(lambda: bool(pulse.acknowledged), "the first write is acknowledged")
+            until(lambda: bool(reader.found), "the first read is answered")
             time.sleep(_BEFORE)
             former = cluster.primary()
-            began, healed = self._cut_and_heal(pulse)
+            began, healed = self._cut_and_heal(pulse, reader)
             if self.cut.leads is not None:
                 leader = cluster.primary()
                 assert (leader is former) == self.cut.leads, f"{former.name} led, and {leader.name} does"
@@ -172,7 +177,7 @@ class CutRound:
         for program in self.programs:
             program.order(Order(0, self._recorder.keys, end))
 
-    def _cut_and_heal(self, pulse: Pulse) -> tuple[float, float]:
+    def _cut_and_heal(self, pulse: Pulse, reader: SteadyReader) -> tuple[float, float]:
         """When it was cut, and when it was healed."""
         cluster, network = self.cluster, self.cluster.network
         ends, others = self.cut.ends(cluster), self.cut.others(cluster)
@@ -193,6 +198,7 @@ class CutRound:
                 first = pulse.first_after(began)
                 assert first is not None
                 self.times.first_write = first - began
+                self._change(reader)
             elif not self.cut.kills:
                 with Pyshard(cluster.server, deadline=SOON) as app:
                     app.get("pulse")
@@ -204,6 +210,14 @@ class CutRound:
             if self.cut.kills:
                 former.start()
         return began, healed
+
+    def _change(self, reader: SteadyReader) -> None:
+        """Change the key that is read all the time; all reads from now on give what it has now."""
+        with Pyshard(self.cluster.server, deadline=SOON) as app:
+            app.write(_CHANGED, "new")
+        changed = time.monotonic()
+        until(lambda: len(reader.after(changed)) > _READS, "reads go on while it is cut", SOON)
+        assert set(reader.after(changed)) == {"new"}, "a read was stale"
 
     def _check_pulse(self, pulse: Pulse) -> None:
         """What was acknowledged last is there, or what was written after it."""
