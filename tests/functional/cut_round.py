@@ -32,6 +32,7 @@ OUTGOING, INCOMING, BOTH = "outgoing", "incoming", "both"
 
 _BEFORE, _AFTER = 1.5, 6.0  # seconds of load
 _KEYS = 10  # of each index
+_ROUND = 1  # the number of the only one; numbers of calls are made of it
 
 _CHANGED, _READS = "changed", 20  # a key, and how many reads of it are looked at when it has changed
 
@@ -175,7 +176,7 @@ class CutRound:
 
     def _order(self, end: float) -> None:
         for program in self.programs:
-            program.order(Order(0, self._recorder.keys, end))
+            program.order(Order(_ROUND, self._recorder.keys, end))
 
     def _cut_and_heal(self, pulse: Pulse, reader: SteadyReader) -> tuple[float, float]:
         """When it was cut, and when it was healed."""
