@@ -4,7 +4,7 @@ Each process is on a machine of its own (`network_namespaces`). Clients are at w
 histories are linearizable, nothing acknowledged is lost, all replicas have the same, and one of them leads.
 docs/availability.md says what goes on meanwhile, and what stops. Figures are printed.
 
-By hand, for all: see CONTRIBUTING.md. PYSHARD_TEST_CUT is the seconds of each cut.
+By hand, for all: see CONTRIBUTING.md. PYSHARD_TEST_CUT has the seconds of each cut, PYSHARD_TEST_LEASE those of a lease.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pyshard.errors import PyshardError
 pytestmark = [pytest.mark.functional, needs_etcd]
 
 SECONDS = float(os.environ.get("PYSHARD_TEST_CUT", "5"))
+LEASE = float(os.environ.get("PYSHARD_TEST_LEASE", "1"))
 SEED = int(os.environ.get("PYSHARD_TEST_SEED", chance.randrange(10**6)))
 
 #: The one case that CI has.
@@ -63,7 +64,7 @@ def test_cut(
     """What is to go on goes on, what can't be safe isn't acknowledged, and all is whole when the network is healed."""
     network.enter(OPERATOR)  # each test has a thread of its own
     cut = CUTS[name]
-    cluster = NetworkedCluster(tmp_path, environment, network, least=cut.least)
+    cluster = NetworkedCluster(tmp_path, environment, network, LEASE, cut.least)
     daemons.extend(cluster.daemons)
     round_ = CutRound(cluster, cut, way, SECONDS, SEED)
     try:
