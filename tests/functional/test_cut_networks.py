@@ -4,7 +4,7 @@ Each process is on a machine of its own (`network_namespaces`). Clients are at w
 histories are linearizable, nothing acknowledged is lost, all replicas have the same, and one of them leads.
 docs/availability.md says what goes on meanwhile, and what stops. Figures are printed.
 
-By hand, for all: see CONTRIBUTING.md. PYSHARD_TEST_CUT has the seconds of each cut, PYSHARD_TEST_LEASE those of a lease.
+By hand, for all: see CONTRIBUTING.md. PYSHARD_TEST_CUT has the seconds of a cut, PYSHARD_TEST_LEASE those of a lease.
 """
 
 from __future__ import annotations
