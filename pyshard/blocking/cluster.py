@@ -293,8 +293,9 @@ class BlockingCluster:
             self.network, pools, commands.GetMap, accept, until, round(until - began, 2)
         )
         self.fetched = began
-        read = self.network.now()
+        read, before = self.network.now(), self.view.rank
         self.adopt(state, by_bootstrap)
+        self.servers.in_vain += self.view.rank == before
         self._pace.took(read, self.network.now())
 
     def _after_failure(self, operation: GatheredOperation, pool: ShardPool, attempt: Attempt, error: object) -> None:

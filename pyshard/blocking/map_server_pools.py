@@ -59,12 +59,14 @@ class MapServerPools:
 
     :param servers: each address, for messages, and where it leads.
     :ivar pools: that of each address.
+    :ivar in_vain: how often a newer map was asked for, and there was none.
     """
 
     def __init__(self, network: Network, random: Random, servers: Sequence[tuple[str, ConnectionTarget]]) -> None:
         self._network = network
         self._cluster: list[str] = []  # its id, once it is known
         alone = len(servers) == 1
+        self.in_vain = 0
         self.pools = [
             MapServerPool(network, random, target, address, alone, self._cluster) for address, target in servers
         ]
@@ -96,7 +98,7 @@ class MapServerPools:
     def by_preference(self, shards: Sequence[ConnectionPool]) -> list[ConnectionPool]:
         """Whom to ask for a newer map: addresses that may be a bootstrap's, then shards."""
         connected = [pool for pool in shards if pool.connected]
-        return map_fetching.by_preference(self._by_role(), connected, shards)
+        return map_fetching.by_preference(self._by_role(), connected, shards, self.in_vain)
 
     def call(
         self, command: type[Command], until: float, seconds: float, changes: bool = False, **arguments: object

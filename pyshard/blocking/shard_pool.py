@@ -236,10 +236,12 @@ class ShardPool(ConnectionPool):
         :raises Broken: the connection ended, or another replica leads.
         """
         lease = self.own.lease
-        while lease is not None and (pause := self.network.now() + _SILENT * lease) < until:
+        longest = math.inf if lease is None else _SILENT * lease
+        while lease is not None and (pause := self.network.now() + longest) < until:
             try:
                 return connection.answer_at_once(tag, pause)
             except TooLate:
+                longest = longest_between_looks(lease)  # the next primary may be there soon
                 self.look(min(until, pause + lease))
                 if connection.target is not self.target:
                     raise Broken("it is silent, and another replica leads its shard") from None

@@ -110,6 +110,7 @@ class MapServers:
     :param endpoints: each address, for messages, and the endpoint that leads there; at least one.
     :param check: given the `Greeting` of whoever answers; raises when it isn't of the client's cluster.
     :param random: jitter, and the ids of sessions.
+    :ivar in_vain: how often a newer map was asked for, and there was none.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class MapServers:
     ) -> None:
         self._clock = clock
         alone = len(endpoints) == 1
+        self.in_vain = 0
         self._servers = [Server(clock, endpoint, name, check, random, alone) for name, endpoint in endpoints]
 
     def first_map(self, seconds: float) -> Deferred[tuple[ClusterState, bool]]:
@@ -137,7 +139,7 @@ class MapServers:
 
         :param shards: the client's connected links to shards; where there is none, the addresses of shards are called.
         """
-        return map_fetching.by_preference(self._channels(), shards)
+        return map_fetching.by_preference(self._channels(), shards, in_vain=self.in_vain)
 
     def call(
         self, command: type[Command], seconds: float, changes: bool = False, **arguments: object

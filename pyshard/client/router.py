@@ -265,7 +265,9 @@ class Router:
             state = cluster_state_json.from_json(answer["state"])
             self._check_cluster(state.cluster)
             self.fetched = began
+            before = self._rank
             self.adopt(state, self.bootstrap.is_bootstrap(peer))
+            self.bootstrap.in_vain += self._rank is before
         finally:
             self._pace.took(read, self._clock.seconds())
 

@@ -12,6 +12,7 @@ from typing import Protocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pyshard.model.shard_map import MapShard
+from pyshard.net.backoff import longest_between_looks
 from pyshard.net.reconnecting_dialer import Dialer
 
 #: Times a lease for which a primary may be silent: then another one leads, if this one doesn't.
@@ -32,6 +33,8 @@ class WaitingLink(Protocol):
 class SilentPrimaryAlarm:
     """Goes off again and again, as long as something waits and nothing comes. Without replicas it never does.
 
+    It is first patient, and then goes off as often as a lost primary is dialed.
+
     :param clock: times it.
     :param link: to the shard.
     :param alarm: called then.
@@ -46,8 +49,8 @@ class SilentPrimaryAlarm:
     def begin(self) -> None:
         """Something waits now."""
         lease = self._link.own.lease
-        if self._call is None and lease is not None:
-            self._call = self._clock.callLater(SILENT * lease, self._look, SILENT * lease)
+        if lease is not None:
+            self._begin(SILENT * lease, SILENT * lease)
 
     def stop(self) -> None:
         """Be quiet."""
@@ -55,10 +58,17 @@ class SilentPrimaryAlarm:
         if call is not None:
             call.cancel()
 
+    def _begin(self, seconds: float, longest: float) -> None:
+        if self._call is None:
+            self._call = self._clock.callLater(seconds, self._look, longest)
+
     def _look(self, longest: float) -> None:
         self._call = None
-        if self._link.wants_connection():
+        lease = self._link.own.lease
+        if lease is not None and self._link.wants_connection():
             connection = self._link.dialer.connection
             if connection is None or self._clock.seconds() - connection.heard >= longest:
                 self._alarm()
-            self.begin()
+                self._begin(longest_between_looks(lease), longest)  # the next primary may be there soon
+            else:
+                self.begin()

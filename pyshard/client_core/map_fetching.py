@@ -4,6 +4,8 @@ Rules:
 
 - Any bootstrap and any shard has the map. Addresses that may be a bootstrap's are asked first.
 - The next peer is asked too when the one before it is silent for a little.
+- Where a bootstrap's map is no newer, the next bootstrap is asked first the next time. The one before it may be cut off
+  from the cluster's state.
 - An older map never replaces a newer one, and another cluster's map none; with one exception:
 - A map that a shard alone has given counts for the time being. The bootstrap's own replaces it, whatever its epoch, and
   the bootstrap is looked for until it has said so. Shards can't lead a client away for good.
@@ -103,15 +105,18 @@ def head_start(connected: bool) -> float:
 
 
 def by_preference(
-    servers: Sequence[tuple[str, _T]], connected: Sequence[_T], unconnected: Sequence[_T] = ()
+    servers: Sequence[tuple[str, _T]], connected: Sequence[_T], unconnected: Sequence[_T] = (), in_vain: int = 0
 ) -> list[_T]:
     """Whom to ask for a newer map, in this order.
 
     :param servers: the addresses that the client was given, each with its role; empty: nobody has answered there yet.
     :param connected: the map's shards to which there is a connection.
     :param unconnected: those that would have to be dialed.
+    :param in_vain: how often a map was asked for, and what came was no newer.
     """
     bootstraps = perhaps_bootstraps(servers)
+    first = in_vain % max(1, len(bootstraps))
+    bootstraps = bootstraps[first:] + bootstraps[:first]
     shards = [peer for role, peer in servers if role == SHARD]
     return [*bootstraps, *(connected or shards or unconnected)]
 

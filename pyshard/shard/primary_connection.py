@@ -1,4 +1,8 @@
-"""The primary of a shard as another replica reaches it: a connection that is dialed for as long as it is wanted."""
+"""The primary of a shard as another replica reaches it: a connection that is dialed for as long as it is wanted.
+
+A primary answers a pull soon, if only to say that there is nothing. Where nothing at all comes in time, the connection
+is dialed anew: behind a network that was cut, TCP would try again only after about as long as it was cut.
+"""
 
 from __future__ import annotations
 
@@ -100,10 +104,10 @@ class PrimaryConnection:
     # ------------------------------------------------------------------ inside
 
     async def _pull(self, question: bytes) -> Pulled:
-        answer = await self._ask(commands.PullGroups, pull=question, offset=0)
+        answer = await self._ask_or_hang_up(commands.PullGroups, pull=question, offset=0)
         pulled, data, more = answer["pulled"], bytearray(answer["groups"]), answer["more"]
         while more:
-            answer = await self._ask(commands.PullGroups, pull=b"", offset=len(data))
+            answer = await self._ask_or_hang_up(commands.PullGroups, pull=b"", offset=len(data))
             data += answer["groups"]
             more = answer["more"]
             if len(data) > MOST_GROUPS_BYTES or (more and not answer["groups"]):
@@ -118,11 +122,22 @@ class PrimaryConnection:
     async def _copied_rows(self) -> list[Change]:
         return decode_changes((await self._ask(commands.ReadCopy, settings.TIMEOUT, copy=self._copy))["changes"])
 
-    async def _ask(self, command: type[Command], timeout: float | None = None, **arguments: object) -> dict[str, Any]:
+    async def _ask_or_hang_up(self, command: type[Command], **arguments: object) -> dict[str, Any]:
+        """Ask, and drop the connection if nothing comes over it in time."""
+        connection = self._dialer.connection
+        heard = None if connection is None else connection.heard
+        try:
+            return await self._ask(command, self._timeout, **arguments)
+        except TimeoutError as error:
+            if connection is not None and connection is self._dialer.connection and connection.heard == heard:
+                self._dialer.drop(error)
+            raise
+
+    async def _ask(self, command: type[Command], timeout: float, **arguments: object) -> dict[str, Any]:
         connection = self._dialer.connection
         if connection is None:
             raise Unavailable(f"the replica at {self._address} can't be reached now: {self._why}")
-        return await connection.call(command, self._timeout if timeout is None else timeout, **arguments)
+        return await connection.call(command, timeout, **arguments)
 
     def _asking(self, asking: Coroutine[Any, Any, _T]) -> Deferred[_T]:
         """Have what the network does be told as an error of pyshard's."""

@@ -25,6 +25,15 @@ def test_bootstraps_are_asked_before_shards() -> None:
     assert map_fetching.bootstraps_first(servers) == ["known", "unknown", "given shard"]
 
 
+def test_bootstraps_take_turns_when_they_have_nothing_newer() -> None:
+    """Each one is asked first in its turn; shards come last all the same."""
+    servers = [("bootstrap", "a"), ("shard", "s"), ("bootstrap", "b"), ("", "c")]
+    orders = [map_fetching.by_preference(servers, ["connected"], in_vain=count) for count in range(4)]
+    assert ["".join(order[:3]) for order in orders] == ["abc", "bca", "cab", "abc"]
+    assert all(order[3:] == ["connected"] for order in orders)
+    assert map_fetching.by_preference([("shard", "s")], [], in_vain=5) == ["s"]
+
+
 def test_a_connected_peer_has_more_time() -> None:
     """A peer that must be dialed first is doubted sooner than one that has a connection."""
     assert map_fetching.head_start(True) > map_fetching.head_start(False) > 0

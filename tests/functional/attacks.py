@@ -11,7 +11,7 @@ import threading
 from contextlib import suppress
 from itertools import count
 
-from functional.cluster import HOST, PATIENCE, Daemon
+from functional.cluster import PATIENCE, Daemon
 
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Run
@@ -42,7 +42,7 @@ def apply(*runs: Run) -> bytes:
 def exchange(daemon: Daemon, data: bytes, answers: int) -> list[Box]:
     """Send bytes on a connection of their own, and read so many boxes, or until the daemon closes."""
     parser, found = BoxParser(Limits(keys=1000, size=1 << 30)), list[Box]()
-    with suppress(ConnectionError), socket.create_connection((HOST, daemon.port), timeout=2 * PATIENCE) as peer:
+    with suppress(ConnectionError), socket.create_connection(daemon.place, timeout=2 * PATIENCE) as peer:
         sending = threading.Thread(target=lambda: send(peer, data))
         sending.start()
         while len(found) < answers and (received := peer.recv(1 << 20)):

@@ -23,14 +23,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count, islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
+from functional.machines import HERE, Machine
 from ports import free_port
 
 from pyshard import Pyshard
 from pyshard.model.key_slots import SLOTS, slot_of
 
-HOST = "127.0.0.1"
+HOST = HERE.host
 TWISTD = str(Path(sysconfig.get_path("scripts")) / "twistd")
 
 #: Seconds after which a wait has failed; far more than it takes, for machines that are busy.
@@ -59,10 +61,10 @@ def in_thread(function: Callable[[], _T]) -> _T:
         return pool.submit(function).result()
 
 
-def listens(port: int) -> bool:
+def listens(port: int, host: str = HOST) -> bool:
     """Whether somebody accepts connections on a port."""
     with socket.socket() as probe:
-        return probe.connect_ex((HOST, port)) == 0
+        return probe.connect_ex((host, port)) == 0
 
 
 def answers(port: int) -> bool:
@@ -82,15 +84,15 @@ def run(
     )
 
 
-def shard(name: str, start: float, end: float, port: int, size: int = 1 << 30) -> dict[str, Any]:
+def shard(name: str, start: float, end: float, port: int, size: int = 1 << 30, host: str = HOST) -> dict[str, Any]:
     """A shard as it stands in a config file."""
-    return {"name": name, "start": start, "end": end, "size": size, "host": HOST, "port": port}
+    return {"name": name, "start": start, "end": end, "size": size, "host": host, "port": port}
 
 
-def write_config(path: Path, shards: object, bootstrap_port: int) -> None:
+def write_config(path: Path, shards: object, bootstrap_port: int, bootstrap_host: str = HOST) -> None:
     """Write a config file, with its folder."""
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"shards": shards, "bootstrap": {"host": HOST, "port": bootstrap_port}}))
+    path.write_text(json.dumps({"shards": shards, "bootstrap": {"host": bootstrap_host, "port": bootstrap_port}}))
 
 
 class Daemon:
@@ -98,18 +100,35 @@ class Daemon:
 
     :param folder: its working directory; ``NAME.log``, ``NAME.err`` and ``NAME.pid`` are written there.
     :param arguments: the plugin's name and options.
+    :param machine: where it runs.
     """
 
-    def __init__(self, folder: Path, name: str, port: int, environment: Mapping[str, str], *arguments: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        port: int,
+        environment: Mapping[str, str],
+        *arguments: str,
+        machine: Machine = HERE,
+    ) -> None:
         self.name = name
         self.port = port
+        self.machine = machine
+        self.address = f"{machine.host}:{port}"
         self.pid_file = folder / f"{name}.pid"
         self._folder = folder
         self._files = [folder / f"{name}.log", folder / f"{name}.err"]
         self._environment = environment
-        self._command = [TWISTD, "--nodaemon", f"--pidfile={name}.pid", f"--logfile={name}.log", *arguments]
+        twistd = [TWISTD, "--nodaemon", f"--pidfile={name}.pid", f"--logfile={name}.log"]
+        self._command = [*machine.within, *twistd, *arguments]
         self._process: subprocess.Popen[bytes] | None = None
         self._seen = 0
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Host and port."""
+        return self.machine.host, self.port
 
     @property
     def running(self) -> bool:
@@ -141,7 +160,7 @@ class Daemon:
 
     def wait_listening(self) -> None:
         """Wait until it accepts connections."""
-        until(lambda: listens(self.port) or not self.running, f"{self.name} listens")
+        until(lambda: listens(self.port, self.machine.host) or not self.running, f"{self.name} listens")
         assert self.running, self.log()
 
     def send(self, number: int) -> None:
@@ -183,6 +202,7 @@ class Cluster:
     :param size: the limit of each, in bytes.
     :param durable: whether they keep their data, in ``data-NAME``.
     :param token_file: that of all daemons, and of the questions whether they are ready.
+    :param machines: where daemons run, by their names; default: here.
     """
 
     def __init__(
@@ -193,6 +213,7 @@ class Cluster:
         size: int = 1 << 30,
         durable: bool = False,
         token_file: Path | None = None,
+        machines: Mapping[str, Machine] = MappingProxyType({}),
     ) -> None:
         self.folder = folder
         self.token_file = token_file
@@ -210,16 +231,18 @@ class Cluster:
                 f"--port={port}",
                 *([f"--data-dir=data-{name}"] if durable else []),
                 *guard,
+                *listening(machines.get(name, HERE)),
+                machine=machines.get(name, HERE),
             )
             for name, port in zip(names, (free_port() for _ in names), strict=True)
         ]
         self.config = [
-            shard(one.name, bounds[number], bounds[number + 1], one.port, size)
+            shard(one.name, bounds[number], bounds[number + 1], one.port, size, one.machine.host)
             for number, one in enumerate(self.shards)
         ]
-        self.bootstrap = Daemon(
-            folder, "bootstrap", free_port(), environment, "pyshard-bootstrap", "--config=etc/shards.json", *guard
-        )
+        place = machines.get("bootstrap", HERE)
+        own = ["pyshard-bootstrap", "--config=etc/shards.json", *guard, *([] if place.is_here else ["--insecure"])]
+        self.bootstrap = Daemon(folder, "bootstrap", free_port(), environment, *own, machine=place)
         self.write_config()
 
     @property
@@ -230,11 +253,12 @@ class Cluster:
     @property
     def server(self) -> str:
         """What clients are to be given: the bootstrap's address."""
-        return f"{HOST}:{self.bootstrap.port}"
+        return self.bootstrap.address
 
     def write_config(self) -> None:
         """Write `config` to the config file."""
-        write_config(self.folder / "etc" / "shards.json", self.config, self.bootstrap.port)
+        path, bootstrap = self.folder / "etc" / "shards.json", self.bootstrap
+        write_config(path, self.config, bootstrap.port, bootstrap.machine.host)
 
     def start(self) -> None:
         """Start every daemon that isn't running, and wait until all are ready."""
@@ -283,6 +307,11 @@ class Cluster:
 
 #: Makes a cluster that isn't started yet; arguments: how many shards, and the limit of each.
 NewCluster: TypeAlias = Callable[..., Cluster]
+
+
+def listening(machine: Machine) -> list[str]:
+    """The options of a shard that is to be reached on a machine."""
+    return [] if machine.is_here else [f"--host={machine.host}", "--insecure"]
 
 
 def clean_environment() -> dict[str, str]:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from functional.cluster import HOST, PATIENCE, listens, until
+from functional.cluster import PATIENCE, listens, until
+from functional.machines import HERE, Machine
 from ports import free_port
 
 from pyshard import Tls
@@ -32,16 +33,23 @@ class EtcdServers:
     :param folder: where they keep their data and logs.
     :param peers: where they reach each other, if they have data; default: anywhere.
     :param tls: their certificate, which is for 127.0.0.1; None: they speak plain HTTP.
+    :param machines: where each of them runs; default: here.
     """
 
     def __init__(
-        self, folder: Path, members: int = 1, tls: Tls | None = None, peers: Sequence[str] | None = None
+        self,
+        folder: Path,
+        members: int = 1,
+        tls: Tls | None = None,
+        peers: Sequence[str] | None = None,
+        machines: Sequence[Machine] | None = None,
     ) -> None:
         assert ETCD is not None
         self.folder = folder
+        self.machines = machines or [HERE] * members
         self._tls = tls
         self.ports = [free_port() for _ in range(members)]
-        self.peers = list(peers or (f"http://{HOST}:{free_port()}" for _ in range(members)))
+        self.peers = list(peers or (f"http://{machine.host}:{free_port()}" for machine in self.machines))
         names = [f"m{number}" for number in range(members)]
         self._together = ",".join(f"{name}={peer}" for name, peer in zip(names, self.peers, strict=True))
         self._processes: list[subprocess.Popen[bytes] | None] = [None] * members
@@ -49,7 +57,8 @@ class EtcdServers:
     @property
     def address(self) -> str:
         """What ``--state`` is given."""
-        return "etcd://" + ",".join(f"{HOST}:{port}" for port in self.ports) + "/pyshard"
+        places = zip(self.machines, self.ports, strict=True)
+        return "etcd://" + ",".join(f"{machine.host}:{port}" for machine, port in places) + "/pyshard"
 
     def start(self, *numbers: int) -> None:
         """Start members, all by default, and wait until they answer."""
@@ -61,7 +70,8 @@ class EtcdServers:
 
     def _start(self, number: int) -> None:
         scheme = "http" if self._tls is None else "https"
-        client = f"{scheme}://{HOST}:{self.ports[number]}"
+        machine = self.machines[number]
+        client = f"{scheme}://{machine.host}:{self.ports[number]}"
         options = {
             "name": f"m{number}",
             "data-dir": str(self.folder / f"m{number}"),
@@ -82,7 +92,7 @@ class EtcdServers:
                 "trusted-ca-file": str(self._tls.ca),
             }
         assert ETCD is not None
-        command = [ETCD, *(f"--{name}={value}" for name, value in options.items())]
+        command = [*machine.within, ETCD, *(f"--{name}={value}" for name, value in options.items())]
         if self._tls is not None:
             command.append("--client-cert-auth")
         self._processes[number] = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -92,7 +102,7 @@ class EtcdServers:
         assert process is not None
         assert process.poll() is None, (self.folder / f"m{number}.log").read_text()[-3000:]
         if self._tls is not None:  # who asks needs a certificate
-            return listens(self.ports[number])
+            return listens(self.ports[number], self.machines[number].host)
         try:
             return bool(self.call(number, "kv/range", {"key": _text("a")}))
         except OSError:
@@ -102,7 +112,7 @@ class EtcdServers:
         """Call a member's gateway, without TLS."""
         headers = {"Authorization": token} if token else {}
         request = urllib.request.Request(
-            f"http://{HOST}:{self.ports[number]}/v3/{path}", json.dumps(body).encode(), headers
+            f"http://{self.machines[number].host}:{self.ports[number]}/v3/{path}", json.dumps(body).encode(), headers
         )
         with urllib.request.urlopen(request, timeout=2) as answer:
             found: dict[str, Any] = json.load(answer)

@@ -13,6 +13,7 @@ from pathlib import Path
 import attrs
 from functional.cluster import PATIENCE, Cluster
 from functional.history_program import Order
+from functional.machines import HERE, Machine
 from history_calls import Call, CutShort
 
 _SCRIPT = Path(__file__).with_name("history_program.py")
@@ -28,9 +29,12 @@ class HistoryProcess:
     :param face: ``blocking`` or ``asyncio``.
     :param server: the bootstrap's address, as it is to know it.
     :param number: its own; no other program has it.
+    :param machine: where it runs.
     """
 
-    def __init__(self, cluster: Cluster, face: str, server: str, seed: int, number: int) -> None:
+    def __init__(
+        self, cluster: Cluster, face: str, server: str, seed: int, number: int, machine: Machine = HERE
+    ) -> None:
         self.face = face
         self.killed = False
         self._log = cluster.folder / f"calls of program {number}"
@@ -39,7 +43,7 @@ class HistoryProcess:
         path = [cluster.environment.get("PYTHONPATH", ""), str(_SCRIPT.parents[1])]
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, str(_SCRIPT), face, server, str(self._log), str(seed), str(number)],
+                [*machine.within, sys.executable, str(_SCRIPT), face, server, str(self._log), str(seed), str(number)],
                 env={**cluster.environment, "PYTHONPATH": pathsep.join(filter(None, path))},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -18,6 +18,7 @@ class Pulse:
 
     :param server: the bootstrap's address.
     :ivar acknowledged: when each write that was acknowledged began and ended, in seconds of the monotonic clock.
+    :ivar last: the number that the last of them wrote.
     """
 
     def __init__(self, server: str) -> None:
@@ -25,6 +26,7 @@ class Pulse:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._write)
         self.acknowledged: list[tuple[float, float]] = []
+        self.last = 0
 
     def __enter__(self) -> Pulse:
         self._thread.start()
@@ -51,5 +53,6 @@ class Pulse:
                     app.write("pulse", number, deadline=_DEADLINE)
                 except (OutcomeUnknown, Unavailable):
                     continue
+                self.last = number
                 self.acknowledged.append((began, time.monotonic()))
                 self._over.wait(_PAUSE)

@@ -9,10 +9,12 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeAlias
 
 import attrs
-from functional.cluster import HOST, Cluster, Daemon, until
+from functional.cluster import Cluster, Daemon, listening, until
+from functional.machines import HERE, Machine
 from ports import free_port
 
 from pyshard.bootstrap import state_file
@@ -47,6 +49,7 @@ class ReplicatedCluster(Cluster):
     :param replicas: how many there are, the primary included.
     :param lease: seconds.
     :param least: see ``min_replicas`` of the config; None: its default.
+    :param machines: where daemons run, by their names; default: here.
     """
 
     def __init__(
@@ -57,9 +60,11 @@ class ReplicatedCluster(Cluster):
         lease: float = 1.0,
         least: int | None = None,
         durable: bool = True,
+        machines: Mapping[str, Machine] = MappingProxyType({}),
     ) -> None:
         self.replicas: list[Daemon] = []
-        super().__init__(folder, environment, 1, durable=durable)
+        self.machines = machines
+        super().__init__(folder, environment, 1, durable=durable, machines=machines)
         self.durable = durable
         self.replicas = [self.shards[0]]
         self.config[0].update(replicas=[], lease=lease, **({} if least is None else {"min_replicas": least}))
@@ -74,10 +79,11 @@ class ReplicatedCluster(Cluster):
     def add_replica(self) -> Daemon:
         """Have one more in the config file; it isn't started."""
         name, port = f"a.{len(self.replicas) + 1}", free_port()
-        data = [f"--data-dir=data-{name}"] if self.durable else []
-        made = Daemon(self.folder, name, port, self.environment, "pyshard-shard", f"--port={port}", *data)
+        machine = self.machines.get(name, HERE)
+        options = [f"--port={port}", *([f"--data-dir=data-{name}"] if self.durable else []), *listening(machine)]
+        made = Daemon(self.folder, name, port, self.environment, "pyshard-shard", *options, machine=machine)
         self.replicas.append(made)
-        self.config[0]["replicas"].append({"host": HOST, "port": port})
+        self.config[0]["replicas"].append({"host": machine.host, "port": port})
         self.write_config()
         return made
 
@@ -100,7 +106,7 @@ class ReplicatedCluster(Cluster):
 
     def at(self, address: str) -> Daemon:
         """The replica at an address."""
-        return next(each for each in self.replicas if f"{HOST}:{each.port}" == address)
+        return next(each for each in self.replicas if each.address == address)
 
     def members(self) -> list[Daemon]:
         """Those that are members and don't lead."""
@@ -108,7 +114,7 @@ class ReplicatedCluster(Cluster):
 
     def wait_whole(self) -> None:
         """Wait until all replicas are members."""
-        wanted = {f"{HOST}:{each.port}" for each in self.replicas}
+        wanted = {each.address for each in self.replicas}
         until(lambda: self.group().members == wanted, "all replicas are members")
 
     def wait_led_by_another(self, former: Daemon) -> Daemon:
