@@ -13,8 +13,8 @@ Rules:
   are fetched again. Where too many do, it is given up as a whole, and begins anew.
 - The copy has a pace. It is slower by itself where the shard has clients: after each piece of it they have some times
   as long as that took. So the longer it had to wait for their work, the more it leaves them.
-- What changes is asked for some times in a second, not each time something does: each answer costs both sides a message,
-  and the target a sync of its disk, which may be the source's, too.
+- What changes is asked for some times in a second, not each time something does: each answer costs both sides a
+  message, and the target a sync of its disk, which may be the source's, too.
 - Changes aren't held up: they must be caught up with. The time for which it chases them is without that in which it
   compares, or fetches again.
 """
