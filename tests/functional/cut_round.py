@@ -22,6 +22,7 @@ from histories import Recorder, Tally
 from history_calls import BULK, SINGLE, Call
 
 from pyshard import Pyshard
+from pyshard.errors import OutcomeUnknown
 from pyshard.model.replica_group import MEMBER, PRIMARY
 
 #: Seconds within which something must go on that is to go on: far more than it takes, for machines that are busy.
@@ -140,13 +141,15 @@ class CutRound:
         for program in self.programs:
             program.wait()
         end = time.monotonic() + _BEFORE + self.seconds + _AFTER
-        with Pulse(cluster.server) as pulse, SteadyReader(cluster.server, _CHANGED) as reader:
+        server = cluster.server
+        with Pulse(server) as pulse, SteadyReader(server, _CHANGED) as reader, Pyshard(server, deadline=SOON) as app:
+            app.get(_CHANGED)  # for its map: of indexes that programs make, a shard that is cut off is not told
             self._order(end)
             until(lambda: bool(pulse.acknowledged), "the first write is acknowledged")
             until(lambda: bool(reader.found), "the first read is answered")
             time.sleep(_BEFORE)
             former = cluster.primary()
-            began, healed = self._cut_and_heal(pulse, reader)
+            began, healed = self._cut_and_heal(pulse, reader, app)
             if self.cut.leads is not None:
                 leader = cluster.primary()
                 assert (leader is former) == self.cut.leads, f"{former.name} led, and {leader.name} does"
@@ -178,7 +181,7 @@ class CutRound:
         for program in self.programs:
             program.order(Order(_ROUND, self._recorder.keys, end))
 
-    def _cut_and_heal(self, pulse: Pulse, reader: SteadyReader) -> tuple[float, float]:
+    def _cut_and_heal(self, pulse: Pulse, reader: SteadyReader, app: Pyshard) -> tuple[float, float]:
         """When it was cut, and when it was healed."""
         cluster, network = self.cluster, self.cluster.network
         ends, others = self.cut.ends(cluster), self.cut.others(cluster)
@@ -199,10 +202,9 @@ class CutRound:
                 first = pulse.first_after(began)
                 assert first is not None
                 self.times.first_write = first - began
-                self._change(reader)
+                self._change(app, reader)
             elif not self.cut.kills:
-                with Pyshard(cluster.server, deadline=SOON) as app:
-                    app.get("pulse")
+                app.get("pulse")
             time.sleep(max(0.0, began + self.seconds - time.monotonic()))
             assert self.cut.writes or pulse.first_after(began) is None, "a change was acknowledged that can't be safe"
         finally:
@@ -212,10 +214,9 @@ class CutRound:
                 former.start()
         return began, healed
 
-    def _change(self, reader: SteadyReader) -> None:
+    def _change(self, app: Pyshard, reader: SteadyReader) -> None:
         """Change the key that is read all the time; all reads from now on give what it has now."""
-        with Pyshard(self.cluster.server, deadline=SOON) as app:
-            app.write(_CHANGED, "new")
+        until(lambda: _is_written(app), f"{_CHANGED} is written while it is cut", SOON)
         changed = time.monotonic()
         until(lambda: len(reader.after(changed)) > _READS, "reads go on while it is cut", SOON)
         assert set(reader.after(changed)) == {"new"}, "a read was stale"
@@ -239,6 +240,15 @@ class CutRound:
         later = [call.ended / 1e9 - healed for call in answered if call.began > healed * 1e9 and call.changes]
         assert later, "no change of a program was acknowledged when the network was healed"
         self.times.load = min(later)
+
+
+def _is_written(app: Pyshard) -> bool:
+    """Write it, and say whether that is acknowledged: a former primary may have been sent it."""
+    try:
+        app.write(_CHANGED, "new")
+    except OutcomeUnknown:
+        return False
+    return True
 
 
 def check_equal(cluster: NetworkedCluster) -> None:
