@@ -30,9 +30,10 @@ READERS = {
     "pyshard.aio.loop_clock": {"loop.call_later"},
 }
 
-#: The modules that look at the wall clock: for times to live and versions, for a backup's date, for certificates, and
-#: to compare the clocks of machines.
+#: The modules that look at the wall clock: for times to live and versions, for a backup's date, for certificates, for
+#: lines of a log, and to compare the clocks of machines.
 DATES = {
+    "pyshard.cli.up.command",
     "pyshard.shard.plugin",
     "pyshard.backup.taking",
     "pyshard.backup.restoring",
