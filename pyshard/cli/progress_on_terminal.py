@@ -85,9 +85,9 @@ class ProgressOnTerminal:
             bar = progress_bar(self._text)
             bar.add_task("", total=None, count=0)
             bar.tasks[0].start_time = bar.get_time() - self._after
+            self._bar = bar  # before it is told what is done, so that it misses nothing that comes meanwhile
             self._update(bar)
             bar.start()
-            self._bar = bar
 
     def _update(self, bar: Progress) -> None:
         done, total, count = self._done
