@@ -18,11 +18,12 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
+import pytest
 from functional.machines import Machine
 
 _FOLDER = Path("/run/netns")
@@ -150,3 +151,16 @@ def _run(command: Sequence[str], text: str = "") -> None:
     done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=30, check=False)
     if done.returncode:
         raise NoNetwork(f"{' '.join(command)}: {done.stderr.strip()}")
+
+
+@contextmanager
+def network_or_skip(names: Sequence[str]) -> Iterator[Network]:
+    """Machines for one test, which is skipped where there can be none."""
+    try:
+        made = Network(names)
+    except NoNetwork as error:
+        pytest.skip(f"network namespaces can't be made here: {error}")
+    try:
+        yield made
+    finally:
+        made.close()

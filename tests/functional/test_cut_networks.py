@@ -18,7 +18,7 @@ import pytest
 from functional.cluster import Daemon
 from functional.cut_round import BOTH, CUTS, INCOMING, OUTGOING, CutRound, check_equal
 from functional.etcd_servers import needs_etcd
-from functional.network_namespaces import Network, NoNetwork
+from functional.network_namespaces import Network, network_or_skip
 from functional.networked_cluster import MACHINES, OPERATOR, NetworkedCluster
 from history_calls import PAGES
 
@@ -43,12 +43,8 @@ _CASES = [
 @pytest.fixture
 def network() -> Iterator[Network]:
     """All machines, nothing of which is cut."""
-    try:
-        made = Network(MACHINES)
-    except NoNetwork as error:
-        pytest.skip(f"network namespaces can't be made here: {error}")
-    yield made
-    made.close()
+    with network_or_skip(MACHINES) as made:
+        yield made
 
 
 @pytest.mark.parametrize(("name", "way"), _CASES)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from functional.network_namespaces import Network, NoNetwork, remove_left_over
+from functional.network_namespaces import Network, NoNetwork, network_or_skip, remove_left_over
 
 pytestmark = pytest.mark.functional
 
@@ -21,12 +21,8 @@ _NAMES = ("a", "b", "c")
 @pytest.fixture
 def network() -> Iterator[Network]:
     """Three machines."""
-    try:
-        made = Network(_NAMES)
-    except NoNetwork as error:
-        pytest.skip(f"network namespaces can't be made here: {error}")
-    yield made
-    made.close()
+    with network_or_skip(_NAMES) as made:
+        yield made
 
 
 def arrives(network: Network, source: str, target: str) -> bool:
