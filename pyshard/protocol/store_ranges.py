@@ -94,9 +94,12 @@ class StoreRanges(msgspec.Struct, array_like=True, frozen=True):
 
     def hides(self, slot: int) -> str | None:
         """The name of the staging that has a slot, `LEFT`, or None: it isn't hidden."""
-        if in_ranges(slot, self.left):
+        if self.left and in_ranges(slot, self.left):
             return LEFT
-        return next((name for name, staging in self.staged.items() if in_ranges(slot, staging.ranges)), None)
+        for name, staging in self.staged.items():  # a loop: this is asked for each row of a copy
+            if in_ranges(slot, staging.ranges):
+                return name
+        return None
 
     def given_up(self, ranges: SlotRanges) -> SlotRanges:
         """What is owned now, and isn't if exactly these ranges are."""

@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 _REST = 3  # times that a turn took
-_REST_BESIDE = 24  # the same while clients ask
+_REST_BESIDE = 40  # the same while clients ask
 _LONGEST = 2.0  # seconds that a rest is at the most, since the clock may have been set
 
 _T = TypeVar("_T")

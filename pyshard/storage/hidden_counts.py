@@ -114,7 +114,11 @@ class HiddenCounts:
         area = self.ranges.hides(slot) if self._areas else None
         if area is not None:
             self._own()
-            self._areas[area].setdefault(index, Tally()).add(slot, documents, used)
+            tallies = self._areas[area]
+            tally = tallies.get(index)
+            if tally is None:
+                tally = tallies[index] = Tally()
+            tally.add(slot, documents, used)
 
     def drop_index(self, index: int) -> None:
         """Forget what is counted of an index: its records are those of a dropped one now."""

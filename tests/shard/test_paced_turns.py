@@ -65,7 +65,7 @@ def test_rests() -> None:
 
 
 def test_rests_beside_clients() -> None:
-    """While clients ask for something, they have 24 times as long as a turn took."""
+    """While clients ask for something, they have 40 times as long as a turn took."""
     clock, began, asked = Clock(), list[float](), [0]
     turns = PacedTurns(clock, lambda: asked[0])
 
@@ -73,9 +73,26 @@ def test_rests_beside_clients() -> None:
         for _ in range(6):
             await turns.next()
             began.append(clock.seconds())
-            clock.rightNow += 0.125
+            clock.rightNow += 0.03125
             asked[0] += 3 <= len(began) < 5
 
     Deferred.fromCoroutine(work())
-    clock.pump([0.125] * 600)
-    assert [later - earlier for earlier, later in pairwise(began)] == [0.5, 0.5, 2.125, 2.125, 0.5]
+    clock.pump([0.03125] * 600)
+    assert [later - earlier for earlier, later in pairwise(began)] == [0.125, 0.125, 1.28125, 1.28125, 0.125]
+
+
+def test_long_turns() -> None:
+    """A rest is 2 s at the most, since the clock may have been set meanwhile."""
+    clock, began, asked = Clock(), list[float](), [0]
+    turns = PacedTurns(clock, lambda: asked[0])
+
+    async def work() -> None:
+        for _ in range(3):
+            await turns.next()
+            began.append(clock.seconds())
+            clock.rightNow += 0.5
+            asked[0] += 1
+
+    Deferred.fromCoroutine(work())
+    clock.pump([0.25] * 100)
+    assert [later - earlier for earlier, later in pairwise(began)] == [2.5, 2.5]
