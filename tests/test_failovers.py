@@ -12,10 +12,11 @@ from stores import folder
 from twisted.internet.defer import Deferred, fail
 
 from pyshard.client.silent_primary import SILENT
-from pyshard.errors import OutcomeUnknown, StorageFailed
+from pyshard.errors import OutcomeUnknown, PartialFailure, StorageFailed
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.net.backoff import longest_between_looks
 from pyshard.replication.group_times import of_lease
+from pyshard.settings import settings
 from pyshard.testing import MemoryCluster
 
 LEASE = 1.0
@@ -183,6 +184,42 @@ def test_blocking_client_leaves_a_frozen_primary(kept: MemoryCluster) -> None:
     assert app.get("key", deadline=20) == 1
     app.write("key", 2, deadline=20)
     assert kept.clock.seconds() - began < FOUND
+
+
+def test_bulk_reads_leave_a_frozen_primary(kept: MemoryCluster) -> None:
+    """A bulk call of the blocking client doesn't wait for it until its deadline: reads go on at the next one."""
+    app, keys = kept.blocking(), [f"key {number}" for number in range(3000)]
+    app.write_many(dict.fromkeys(keys, 1))
+    freeze(kept, group_of(kept).primary)
+    began = kept.clock.seconds()
+    assert set(app.get_many(keys, deadline=20)) == {1}
+    assert kept.clock.seconds() - began < FOUND
+
+
+def test_bulk_changes_leave_a_frozen_primary(kept: MemoryCluster) -> None:
+    """Changes that were sent are in doubt as soon, and the others are made at the next one."""
+    app, documents = kept.blocking(), {f"key {number}": number for number in range(20_000)}
+    app.write("key", 1)
+    freeze(kept, group_of(kept).primary)
+    began = kept.clock.seconds()
+    with pytest.raises(PartialFailure) as failure:
+        app.write_many(documents, deadline=20)
+    assert kept.clock.seconds() - began < FOUND + 0.5
+    failed = dict(failure.value.failed)
+    assert {type(error) for error in failed.values()} == {OutcomeUnknown}
+    done = [key for key in documents if key not in failed]
+    assert done
+    assert not [key for key, found in zip(done, app.get_many(done), strict=True) if found != documents[key]]
+
+
+def test_bulk_calls_that_dial_a_frozen_primary(kept: MemoryCluster) -> None:
+    """A bulk call without a connection finds the next one before the time for dialing is over."""
+    with kept.blocking() as app:
+        app.readiness()
+        freeze(kept, group_of(kept).primary)
+        began = kept.clock.seconds()
+        app.write_many({"key": 1}, deadline=20)
+        assert kept.clock.seconds() - began < settings.TIMEOUT
 
 
 def test_a_store_that_fails_at_first(kept: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:

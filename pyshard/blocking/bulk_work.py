@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
+from pyshard.blocking import primary_silence
 from pyshard.blocking.address_race import TooLate
 from pyshard.blocking.calling_thread_tasks import Interest, Steps
 from pyshard.blocking.connection_pool import REFUSALS, NotSent
@@ -146,7 +147,7 @@ class ShardWork:
             yield from self._send(connection)
             until = min(batch.entries[0].expires for batch in self._in_flight.values())
             due = min(batch.sent for batch in self._in_flight.values()) + settings.DEADLINE
-            yield from connection.any_answer(min(until, due))
+            yield from primary_silence.any_answer(self._pool, connection, min(until, due))
             for tag in list(connection.conversation.answers):
                 batch = self._in_flight.pop(tag, None)
                 reply = connection.conversation.answers.pop(tag)
@@ -198,7 +199,7 @@ class ShardWork:
         while self._queue.waiting:
             entry = self._queue.waiting[0]
             if not self._in_flight and first:
-                yield from self._pool.ready(connection, entry.expires)
+                yield from self._pool.ready(connection, primary_silence.within(self._pool, entry.expires))
                 first = False
             batch = self._queue.next_batch(self._network.now())
             if batch is None:

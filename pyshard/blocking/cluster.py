@@ -267,7 +267,7 @@ class BlockingCluster:
         if pool is None:
             in_doubt = self._in_doubt.setdefault(own.name, SessionsInDoubt())
             made = ShardPool(self.network, self._random, target, own, state.cluster, in_doubt, self._addresses)
-            made.look = self.refresh
+            made.looking = self.refreshing
             self._watch(made)
             pool = self._pools.setdefault(own.name, made)
         pool.update(own, rank, target)

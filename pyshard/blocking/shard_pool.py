@@ -16,15 +16,15 @@ Rules:
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from random import Random
 
+from pyshard.blocking import primary_silence
 from pyshard.blocking.abandoned_changes import ChangesLeft
 from pyshard.blocking.address_race import TooLate
-from pyshard.blocking.calling_thread_tasks import Network, run
+from pyshard.blocking.calling_thread_tasks import Network, Steps, run
 from pyshard.blocking.connection_pool import ConnectionPool, NotSent
 from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.blocking.operation_waiting_for_thread import GatheredOperation, Turn
@@ -47,7 +47,6 @@ from pyshard.protocol.greeting import Greeting
 from pyshard.settings import settings
 
 _PATIENCE = 0.05  # seconds for which an operation waits for another thread's lead
-_SILENT = 1.5  # times a lease for which a primary may be silent: then another one leads, if this one doesn't
 _MOST = 32  # connections to a shard that threads may open for want of patience, so that a silent shard costs few
 
 
@@ -60,7 +59,7 @@ class ShardPool(ConnectionPool):
     :param addresses: where shards are dialed in place of where the map says.
     :ivar range: the shard's place in the map.
     :ivar epoch: of the map.
-    :ivar look: called with a time to fetch a newer map until then.
+    :ivar looking: given a time, gives the steps that fetch a newer map until then.
     :ivar left: changes that were given up while their boxes go on.
     """
 
@@ -76,7 +75,7 @@ class ShardPool(ConnectionPool):
     ) -> None:
         super().__init__(network, random, target, in_doubt)
         self.own = own
-        self.look: Callable[[float], None] = lambda _: None
+        self.looking: Callable[[float], Steps[None]] = _looking_nowhere
         self.epoch = 0
         self._rank: MapRank | None = None
         self._cluster = cluster
@@ -201,7 +200,7 @@ class ShardPool(ConnectionPool):
             try:
                 if not batch.tag:
                     self._send(batch, own)
-                reply = self._answer(connection, batch.tag, min(own.expires, batch.due))
+                reply = primary_silence.answer(self, connection, batch.tag, min(own.expires, batch.due))
                 if connection.changing:
                     connection.end_change()
                 self._hand_out(batch, reply)
@@ -229,31 +228,12 @@ class ShardPool(ConnectionPool):
         if self._waiting:
             self._promote()
 
-    def _answer(self, connection: PooledConnection, tag: bytes, until: float) -> Reply:
-        """Wait for an answer; look now and then whether another replica leads, while nothing comes.
-
-        :raises TooLate: it didn't come in time.
-        :raises Broken: the connection ended, or another replica leads.
-        """
-        lease = self.own.lease
-        longest = math.inf if lease is None else _SILENT * lease
-        while lease is not None and (pause := self.network.now() + longest) < until:
-            try:
-                return connection.answer_at_once(tag, pause)
-            except TooLate:
-                longest = longest_between_looks(lease)  # the next primary may be there soon
-                self.look(min(until, pause + lease))
-                if connection.target is not self.target:
-                    raise Broken("it is silent, and another replica leads its shard") from None
-        return connection.answer_at_once(tag, until)
-
     def _send(self, batch: SentBatch, own: GatheredOperation) -> None:
         connection = batch.connection
         changes = own.changes
         now = self.network.now()
         if not connection.is_fresh(self.target, now) or self.in_doubt:
-            longest = math.inf if self.own.lease is None else max(settings.TIMEOUT / 2, _SILENT * self.own.lease)
-            run(self.network, self.ready(connection, min(own.expires, now + longest)))
+            run(self.network, self.ready(connection, primary_silence.within(self, own.expires)))
             now = self.network.now()
         if self._waiting:
             changes = self._gather(batch, changes)
@@ -348,3 +328,8 @@ class ShardPool(ConnectionPool):
                 return
             turn.handed = None
             self.put_back(connection)
+
+
+def _looking_nowhere(_: float) -> Steps[None]:
+    """No steps, of a pool that wasn't told where to look."""
+    yield from ()
