@@ -24,6 +24,13 @@ def bench(kind: str) -> Iterator[Bench]:
         yield bench
 
 
+@pytest.fixture
+def other(kind: str) -> Iterator[Bench]:
+    """Another replica of the same kind, which has nothing yet."""
+    with prepared(kind) as bench:
+        yield bench
+
+
 @pytest.fixture(params=[one for one in KINDS if one != "memory"])
 def durable(request: pytest.FixtureRequest, killed: bool) -> Iterator[Bench]:
     """An empty store of each kind that outlives a restart, with the indexes `NAMED`."""

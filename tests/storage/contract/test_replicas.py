@@ -1,80 +1,29 @@
 """A store as one of several replicas: what `pyshard.storage.replicated_interface` promises, for each kind of store.
 
-tests/storage/replicas/ has random histories of whole groups of them.
+Cuts of its log, and copies, have files of their own. tests/storage/replicas/ has random histories of whole groups.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from storage.contract.ranges import BELOW
+from storage.contract.replica_steps import follow, keys_of, lead, pull
 from storage.contract.test_given_up_counts import looked_at
 from storage.followers.following import everything
 from stores import PLENTY, Bench, check_consistent, prepared, task
 from twisted.internet.defer import Deferred
 
-from pyshard.errors import BadRequest, FollowerBehind, ShuttingDown, StorageFailed
-from pyshard.model.key_slots import slot_of
+from pyshard.errors import BadRequest, ShuttingDown
 from pyshard.model.slot_ranges import EVERYTHING
 from pyshard.protocol.batch_operations import Has, Pop, Read, Remove, Run, Write
-from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.log_positions import LogPosition
 from pyshard.protocol.store_ranges import Origin
-from pyshard.storage import IFollower, LmdbStore
+from pyshard.storage import LmdbStore
 from pyshard.storage.replicated_interface import Promise, ReplicaRole
-
-
-@pytest.fixture
-def other(kind: str) -> Iterator[Bench]:
-    """Another replica of the same kind, which has nothing yet."""
-    with prepared(kind) as bench:
-        yield bench
-
-
-def lead(bench: Bench, ballot: int) -> int:
-    """Have a store lead; the number of its first group."""
-    bench.result(bench.store.promise(ballot))
-    return bench.result(bench.store.lead(ballot))
-
-
-def follow(bench: Bench, other: Bench, ballot: int) -> IFollower:
-    """Have a store be a member that has all of the primary, from a copy, and knows it as committed."""
-    bench.result(bench.store.commit(bench.store.position.sequence))
-    other.result(other.store.promise(ballot))
-    other.result(other.store.be_member())
-    load_copy(bench, other)
-    return bench.store.follow("m", other.store.position.sequence, uncommitted=True)
-
-
-def load_copy(bench: Bench, other: Bench) -> None:
-    """Load a copy."""
-    copy = bench.result(bench.store.copy("m"))
-    other.result(other.store.begin_copy(copy.head))
-    while (page := copy.page(100)) != []:
-        other.result(other.store.load_page(page or []))
-    copy.close()
-    other.result(other.store.end_copy())
-
-
-def pull(bench: Bench, other: Bench, follower: IFollower) -> list[ChangeGroup]:
-    """Have a member append what the primary has made since."""
-    found: list[ChangeGroup] = []
-    while other.store.position != bench.store.position:
-        groups = bench.result(follower.groups(1))
-        other.result(other.store.append(groups))
-        found += groups
-    return found
-
-
-def keys_of(bench: Bench, *keys: bytes) -> list[Any]:
-    """Which keys are there."""
-    (found,) = bench.answers(Has("", list(keys)))
-    return [key for key, there in zip(keys, found, strict=True) if there is True]
-
-
-# -- alone ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_lone_store(bench: Bench) -> None:
@@ -345,247 +294,3 @@ def test_a_member_without_a_promise(durable: Bench) -> None:
 
 
 # -- cuts and former primaries --------------------------------------------------------------------------------------
-
-
-def test_a_cut(bench: Bench, other: Bench) -> None:
-    """What is pending goes, what is committed doesn't, and other groups take the numbers."""
-    lead(bench, 1)
-    follower = follow(bench, other, 1)
-    for key in (b"a", b"b", b"c"):
-        bench.fill({key: b""})
-    pull(bench, other, follower)
-    store, last = other.store, other.store.position.sequence
-    other.result(store.commit(last - 2))
-    with pytest.raises(FollowerBehind, match="begin anew, with a copy"):
-        other.result(store.cut(last - 3))
-    with pytest.raises(BadRequest, match="expected a member"):
-        bench.result(bench.store.cut(last))
-    other.result(store.cut(last))
-    assert store.position == LogPosition(1, last)
-    other.result(store.cut(last - 1))
-    assert store.position == LogPosition(1, last - 1)
-    other.result(store.promise(2))
-    change = Change(0, slot_of(b"x"), b"x", 2**60, 0, b"")
-    other.result(store.append([ChangeGroup(last, 2, 2**60, [change])]))
-    other.result(store.commit(last))
-    assert keys_of(other, b"a", b"b", b"c", b"x") == [b"a", b"b", b"x"]
-    assert store.ballots[-1] == (2, last)
-
-
-def test_a_cut_outlives_a_restart(durable: Bench) -> None:
-    """What was cut never comes back, and what wasn't is still pending; for what is in several segments, too."""
-    lead(durable, 1)
-    first = durable.store.sequence
-    durable.result(durable.store.commit(first))
-    for number in range(40):
-        durable.fill({b"%d" % number: bytes(500)})
-    durable.result(durable.store.be_member())
-    durable.result(durable.store.cut(first + 5))
-    durable.restart()
-    store = durable.store
-    assert store.position == LogPosition(1, first + 5)
-    durable.result(store.commit(first + 100))
-    assert store.sequence == store.committed == first + 5
-    assert keys_of(durable, *(b"%d" % number for number in range(40))) == [b"%d" % number for number in range(5)]
-
-
-def test_a_former_primary(bench: Bench) -> None:
-    """What it has made and isn't committed is pending. A store in memory goes on to show it, and can't cut it."""
-    bench.fill({b"a": b"1"})
-    lead(bench, 1)
-    store = bench.store
-    bench.result(store.remember(b"old"))
-    bench.result(store.commit(store.sequence))
-    last = store.sequence
-    bench.answers(Write("", [b"a", b"b"], [b"2", b"2"]))
-    bench.result(store.set_indexes({"pages": 1}))
-    bench.result(store.remember(b"new"))
-    bench.result(store.own(()))
-    bench.result(store.be_member())
-    assert (store.position, store.committed) == (LogPosition(1, last + 4), last)
-    if not bench.durable:
-        with pytest.raises(FollowerBehind, match="can't be undone"):
-            bench.result(store.cut(last + 1))
-        assert store.position == LogPosition(1, last + 4)
-        return
-    assert (store.sequence, store.recall(), store.ranges.owned) == (last, b"old", EVERYTHING)
-    assert bench.answers(Read("", [b"a", b"b"])) == [[b"1", None]]
-    assert store.count(2) == 0
-    bench.result(store.commit(last + 1))
-    assert bench.answers(Read("", [b"a", b"b"])) == [[b"2", b"2"]]
-    bench.result(store.cut(last + 1))
-    bench.result(store.commit(last + 4))
-    assert (store.sequence, store.recall(), store.ranges.owned) == (last + 1, b"old", EVERYTHING)
-    bench.result(store.promise(2))
-    bench.result(store.lead(2))
-    bench.fill({b"p": b""}, "links")
-
-
-def test_pending_groups_outlive_a_restart(durable: Bench) -> None:
-    """They are pending again, and what is committed then is applied."""
-    durable.fill({b"a": b""})
-    lead(durable, 1)
-    durable.result(durable.store.commit(durable.store.sequence))
-    last = durable.store.sequence
-    for key in (b"b", b"c"):
-        durable.fill({key: b""})
-    durable.restart()
-    store = durable.store
-    assert (store.role, store.position) == (ReplicaRole.MEMBER, LogPosition(1, last + 2))
-    assert store.sequence == store.committed <= last
-    durable.result(store.commit(last + 1))
-    assert keys_of(durable, b"a", b"b", b"c") == [b"a", b"b"]
-    durable.restart()
-    assert lead(durable, 2) == last + 3
-    assert keys_of(durable, b"a", b"b", b"c") == [b"a", b"b", b"c"]
-    durable.fill({b"d": b""})
-    assert durable.version(b"d") > durable.version(b"c")
-
-
-# -- followers ------------------------------------------------------------------------------------------------------
-
-
-def waiting(follower: IFollower) -> list[ChangeGroup]:
-    """What a follower is given at once."""
-    found: list[list[ChangeGroup]] = []
-    given = follower.groups(PLENTY)
-    given.addCallbacks(found.append, lambda _: None)
-    if not found:
-        given.cancel()
-    return found[0] if found else []
-
-
-def test_what_followers_are_given(kind: str) -> None:
-    """A move is given what is committed alone, and members all, the groups that change nothing, too."""
-    if kind == "lmdb with a thread":
-        kind = "lmdb"
-    with prepared(kind) as bench:
-        store = bench.store
-        bench.result(store.promise(1))
-        place = store.sequence
-        store.follow("move", place)
-        last = bench.result(store.lead(1))
-        move, member = store.follow("move", place), store.follow("member", place, uncommitted=True)
-        assert [group.sequence for group in waiting(member)] == [last]
-        bench.fill({b"a": b""})
-        assert [group.sequence for group in waiting(member)] == [last + 1]
-        assert waiting(move) == []
-        given: list[list[ChangeGroup]] = []
-        move.groups(PLENTY).addCallback(given.append)
-        if isinstance(store, LmdbStore):  # also what is on the disk
-            store._engine._last_sync = -1e9
-            bench.result(store.sweep(1))
-        assert given == []
-        bench.result(store.commit(last + 1))
-        assert [group.sequence for group in given[0]] == [last + 1]
-        ended: list[object] = []
-        member.groups(PLENTY).addErrback(lambda failure: ended.append(failure.trap(StorageFailed)))
-        bench.result(store.be_member())
-        assert ended == [StorageFailed]
-        move.groups(PLENTY).addErrback(lambda _: None)
-
-
-def test_groups_for_members_are_kept(bench: Bench) -> None:
-    """A primary has all groups that aren't committed, whoever has followed it before."""
-    lead(bench, 1)
-    bench.result(bench.store.commit(bench.store.sequence))
-    last = bench.store.sequence
-    for number in range(30):
-        bench.fill({b"%d" % number: bytes(100)})
-    bench.store.forget("m")
-    bench.result(bench.store.be_member())
-    assert lead(bench, 2) == last + 31
-    follower = bench.store.follow("m", last, uncommitted=True)
-    found: list[int] = []
-    while len(found) < 31:
-        found += [group.sequence for group in bench.result(follower.groups(200))]
-    assert found == list(range(last + 1, last + 32))
-
-
-# -- copies ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_copy(bench: Bench, other: Bench) -> None:
-    """The store becomes what the other one has, whatever it had, and another incarnation of itself."""
-    bench.fill({b"%d" % number: bytes(50) for number in range(100)})
-    bench.fill({b"soon": b""}, ttl=1000)
-    bench.fill({b"p": b""}, "pages")
-    bench.result(bench.store.remember(b"text"))
-    bench.result(bench.store.own(((0, 5_000_000),)))
-    lead(bench, 4)
-    bench.clock.advance(10)
-    other.fill({b"old": b"", b"0": b"old"})
-    other.fill({b"old": b""}, "links")
-    other.result(other.store.set_indexes({"old": 9}))
-    incarnation = other.store.incarnation
-    follower = follow(bench, other, 4)
-    assert other.store.incarnation != incarnation
-    while other.result(other.store.sweep(100)):
-        pass
-    assert everything(other) == everything(bench)
-    assert (other.store.position, other.store.committed) == (bench.store.position, bench.store.committed)
-    assert (other.store.role, other.store.incomplete) == (ReplicaRole.MEMBER, False)
-    bench.answers(Pop("", [b"1"]), Write("", [b"2"], [b"new"]))
-    pull(bench, other, follower)
-    other.result(other.store.commit(other.store.position.sequence))
-    assert everything(other)[:5] == everything(bench)[:5]
-    other.result(other.store.promise(5))
-    other.result(other.store.lead(5))
-    other.result(other.store.own(EVERYTHING if not other.store.ranges.left else ((0, 5_000_000),)))
-
-
-def test_a_copy_outlives_a_restart(durable: Bench) -> None:
-    """It is complete with its last call, and not before. Until then it has nothing that anybody could take for data."""
-    with prepared(durable.kind) as source:
-        source.fill({b"%d" % number: bytes(50) for number in range(100)})
-        source.result(source.store.remember(b"text"))
-        lead(source, 1)
-        source.result(source.store.commit(source.store.sequence))
-        durable.fill({b"old": b""})
-        durable.result(durable.store.remember(b"old"))
-        durable.result(durable.store.promise(1, b"mine"))
-        durable.result(durable.store.be_member())
-        copy = source.result(source.store.copy("m"))
-        durable.result(durable.store.begin_copy(copy.head))
-        durable.result(durable.store.load_page(copy.page(1000) or []))
-        copy.close()
-        durable.restart()
-        store = durable.store
-        assert (store.incomplete, store.role, store.promised) == (True, ReplicaRole.MEMBER, Promise(1, b"mine"))
-        assert (store.position, store.ballots, store.committed, store.recall()) == (LogPosition(), (), 0, None)
-        assert keys_of(durable, b"old") == []
-        refused: list[Deferred[Any]] = [
-            store.append([]),
-            store.cut(0),
-            store.lead(1),
-            store.load_page([]),
-            store.end_copy(),
-        ]
-        for each in refused:
-            with pytest.raises(BadRequest):
-                durable.result(each)
-        durable.result(store.commit(1000))
-        load_copy(source, durable)
-        incarnation = store.incarnation
-        durable.restart()
-        assert everything(durable) == everything(source)
-        assert durable.store.position == source.store.position
-        assert not durable.store.incomplete
-        if not durable.killed:
-            assert durable.store.incarnation == incarnation
-
-
-def test_who_followed_before_a_copy(bench: Bench) -> None:
-    """They are told to begin anew, since the numbers that they know are those of another log."""
-    store = bench.store
-    bench.fill({b"a": b""})
-    follower = store.follow("f", store.sequence)
-    bench.result(store.promise(1))
-    bench.result(store.be_member())
-    ended: list[object] = []
-    follower.groups(PLENTY).addErrback(lambda failure: ended.append(failure.type))
-    bench.result(store.begin_copy(ChangeGroup(7, 1, 100, [], {})))
-    assert ended == [StorageFailed]
-    assert list(store.followers) == []
-    bench.result(store.end_copy())
-    assert (store.position, store.documents) == (LogPosition(1, 7), 0)
