@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import attrs
 import pytest
 from blocks import CHECKOUT, tagged
 
-from pyshard import errors
+from pyshard import Pyshard, errors
 from pyshard.cli.exit_codes import exit_code_of
 from pyshard.client_core.retry_decision import Attempt, decide
 from pyshard.errors import BY_CODE, OutcomeUnknown, PyshardError, ShardFull
+from pyshard.testing import MemoryCluster
 
 PAGE = (CHECKOUT / "docs/errors.md").read_text(encoding="utf-8")
 _ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| (.+?) \| (.+?) \| (\d+) \|$", re.MULTILINE)
@@ -110,10 +113,46 @@ def test_the_program(
     ends: list[PyshardError | None], stored: bool, printed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The page's program writes again where that does no harm, and says what else went wrong."""
-    (text,) = tagged("docs/errors.md", "run: errors")
-    names: dict[str, object] = {}
-    exec(compile(text, "docs/errors.md", "exec"), names)
-    remember = names["remember"]
-    assert callable(remember)
+    remember = _program("remember")
     assert remember(_App(*ends), "url", "title") is stored
     assert capsys.readouterr().out == printed
+
+
+class _LosesAnswers:
+    """Does what a client of its own does, but loses the answers to its first writes; somebody else writes meanwhile.
+
+    :param app: does it.
+    :param happen: of each write whose answer is lost, whether it happens.
+    :param other: what somebody else does then.
+    """
+
+    def __init__(self, app: Pyshard, happen: list[bool], other: Callable[[], object]) -> None:
+        self._happen, self._other = happen, other
+        self._app = app
+        self.item = app.item
+
+    def write(self, key: str, document: object, if_version: int) -> int:
+        if not self._happen:
+            return self._app.write(key, document, if_version=if_version)
+        if self._happen.pop(0):
+            self._app.write(key, document, if_version=if_version)
+        self._other()
+        raise OutcomeUnknown("its answer was lost")
+
+
+@pytest.mark.parametrize("happen", [[], [True], [False], [False, True], [False, False, True]])
+def test_the_program_that_counts(cluster: MemoryCluster, happen: list[bool]) -> None:
+    """The page's other program adds its points once, though others add theirs while an answer is lost."""
+    add_points, app, lost = _program("add_points"), cluster.blocking(), len(happen)
+    app.write("ann", {"points": 10, "marks": []})
+    assert add_points(_LosesAnswers(app, happen, lambda: add_points(app, "ann", 100)), "ann", 1) == 11 + 100 * lost
+    assert app.get("ann")["points"] == 11 + 100 * lost
+
+
+def _program(name: str) -> Callable[..., Any]:
+    """A function of the page's programs."""
+    names: dict[str, Any] = {}
+    for text in tagged("docs/errors.md", "run: errors"):
+        exec(compile(text, "docs/errors.md", "exec"), names)
+    found: Callable[..., Any] = names[name]
+    return found
