@@ -10,7 +10,7 @@ import attrs
 import pytest
 from blocks import CHECKOUT, tagged
 
-from pyshard import Pyshard, errors
+from pyshard import Pyshard, Storable, errors
 from pyshard.cli.exit_codes import exit_code_of
 from pyshard.client_core.retry_decision import Attempt, decide
 from pyshard.errors import BY_CODE, OutcomeUnknown, PyshardError, ShardFull
@@ -131,7 +131,7 @@ class _LosesAnswers:
         self._app = app
         self.item = app.item
 
-    def write(self, key: str, document: object, if_version: int) -> int:
+    def write(self, key: str, document: Storable, if_version: int) -> int:
         if not self._happen:
             return self._app.write(key, document, if_version=if_version)
         if self._happen.pop(0):
@@ -146,7 +146,9 @@ def test_the_program_that_counts(cluster: MemoryCluster, happen: list[bool]) -> 
     add_points, app, lost = _program("add_points"), cluster.blocking(), len(happen)
     app.write("ann", {"points": 10, "marks": []})
     assert add_points(_LosesAnswers(app, happen, lambda: add_points(app, "ann", 100)), "ann", 1) == 11 + 100 * lost
-    assert app.get("ann")["points"] == 11 + 100 * lost
+    found = app.get("ann")
+    assert isinstance(found, dict)
+    assert found["points"] == 11 + 100 * lost
 
 
 def _program(name: str) -> Callable[..., Any]:

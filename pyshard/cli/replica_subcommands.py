@@ -38,7 +38,7 @@ def replica() -> None:
 def list_replicas(target: Target, as_json: bool) -> None:
     """Show the replicas of all shards: who leads, and how far the others are.
 
-    Exit code 1 when a shard has fewer members than replicas.
+    Exit code 1 when a replica is no member, doesn't answer, or waits for something.
 
     \b
     Examples:
@@ -54,7 +54,7 @@ def list_replicas(target: Target, as_json: bool) -> None:
         show(replica_table(groups))
         for line in group_warnings(groups):
             put(line)
-    if any(len(group.members) < len(group.replicas) for group in groups):
+    if not all(group.whole for group in groups):
         click.get_current_context().exit(ExitCode.NEGATIVE)
 
 

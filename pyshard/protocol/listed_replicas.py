@@ -65,6 +65,13 @@ class ListedGroup:
         return [replica for replica in self.replicas if replica.role != LEARNER]
 
     @property
+    def whole(self) -> bool:
+        """Whether all replicas are members, answer, and wait for nothing."""
+        return len(self.members) == len(self.replicas) and all(
+            each.answers and not each.waits for each in self.replicas
+        )
+
+    @property
     def primary(self) -> ListedReplica | None:
         """The one that leads."""
         return next((replica for replica in self.replicas if replica.role == PRIMARY), None)

@@ -61,6 +61,17 @@ def test_list(pyshard3: Commands) -> None:
     assert [replica["role"] for replica in group["replicas"]] == ["primary", "learner", "learner"]
 
 
+def test_a_member_that_is_silent(pyshard3: Commands) -> None:
+    """One that doesn't answer is told by the exit code, also while it is still a member: a restart mustn't go on."""
+    pyshard3.cluster.kill_shard("shard0")
+    while "down, last heard" not in (ended := pyshard3("replica", "list")).out:
+        pyshard3.cluster.advance(0.05)
+    group = pyshard3.cluster.state.map.shards[0].group
+    assert group is not None
+    assert len(group.members) == 3
+    assert ended.code == 1
+
+
 def test_switch_and_remove(pyshard3: Commands) -> None:
     """Another one leads; then the first one may go."""
     assert pyshard3("replica", "remove", FIRST).error.startswith(
