@@ -206,7 +206,7 @@ class PooledConnection:
             raise broken(error) from None
         except TooLate:
             self.close()
-            raise Broken(f"no connection and greeting within {seconds:.3g} s") from None
+            raise Broken(f"no connection and no word of a pyshard daemon within {seconds:.3g} s") from None
         except BaseException:
             self.close()
             raise
@@ -228,6 +228,8 @@ class PooledConnection:
                 data = socket.receive()
                 if data is not None:
                     tls.feed(data)
+        except ConnectionError:
+            raise tls.reset() from None
         except PyshardError:
             with suppress(OSError):
                 self._send(tls.take())  # tells the peer what is wrong with its certificate

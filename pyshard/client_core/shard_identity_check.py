@@ -24,4 +24,7 @@ def check_greeting(greeting: Greeting, own: MapShard, cluster: str, addresses: A
     if greeting.cluster and greeting.cluster != cluster:
         raise ForeignCluster(f"the shard at {at} belongs to another cluster")
     if own.identity != greeting.identity:
-        raise WrongIdentity(f"another store answers at {at} than the map says")
+        raise WrongIdentity(
+            f"another store answers at {at} than the one with the documents of shard {own.name!r}; start it with its "
+            "own data directory"
+        )

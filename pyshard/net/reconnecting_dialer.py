@@ -292,4 +292,4 @@ class Dialer:
 
 
 def _timed_out(_: object, seconds: float) -> DialedConnection:
-    raise TimeoutError(f"no connection and greeting within {seconds:g} s")
+    raise TimeoutError(f"no connection and no word of a pyshard daemon within {seconds:g} s")

@@ -113,7 +113,7 @@ def chatty(greets: bool) -> tuple[ChattySockets, PooledConnection, Steps[None]]:
 def test_a_peer_that_talks_and_never_greets() -> None:
     """Bytes that go on coming don't put off the end of an attempt to connect."""
     sockets, _, opening = chatty(False)
-    with pytest.raises(Broken, match="no connection and greeting within 1 s"):
+    with pytest.raises(Broken, match="no connection and no word of a pyshard daemon within 1 s"):
         run(sockets, opening)
     assert sockets.time < DEADLINE + 0.02
 

@@ -26,7 +26,12 @@ def test_the_shard_of_the_map(cluster: str) -> None:
     [
         ({"role": "bootstrap"}, WrongIdentity, "a bootstrap answers at 127.0.0.1:5050"),
         ({"cluster": "c2"}, ForeignCluster, "the shard at 127.0.0.1:5050 belongs to another cluster"),
-        ({"identity": "2e"}, WrongIdentity, "another store answers at 127.0.0.1:5050 than the map says"),
+        (
+            {"identity": "2e"},
+            WrongIdentity,
+            "another store answers at 127.0.0.1:5050 than the one with the documents of shard 'low'; start it with its "
+            "own data directory",
+        ),
     ],
 )
 def test_somebody_else(change: dict[str, str], kind: type[Exception], message: str) -> None:

@@ -43,8 +43,8 @@ def addresses_resolve(found: Evidence) -> list[Finding]:
 def daemons_answer(found: Evidence) -> list[Finding]:
     """Whether each daemon can be reached, and answers."""
     cure = (
-        "start it if it doesn't run; else see its log, and whether a firewall is between; 'pyshard stat' asks again: "
-        "docs/troubleshooting.md"
+        "start it if it doesn't run. If another daemon answers there, correct the address, or start it with its own "
+        "data directory; else see its log, and whether a firewall is between: docs/troubleshooting.md"
     )
     wrong = [
         failed("reach", one.name, one.error.removeprefix(f"{one.name} "), cure)

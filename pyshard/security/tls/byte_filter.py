@@ -8,10 +8,10 @@ from __future__ import annotations
 from OpenSSL import SSL
 from service_identity.hazmat import DNS_ID
 
-from pyshard.errors import NotTrusted, PyshardError, Unavailable
+from pyshard.errors import NotTrusted, PyshardError
 from pyshard.security.tls.bounded_tls_connection import TlsConnection
 from pyshard.security.tls.contexts import TlsContext
-from pyshard.security.tls.handshake_errors import SEE, in_words
+from pyshard.security.tls.handshake_errors import SEE, closed_meanwhile, in_words
 from pyshard.security.tls.verification import name_of, verify_peer
 
 _READ = 128 * 1024  # bytes that are taken out of OpenSSL at a time
@@ -56,6 +56,10 @@ class TlsFilter:
             raise self.error(error) from None
         return True
 
+    def reset(self) -> PyshardError:
+        """The error for a connection that was reset before the handshake was complete."""
+        return closed_meanwhile()
+
     def read(self) -> bytes | None:
         """What has arrived, in plain; None: nothing whole yet; empty: the peer has ended the connection.
 
@@ -92,5 +96,5 @@ class TlsFilter:
         if self._tls.refusal:
             return NotTrusted(f"{self._tls.refusal}; {SEE}")
         if isinstance(error, SSL.SysCallError | SSL.ZeroReturnError):
-            return Unavailable("the connection was closed during the TLS handshake; perhaps the peer doesn't speak TLS")
+            return closed_meanwhile()
         return NotTrusted(f"{in_words(error)}; {SEE}")

@@ -102,7 +102,7 @@ def tls_error(reason: Failure, transport: object, complete: bool) -> PyshardErro
     if isinstance(reason.value, ERRORS):
         return NotTrusted(f"{in_words(reason.value)}; {SEE}")
     if not complete and reason.check(ConnectionClosed):
-        return _closed_meanwhile()
+        return closed_meanwhile()
     return None
 
 
@@ -118,7 +118,7 @@ def handshake_error(error: OSError, host: str) -> PyshardError | None:
     if isinstance(error, ssl.SSLError):
         return NotTrusted(f"{in_words(error)}; {SEE}")
     if isinstance(error, ConnectionResetError | ConnectionAbortedError | BrokenPipeError):
-        return _closed_meanwhile()
+        return closed_meanwhile()
     return None
 
 
@@ -137,7 +137,8 @@ def _refusal(verdict: int, host: str) -> str:
     return f"the peer's certificate{which} is refused: {VERDICTS.get(verdict, f'OpenSSL says {verdict}')}"
 
 
-def _closed_meanwhile() -> PyshardError:
+def closed_meanwhile() -> PyshardError:
+    """The error for a connection that the peer ended before the handshake was complete."""
     return Unavailable("the connection was closed during the TLS handshake; perhaps the peer doesn't speak TLS")
 
 

@@ -161,7 +161,7 @@ def test_connecting_takes_too_long(bench: Bench) -> None:
     assert (bench.downs, bench.endpoint.cancelled) == ([], 0)
     bench.endpoint.hangs = False
     bench.network.advance(0.2)
-    assert (bench.downs, bench.endpoint.cancelled) == (["no connection and greeting within 5 s"], 1)
+    assert (bench.downs, bench.endpoint.cancelled) == (["no connection and no word of a pyshard daemon within 5 s"], 1)
     assert len(bench.ups) == 1
 
 
@@ -171,7 +171,7 @@ def test_approval_takes_too_long(bench: Bench) -> None:
     bench.listen()
     bench.dialer.dial()
     bench.network.advance(settings.TIMEOUT + 0.01)
-    assert bench.downs == ["no connection and greeting within 5 s"]
+    assert bench.downs == ["no connection and no word of a pyshard daemon within 5 s"]
     assert bench.daemons[0].transport is None
     bench.approves = lambda: None
     bench.network.advance(0.1)
