@@ -27,6 +27,7 @@ from pyshard.security import tls
 from pyshard.security.file_change import Reload
 from pyshard.security.token_file import TokenFile
 from pyshard.server import daemon_log, daemon_options, daemon_tls_options, listen_address
+from pyshard.server.daemon_command_line import DaemonCommandLine
 from pyshard.server.daemon_service import DaemonService
 from pyshard.server.file_limits import with_files
 from pyshard.server.pid_file import remove_stale
@@ -40,9 +41,10 @@ if TYPE_CHECKING:
     from pyshard.http.web_page import Root
 
 
-class BootstrapOptions(ShardAddressesOption):
+class BootstrapOptions(DaemonCommandLine, ShardAddressesOption):
     """Command line of the bootstrap."""
 
+    command = "pyshard-bootstrap"
     synopsis = "--config FILE [options]"
     longdesc = (
         "Run the bootstrap: configure the shards of a config file, keep them configured, and tell clients the map. "

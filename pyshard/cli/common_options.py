@@ -168,7 +168,7 @@ def common_options(
     help_bootstrap = (
         "The address of the bootstrap, a Twisted client endpoint string, or a URL "
         "pyshard://HOST:PORT/INDEX?token_file=FILE. Can be given several times, or with commas between; the address of "
-        "a shard will do, too. The first server that answers is used."
+        "a shard will do, too, but not to change indexes or ranges. The first server that answers is used."
     )
     default_bootstrap = f"[env var: {BOOTSTRAP_VARIABLE}; default: {host}:{port}]"
 

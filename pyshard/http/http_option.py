@@ -65,7 +65,7 @@ def add_http(
         return
     endpoint, tokens = server_endpoint(reactor, where, "--http"), options["tokens"]
     try:
-        check_reach(where, bool(tokens or options["insecure"]))
+        check_reach(where, bool(tokens or options["insecure"]), by_tls=False)
     except ConfigError as error:
         raise ConfigError(f"--http: {error}") from None
     from pyshard.http.daemon_site import daemon_root

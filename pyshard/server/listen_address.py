@@ -173,18 +173,20 @@ def is_local(description: str) -> bool:
         return False
 
 
-def check_reach(description: str, guarded: bool) -> None:
+def check_reach(description: str, guarded: bool, by_tls: bool = True) -> None:
     """Refuse to listen where others than this machine's processes can connect and do everything.
 
     :param description: a Twisted server endpoint string.
     :param guarded: whether peers need tokens or certificates, or the operator wants it so.
+    :param by_tls: whether certificates would do.
     :raises ConfigError: in one line.
     """
     if not guarded and not is_local(description):
+        certificates = "--tls-ca FILE (docs/tls.md), " if by_tls else ""
         raise ConfigError(
             f"found {description!r}, on which others than this machine could connect, and no token file; expected "
-            "--token-file FILE ('pyshard token' makes tokens), --tls-ca FILE (docs/tls.md), an address of this machine "
-            "alone such as 127.0.0.1, or --insecure"
+            f"--token-file FILE ('pyshard token' makes tokens), {certificates}an address of this machine alone such as "
+            "127.0.0.1, or --insecure"
         )
 
 

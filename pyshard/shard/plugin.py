@@ -24,6 +24,7 @@ from pyshard.security.file_change import Reload
 from pyshard.security.private_files import open_to_others
 from pyshard.security.token_file import TokenFile
 from pyshard.server import daemon_log, daemon_options, daemon_tls_options, listen_address
+from pyshard.server.daemon_command_line import DaemonCommandLine
 from pyshard.server.daemon_service import DaemonService
 from pyshard.server.file_limits import with_files
 from pyshard.server.option_numbers import whole_number
@@ -40,9 +41,10 @@ from pyshard.storage import DataDirectory, Durability, FollowedBound, IStore, Me
 _log = Logger()
 
 
-class ShardOptions(ShardAddressesOption):
+class ShardOptions(DaemonCommandLine, ShardAddressesOption):
     """Command line of one shard."""
 
+    command = "pyshard-shard"
     synopsis = "[options]"
     longdesc = (
         "Run one shard. It waits until a bootstrap configures it, then serves. Without --data-dir its documents are in "

@@ -9,7 +9,6 @@ from bootstrap.command_lines import parsed, refused, written
 from deferreds import change_state
 from ports import free_port
 from twisted.application.service import IService
-from twisted.python import usage
 
 from pyshard.bootstrap import state_file
 from pyshard.bootstrap.plugin import BootstrapOptions, makeService
@@ -86,10 +85,11 @@ def test_port_in_use(file: Path, taken: int) -> None:
 
 
 def test_unknown_options(file: Path) -> None:
-    """What isn't an option is twistd's to refuse."""
-    for arguments in (["--confg", "x"], ["surplus"]):
-        with pytest.raises(usage.UsageError):
+    """What isn't an option is refused in one line, which says where to look."""
+    for arguments, text in ((["--confg", "x"], "option --confg not recognized"), (["x"], "wrong number of arguments")):
+        with pytest.raises(SystemExit) as refused:
             parsed(*arguments)
+        assert refused.value.code == f"pyshard: {text}; 'twistd pyshard-bootstrap --help' lists what there is"
 
 
 def test_help() -> None:

@@ -66,7 +66,9 @@ def test_open_to_others(tmp_path: Path) -> None:
     given = f"tcp:{free_port()}"
     assert len(listeners(tmp_path, "--http", given, "--insecure")) == 1
     with pytest.raises(
-        SystemExit, match=r"--http: found 'tcp:[0-9]+', on which others than this machine could connect"
+        SystemExit,
+        match=r"--http: found 'tcp:[0-9]+', on which others than this machine could connect, and no token file; "
+        r"expected --token-file FILE \('pyshard token' makes tokens\), an address of this machine",
     ):
         listeners(tmp_path, "--http", given)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from ports import free_port
 from twisted.application.service import IService
-from twisted.python import usage
 
+from pyshard import __version__
 from pyshard.model.key_slots import slots_of
 from pyshard.protocol.batch_operations import Write
 from pyshard.server import listen_address
@@ -82,11 +82,27 @@ def test_port_in_use(taken: int) -> None:
     assert str(ended.value.code).startswith(f"pyshard: can't listen on 127.0.0.1:{taken}: address already in use; ")
 
 
-@pytest.mark.parametrize("arguments", [["--prot", "1"], ["surplus"]])
-def test_unknown_options(arguments: list[str]) -> None:
-    """What isn't an option is twistd's to refuse."""
-    with pytest.raises(usage.UsageError):
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--prot", "1"], "option --prot not recognized"),
+        (["--port"], "option --port requires argument"),
+        (["surplus"], "wrong number of arguments"),
+    ],
+)
+def test_unknown_options(arguments: list[str], text: str) -> None:
+    """What isn't an option is refused in one line, which says where to look."""
+    with pytest.raises(SystemExit) as refused:
         parsed(*arguments)
+    assert refused.value.code == f"pyshard: {text}; 'twistd pyshard-shard --help' lists what there is"
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """The version is pyshard's, not Twisted's."""
+    with pytest.raises(SystemExit) as ended:
+        parsed("--version")
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(f"pyshard-shard, version {__version__} (")
 
 
 def opened(service: IService) -> Shard:
