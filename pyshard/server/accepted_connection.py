@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IConsumer,
     IDelayedCall,
@@ -173,9 +174,7 @@ class AcceptedConnection(BoundedAMP):
             self.factory.counts.refused[HANDSHAKE] += 1
             self.factory.failed_handshakes.add(self._clock.seconds(), self.id, self._peer, why)
         else:
-            why = in_words(reason.value) if isinstance(reason.value, ERRORS) else reason.getErrorMessage()
-            why = self._ended_because or why
-            self._tell(f"closed after {self.operations} operations: {why}")
+            self._tell(f"closed after {self.operations} operations: {self._ended_because or _why_closed(reason)}")
 
     def _closed_without_a_byte(self) -> bool:
         """Whether the peer closed the connection, and has sent nothing, not even the beginning of a handshake."""
@@ -187,3 +186,15 @@ class AcceptedConnection(BoundedAMP):
         waiting, self._too_late = self._too_late, None
         if waiting is not None and waiting.active():
             waiting.cancel()
+
+
+def _why_closed(reason: Failure) -> str:
+    """Why a connection has ended that this side didn't cut off, in words that don't sound like a fault of anybody's."""
+    error = reason.value
+    if isinstance(error, ERRORS):
+        return in_words(error)
+    if isinstance(error, ConnectionDone):
+        return "it was ended by one of both sides"
+    if isinstance(error, ConnectionLost):  # as by every program that ends without a farewell
+        return "the peer has gone"
+    return reason.getErrorMessage()

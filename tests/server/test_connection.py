@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from deferreds import result
 from server.listener_bench import Bench, Connection, built
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.test.iosim import FakeTransport
 
-from pyshard.protocol.boxes import Limits
+from pyshard.protocol.boxes import Limits, serialize
 from pyshard.protocol.commands import Ping
 from pyshard.server.factory import ServerFactory
 
@@ -54,8 +54,17 @@ def test_log(bench: Bench, log_lines: list[str]) -> None:
     result(bench.ask(peer, Ping))
     peer.close()
     bench.network.settle()
-    who, why = "info: connection c1 from 127.0.0.1:40001", "Connection was closed cleanly: Connection done."
+    who, why = "info: connection c1 from 127.0.0.1:40001", "it was ended by one of both sides"
     assert log_lines[2:] == [f"{who}: opened", f"{who}: closed after 1 operations: {why}"]
+
+
+def test_log_of_a_peer_that_is_gone(bench: Bench, log_lines: list[str]) -> None:
+    """A program that ends without a farewell is no fault: the line doesn't sound like one."""
+    connection = built(bench.factory)
+    connection.makeConnection(StringTransport())
+    connection.dataReceived(serialize({b"_command": b"Ping", b"_ask": b"1"}))
+    connection.connectionLost(Failure(ConnectionLost()))
+    assert log_lines[-1].endswith("closed after 1 operations: the peer has gone")
 
 
 def test_tcp_options(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
