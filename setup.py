@@ -15,6 +15,11 @@ else:
         extension.optional = True  # `cythonize` forgets it
 
 
+def files(folder: str, pattern: str) -> list[str]:
+    """The files of a folder, where it is there."""
+    return sorted(str(file) for file in Path(folder).glob(pattern))
+
+
 readme = Path(__file__).with_name("README.md")
 
 setup(
@@ -49,8 +54,12 @@ setup(
         "pyshard.bootstrap.status_page": ["assets/*"],
     },
     ext_modules=compiled,
-    # For `man pyshard`; in a virtual environment, too, once its bin/ is on the path.
-    data_files=[("share/man/man1", sorted(str(page) for page in Path("docs/man").glob("*.1")))],
+    # For `man pyshard`; in a virtual environment, too, once its bin/ is on the path. And what operators copy.
+    data_files=[
+        ("share/man/man1", files("docs/man", "*.1")),
+        ("share/pyshard", files("etc", "*.json")),
+        *((f"share/pyshard/{name}", files(f"etc/{name}", "*.*")) for name in ("grafana", "prometheus", "systemd")),
+    ],
     install_requires=[
         "attrs>=23.2",
         "click>=8.1",

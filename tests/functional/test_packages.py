@@ -19,6 +19,14 @@ import pytest
 from functional.cluster import clean_environment
 
 CHECKOUT = Path(__file__).parents[2]
+OPERATORS_FILES = [
+    "grafana/pyshard.json",
+    "prometheus/prometheus.yml",
+    "prometheus/pyshard-alerts.yml",
+    "shards.json",
+    "systemd/pyshard-bootstrap.service",
+    "systemd/pyshard-shard@.service",
+]
 PYTHONS = ["python3.11", "python3.12", "python3.13"]
 
 pytestmark = [
@@ -121,7 +129,7 @@ def packages(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_is_in_them(packages: Path) -> None:
-    """The source distribution has tests, docs and etc/; the wheel has the package, one plugin, and the man pages."""
+    """The source distribution has tests, docs and etc/; the wheel the package, one plugin, man pages, and what operators copy."""
     (sdist,) = packages.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
@@ -134,7 +142,8 @@ def test_what_is_in_them(packages: Path) -> None:
     others = [name for name in found if not name.startswith(("pyshard/", info))]
     data = info.replace("dist-info", "data")
     pages = [f"{data}/data/share/man/man1/{name}.1" for name in ("pyshard", "pyshard-bootstrap", "pyshard-shard")]
-    assert sorted(others) == sorted(["twisted/plugins/pyshard_plugin.py", *pages])
+    copied = [f"{data}/data/share/pyshard/{name}" for name in OPERATORS_FILES]
+    assert sorted(others) == sorted(["twisted/plugins/pyshard_plugin.py", *pages, *copied])
 
 
 @pytest.mark.parametrize("python", PYTHONS)
