@@ -146,10 +146,9 @@ class BlockingCluster:
         view = self.view
         return view.owners[bisect_right(view.starts, slot) - 1]
 
-    def operate(self, operation: GatheredOperation, at_primary: bool = True) -> object:
+    def operate(self, operation: GatheredOperation) -> object:
         """Have an operation done.
 
-        :param at_primary: whether by the primary alone.
         :return: what the verb gives.
         :raises PyshardError: it failed.
         """
@@ -159,17 +158,18 @@ class BlockingCluster:
         if not nested:
             self._inside[thread] = weakref.ref(operation)
         try:
-            if self.replicas is not None and not at_primary:
-                read = self.replicas.read(operation, self.pool_for(operation.slot), nested)
-                if read is not None:
-                    return read.outcome
+            replicas = self.replicas if operation.may_be_stale else None
             while True:
                 pool = self.pool_for(operation.slot)
                 if self.closed:
                     raise ClientClosed(_CLOSED)
+                if replicas is not None and (read := replicas.read(operation, pool, nested)) is not None:
+                    return read.outcome
                 pool.apply(operation, nested)
                 if operation.attempt is None:
                     return operation.outcome
+                if replicas is not None:
+                    replicas.lost(pool)
                 self._after_failure(operation, pool, operation.attempt, operation.outcome)
                 operation.begin()
         except BaseException as error:

@@ -244,7 +244,8 @@ class RecordCalls(ClusterCalls):
         slot = slot_of(text, name.encode()) if name else slot_of(text)
         weight = len(text) + len(record) + len(options.initial)
         operation = GatheredOperation(verb, name, text, slot, expires, weight, record, size, options)
-        return cluster.operate(operation, at_primary or verb not in READING_RUNS)
+        operation.may_be_stale = cluster.replicas is not None and not at_primary and verb in READING_RUNS
+        return cluster.operate(operation)
 
     def _seconds(self, deadline: float | None) -> float:
         return self._deadline if deadline is None else deadline_seconds(deadline)

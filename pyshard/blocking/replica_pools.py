@@ -111,10 +111,10 @@ class ReplicaPools:
             pool.epoch = primary.epoch
         return pool
 
-    def lost(self, pool: ReplicaPool) -> None:
-        """A member has refused, or given no answer: it isn't read at until it is measured again."""
+    def lost(self, pool: ShardPool) -> None:
+        """A member, or the primary, has refused, or gives no answer: it isn't read at until it is measured again."""
         replicas = self._shards.get(pool.own.name)
-        if replicas is not None and replicas.pools.get(pool.own.address) is pool:
+        if replicas is not None:
             replicas.nearest.lost(pool.own.address)
 
     def close(self) -> None:

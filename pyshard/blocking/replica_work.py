@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from pyshard.blocking.bulk_work import ShardWork
 from pyshard.blocking.replica_pools import ReplicaPool
+from pyshard.blocking.shard_pool import ShardPool
 from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.conversation import Broken
 from pyshard.client_core.nearest_replica import give_up_at
@@ -30,7 +31,7 @@ class ReplicaWork(ShardWork):
         seconds: float,
         missing: Callable[[str, float], bool],
         refused: Callable[[int], None],
-        lost: Callable[[ReplicaPool], None],
+        lost: Callable[[ShardPool], None],
     ) -> None:
         super().__init__(pool, seconds, missing, refused)
         self._lost = lambda: lost(pool)

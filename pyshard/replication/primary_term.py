@@ -190,7 +190,7 @@ class PrimaryTerm:
 
         :param history: of this side's log.
         """
-        return self.may_answer(now) and self.committed >= history[-1][1]
+        return bool(history) and self.committed >= history[-1][1] and self.may_answer(now)
 
     @property
     def leased_until(self) -> float:

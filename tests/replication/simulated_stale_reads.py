@@ -47,6 +47,11 @@ class StaleWitness:
         if not self._acknowledged or sequence > self._acknowledged[-1][0]:
             self._acknowledged.append((sequence, self._clock.seconds()))
 
+    def forget(self) -> None:
+        """All documents are lost, and numbers begin anew."""
+        self._acknowledged.clear()
+        self._ballots.clear()
+
     def _look(self) -> None:
         if not self.stopped:
             self._clock.callLater(_EVERY, self._look)
