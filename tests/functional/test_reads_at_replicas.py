@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any, TypeVar
 
 import pytest
@@ -104,14 +103,14 @@ async def test_each_client(new_replicated_cluster: NewReplicatedCluster, face: s
         from twisted.internet import reactor  # as programs have it
 
         assert IReactorTime.providedBy(reactor)
+        any_reactor: Any = reactor
         client = await connect(reactor, cluster.server, read_from="nearest")
 
         async def both(seconds: float) -> list[Any]:
             return [await client.get(keys[0], deadline=seconds), *await client.get_many(keys[1:], deadline=seconds)]
 
         def read_it(seconds: float) -> list[Any]:
-            call: Any = partial(blockingCallFromThread, reactor)
-            found: list[Any] = call(lambda: Deferred.fromCoroutine(both(seconds)))
+            found: list[Any] = blockingCallFromThread(any_reactor, lambda: Deferred.fromCoroutine(both(seconds)))
             return found
 
         await deferToThread(through_a_failover, cluster, read_it, face)
