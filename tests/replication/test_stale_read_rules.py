@@ -69,6 +69,22 @@ def test_members_of_a_primary_that_was_replaced() -> None:
     assert group.machines[B].store.values == {}
 
 
+def test_members_of_a_primary_whose_answers_are_lost() -> None:
+    """A hears C, so it doesn't give way; C doesn't hear A, so it leads. A still answers B, and that makes nothing new."""
+    group = ScriptedGroup()
+    group.network.cut |= {(near, far) for near in (A, B) for far in group.ends() if far not in (A, B)}
+    group.network.cut |= {(far, near) for near, far in group.network.cut if (far, near) != (C, A)}
+    group.until(lambda: group.state.group.members == {C})
+    assert group.call("write", 3) is True
+    acknowledged = group.clock.seconds()
+    group.until(lambda: bool(why_not(group, B)))
+    assert group.clock.seconds() < acknowledged + TIMES.staleness * 1.02
+    assert "s old, and reads" in why_not(group, B)
+    heard = group.machines[B].replica.member_term
+    assert heard is not None
+    assert group.machines[B].seconds() - heard.heard < TIMES.staleness, "A has answered it since"
+
+
 def test_a_new_primary_does_not_know_what_the_old_one_has_acknowledged() -> None:
     """The other member's state isn't made new by it until that is committed again."""
     group = ScriptedGroup()
