@@ -178,6 +178,19 @@ def test_items_are_the_primarys(cluster: MemoryCluster, monkeypatch: pytest.Monk
     assert list(app.keys()) == ["new"]
 
 
+def test_items_are_the_primarys_with_deferreds(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same."""
+    client = cluster.connect(read_from="nearest")
+    for _ in range(3):
+        cluster.run(client.has("no such key"))
+        cluster.advance(0.01)
+    hear_nothing(cluster, nearest(cluster, lambda verb, key: cluster.run(getattr(client, verb)(key))), monkeypatch)
+    cluster.run(client.write("new", 1, deadline=20))
+    assert cluster.run(client.get("new")) is None
+    assert cluster.run(client.items().next_page()) == [("new", 1)]
+    assert cluster.run(client.keys().next_page()) == ["new"]
+
+
 def test_a_member_that_is_cut_off(cluster: MemoryCluster, read: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     """It answers with what it has, until that is too old. Then the primary does, and nothing stale is read any more."""
     writer = cluster.connect()

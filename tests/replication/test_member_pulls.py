@@ -283,8 +283,9 @@ def test_copy() -> None:
     """A learner forgets what it has, takes the rows, and goes on behind the head."""
     member = Member(C)
     member.fill((3, 1))
+    member.shown.shows(1, 0.0)
     member.answer(Pulled(5, beacon=b"x", copy=True))
-    assert member.question == "copy"
+    assert (member.question, member.shown.age) == ("copy", None)
     member.answer(ChangeGroup(7, 5, 0, []))
     assert member.store.incomplete
     for key in (b"a", b"b"):

@@ -70,7 +70,7 @@ def test_members_of_a_primary_that_was_replaced() -> None:
 
 
 def test_members_of_a_primary_whose_answers_are_lost() -> None:
-    """A hears C, so it doesn't give way; C doesn't hear A, so it leads. A still answers B, and that makes nothing new."""
+    """A hears C, so it doesn't give way; C doesn't hear A, so it leads. A still answers B: that makes nothing new."""
     group = ScriptedGroup()
     group.network.cut |= {(near, far) for near in (A, B) for far in group.ends() if far not in (A, B)}
     group.network.cut |= {(far, near) for near, far in group.network.cut if (far, near) != (C, A)}
