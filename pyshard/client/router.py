@@ -25,6 +25,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClien
 
 from pyshard.client.hedged_request import HedgedRequest
 from pyshard.client.map_servers import MapServers
+from pyshard.client.member_peer import MemberPeer
 from pyshard.client.replica_reads import ReplicaReads
 from pyshard.client.rpc_channel import RpcChannel
 from pyshard.client.shard_link import ShardLink
@@ -138,6 +139,13 @@ class Router:
     def submit_read_to(self, name: str, part: BulkOperation) -> None:
         """As `submit_to`, what only reads, and may find what is a little old."""
         (self if self._reads is None else self._reads).submit_to(name, part)
+
+    def peer_at(self, place: MapShard) -> MemberPeer:
+        """A way of its own to a member of a shard, which whoever has it closes.
+
+        :param place: the shard, at the member's address and with its store.
+        """
+        return MemberPeer(self, place, self._clock, self._dial, self._random)
 
     def primary_connection(self, own: MapShard) -> DialedConnection | None:
         """The connection to a shard's primary; None: there is none."""

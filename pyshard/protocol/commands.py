@@ -191,7 +191,7 @@ class OpenSnapshot(Command):
     commandName = b"OpenSnapshot"
     answered_by = SHARD
     role = Role.BACKUP
-    arguments = NOTHING
+    arguments = [(b"stale", Boolean(optional=True))]  # whether any member may answer, with what is a little old
     response = [
         (b"snapshot", Text()),  # its id
         (b"documents", Integer()),  # how many documents it has

@@ -246,9 +246,14 @@ class ShardProtocol(ServerConnection):
     def stat(self) -> Arguments:
         return {"stat": msgspec.json.encode(shard_stat(self._shard, self._snapshots, self.factory))}
 
-    def open_snapshot(self) -> Deferred[Arguments]:
-        peer = SnapshotPeer(self.origin, self.role is Role.ADMIN)
-        return self._shard.gated(lambda: self._snapshots.open(self, peer)).addCallback(
+    def open_snapshot(self, stale: bool | None) -> Deferred[Arguments]:
+        peer, replica = SnapshotPeer(self.origin, self.role is Role.ADMIN), self._shard.replica
+        if stale and replica is not None and not replica.leads:
+            replica.check_read()  # now, as the snapshot is taken now
+            opening = self._snapshots.open(self, peer)
+        else:
+            opening = self._shard.gated(lambda: self._snapshots.open(self, peer))
+        return opening.addCallback(
             lambda opened: {"snapshot": opened.id, "documents": opened.documents, "epoch": opened.epoch}
         )
 

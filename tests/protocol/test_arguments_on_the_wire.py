@@ -36,6 +36,7 @@ RIGHT: dict[str, Box] = {
     "Apply": {b"epoch": b"0", b"batch": b"1", b"batch.0": b"\x90", b"stale": b"True"},
     "Keys": {b"epoch": b"0", b"index": b"", b"slot": b"0", b"after": b"1", b"after.0": b"key"},
     "Count": {b"epoch": b"0", b"index": b"", b"slot": b"0"},
+    "OpenSnapshot": {b"stale": b"True"},
     "ReadSnapshot": {b"snapshot": b"none"},
     "CloseSnapshot": {b"snapshot": b"none"},
     "OpenCopy": {b"follower": b"m", b"ranges": b"1", b"ranges.0": b"\x91\x92\x00\x01"},
