@@ -65,6 +65,11 @@ def opened_at(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> list[s
     return found
 
 
+def connected(cluster: MemoryCluster) -> dict[str, int]:
+    """How many connections each process has."""
+    return {address: len(service.factory.connections) for address, service in services(cluster).items()}
+
+
 def restored(directory: Path, now: float) -> dict[str, object]:
     """The documents of the default index that come back at a time."""
     with cluster_of(2, now=now) as (other, client):
@@ -77,10 +82,11 @@ def restored(directory: Path, now: float) -> dict[str, object]:
 
 
 def test_at_a_member(cluster: MemoryCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A member gives all that is committed, without what has expired, and none of its snapshots stays open."""
+    """A member gives all that is committed, without what has expired. No snapshot stays open, and no connection."""
     client = cluster.connect()
+    cluster.run(client.stat())
     cluster.advance(1.0)
-    found = opened_at(cluster, monkeypatch)
+    found, connections = opened_at(cluster, monkeypatch), connected(cluster)
     made = take(cluster, client, tmp_path / "backup", from_replicas=True)
     assert len(found) == 1
     assert found[0] in group_of(cluster).others
@@ -89,6 +95,7 @@ def test_at_a_member(cluster: MemoryCluster, tmp_path: Path, monkeypatch: pytest
     assert restored(tmp_path / "backup", cluster.clock.seconds()) == DOCUMENTS
     cluster.advance(1.0)
     assert open_snapshots(cluster) == [0, 0, 0]
+    assert connected(cluster) == connections
 
 
 def test_at_the_primary_by_default(cluster: MemoryCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,3 +157,5 @@ def test_the_command(new_replicated_cluster: NewReplicatedCluster) -> None:
     assert pyshard("has", "--read-from", "nearest", "document 9") == "true\n"
     assert '"record": 10' in pyshard("item", "--read-from", "nearest", "document 10")
     until(lambda: "/2 s old" in pyshard("stat"), "the member has told how old what it has is")
+    assert pyshard("backup", "--from", "replica", "backup") == f"{len(DOCUMENTS)} documents backed up\n"
+    assert {cluster.folder / "backup" / "0-a.records"} <= set((cluster.folder / "backup").iterdir())
