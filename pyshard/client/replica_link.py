@@ -104,9 +104,7 @@ class ReplicaLink:
 
     def submit(self, entry: Entry) -> None:
         """Have an operation that only reads done, or a bulk operation."""
-        try:
-            self._queue.add(entry)
-        except Overloaded:
+        if self._closed or not self._added(entry):
             self._to_primary(entry)
             return
         if isinstance(entry, BulkOperation):
@@ -152,6 +150,14 @@ class ReplicaLink:
         """See `DialerOwner`."""
 
     # ------------------------------------------------------------------ sending
+
+    def _added(self, entry: Entry) -> bool:
+        """Have an operation wait; False: too much waits already."""
+        try:
+            self._queue.add(entry)
+        except Overloaded:
+            return False
+        return True
 
     def _flush_now(self) -> None:
         self._flush = None

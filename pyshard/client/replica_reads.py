@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from math import inf
 from random import Random
 from typing import Protocol
 
@@ -28,6 +29,7 @@ from pyshard.net.client_endpoints import Dial
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.protocol import commands
 
+_KEPT = 0.005  # seconds for which a choice counts, as it costs half as much as a read
 _SOON = 0.5  # seconds until the primary is measured that has no connection yet
 
 
@@ -49,11 +51,15 @@ class _ShardReads:
 
     :param own: its place in the map.
     :param links: those to its members that don't lead, by their addresses, in any order.
+    :param chosen: that to the one that is the nearest; None: it is the primary.
+    :param chosen_until: until when that counts.
     """
 
     own: MapShard
     links: dict[str, ReplicaLink] = attrs.Factory(dict)
     nearest: NearestReplica = attrs.Factory(NearestReplica)
+    chosen: ReplicaLink | None = None
+    chosen_until: float = -inf
 
 
 class ReplicaReads:
@@ -117,18 +123,22 @@ class ReplicaReads:
         if reads is None:
             reads = self._shards[own.name] = _ShardReads(own)
             self._follow(reads, own)
-        now, primary = self._clock.seconds(), self._owner.primary_connection(own)
+        now = self._clock.seconds()
+        if now < reads.chosen_until:
+            return reads.chosen
+        primary = self._owner.primary_connection(own)
         if reads.nearest.is_due(now):
             self._measure(reads, primary, now)
         usable = [address for address, link in reads.links.items() if link.ready]
         if primary is not None:
             usable.append(own.address)
         chosen = reads.nearest.choose(usable)
-        return None if chosen is None else reads.links.get(chosen)
+        reads.chosen, reads.chosen_until = None if chosen is None else reads.links.get(chosen), now + _KEPT
+        return reads.chosen
 
     def _follow(self, reads: _ShardReads, own: MapShard) -> None:
         """Have links to the members that there are by now."""
-        reads.own, before = own, reads.links
+        reads.own, reads.chosen_until, before = own, -inf, reads.links
         members = members_to_read_at(own)
         self._random.shuffle(members)
         reads.links = {}
