@@ -22,6 +22,7 @@ from pyshard.aio.loop_clock import LoopClock
 from pyshard.aio.loop_connections import LoopConnections
 from pyshard.aio.verb_futures import future_of
 from pyshard.client.connect import client_with, started
+from pyshard.client_core.nearest_replica import ReadFrom
 from pyshard.client_core.operation_maker import OperationMaker
 from pyshard.errors import ConfigError, InvalidArgument
 from pyshard.net.address_parsing import Address, Servers
@@ -38,6 +39,7 @@ def connect(
     tls: Tls | Literal[False] | None = None,
     index: str | None = None,
     addresses: Mapping[str, str] | None = None,
+    read_from: ReadFrom | None = None,
 ) -> Connecting:
     """Connect to a cluster, on the event loop that runs.
 
@@ -52,6 +54,7 @@ def connect(
     :param tls: with which files to speak TLS.
     :param index: the name of the index that verbs mean where they are given none.
     :param addresses: where to dial shards in place of where the map says.
+    :param read_from: ``"nearest"``: reads go to the replica that answers soonest, and may find what is a little old.
     :raises ConfigError: an address, the token file or a file of TLS can't be used, or the URL and an argument
         contradict each other.
     :raises InvalidIndexName: `index` can't be an index's name.
@@ -68,6 +71,7 @@ def connect(
             tls=tls,
             index=index,
             addresses=addresses,
+            read_from=read_from,
         )
     )
 
@@ -120,9 +124,16 @@ async def _connected(
     tls: Tls | Literal[False] | None,
     index: str | None,
     addresses: Mapping[str, str] | None,
+    read_from: ReadFrom | None,
 ) -> AioClient:
     given = connection_parameters(
-        servers, deadline=deadline, token_file=token_file, tls=tls, index=index, addresses=addresses
+        servers,
+        deadline=deadline,
+        token_file=token_file,
+        tls=tls,
+        index=index,
+        addresses=addresses,
+        read_from=read_from,
     )
     clock = LoopClock(asyncio.get_running_loop())
     connections = LoopConnections(clock, None if given.tls is None else SslContext(given.tls))

@@ -97,10 +97,12 @@ class LoopBound:
         except PyshardError as error:
             return self.failed(error)
         operation.convert = convert
-        if verb not in READING_RUNS:
+        if verb in READING_RUNS:
+            self._router.submit_read(operation)
+        else:
             operation.future = changing = ChangeFuture(loop=self._loop)
             changing.verb, changing.key = verb, operation.key
-        self._router.submit(operation)
+            self._router.submit(operation)
         return operation.future
 
     def failed(self, error: PyshardError) -> asyncio.Future[Any]:

@@ -8,6 +8,8 @@ Rules:
 - all snapshots are read at the same time; the first one that fails ends the others;
 - at most one page of each shard is in memory;
 - no shard gives more than the cluster state lets it have, so none can fill the disk;
+- a snapshot is a primary's; or a member's, if that is asked for and one of them can give it. What that has is
+  committed, and at most two leases old (`pyshard.replication.stale_reads`);
 - a backup that fails removes its files and closes its snapshots.
 """
 
@@ -53,6 +55,7 @@ def backup(
     directory: str | Path,
     progress: BackupProgress = silent,
     *,
+    from_replicas: bool = False,
     seconds: Callable[[], float] = wall_seconds,
 ) -> Deferred[Manifest]:
     """Write a copy of every document of the cluster into a directory.
@@ -63,6 +66,8 @@ def backup(
     :param client: connected to the cluster; it can be used for other work meanwhile.
     :param directory: a directory that is empty or doesn't exist yet.
     :param progress: called after each block with the documents written so far, and in all.
+    :param from_replicas: whether a shard with replicas is read at one that doesn't lead, to spare the primary. Its part
+        is then a moment that may lie two leases back (docs/availability.md). Where none can give it, the primary does.
     :param seconds: the time since 1970, for the manifest's date.
     :return: a Deferred of the manifest, fired when everything is on the disk. When it fails, its files are removed.
     :raises BackupFailed: (in the Deferred) the directory can't be used, the disk is full, or a shard gives more
@@ -71,16 +76,18 @@ def backup(
     :raises TooManySnapshots: too many backups are being taken.
     :raises Unavailable: a shard or the bootstrap can't be reached.
     """
-    return Deferred.fromCoroutine(_backup(client, Path(directory), progress, seconds))
+    return Deferred.fromCoroutine(_backup(client, Path(directory), progress, from_replicas, seconds))
 
 
-async def _backup(client: Client, directory: Path, progress: BackupProgress, seconds: Callable[[], float]) -> Manifest:
+async def _backup(
+    client: Client, directory: Path, progress: BackupProgress, from_replicas: bool, seconds: Callable[[], float]
+) -> Manifest:
     raw = BackupClient(client)
     new = NewBackup(directory)
     snapshots: list[_ShardSnapshot] = []
     try:
         date = datetime.fromtimestamp(seconds(), UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        state = await _open_all(raw, snapshots)
+        state = await _open_all(raw, snapshots, from_replicas)
         files = [
             new.new_file(manifest.records_name(number, snapshot.shard.name), snapshot.shard.name)
             for number, snapshot in enumerate(snapshots)
@@ -142,9 +149,10 @@ class _ShardSnapshot:
         """Ask the shard to close it; a shard that can't be reached closes it by itself."""
         closing = self.shard.call(commands.CloseSnapshot, settings.TIMEOUT, snapshot=self.id)
         closing.addErrback(lambda failure: failure.trap(PyshardError))
+        closing.addBoth(lambda _: self.shard.end())
 
 
-async def _open_all(raw: BackupClient, snapshots: list[_ShardSnapshot]) -> ClusterState:
+async def _open_all(raw: BackupClient, snapshots: list[_ShardSnapshot], from_replicas: bool) -> ClusterState:
     """Open a snapshot of every shard, all at one epoch.
 
     :param snapshots: empty; the snapshots are added to it, in slot order, also when this fails.
@@ -152,7 +160,7 @@ async def _open_all(raw: BackupClient, snapshots: list[_ShardSnapshot]) -> Clust
     """
     end = raw.clock.seconds() + settings.DEADLINE
     while True:
-        why = await _open_each(raw, snapshots)
+        why = await _open_each(raw, snapshots, from_replicas)
         if not why:
             state = await raw.state(settings.DEADLINE)  # asked for last, so that no shard has a newer one
             epochs = {snapshot.shard.name: snapshot.epoch for snapshot in snapshots}
@@ -166,23 +174,33 @@ async def _open_all(raw: BackupClient, snapshots: list[_ShardSnapshot]) -> Clust
         await deferLater(raw.clock, _RETRY_DELAY)
 
 
-async def _open_each(raw: BackupClient, snapshots: list[_ShardSnapshot]) -> str:
+async def _open_each(raw: BackupClient, snapshots: list[_ShardSnapshot], from_replicas: bool) -> str:
     """Open a snapshot of each shard.
 
     :param snapshots: the snapshots are added to it, in slot order.
     :return: why it must be tried again, or an empty string.
     """
-    shards = raw.shards
-    opening = [shard.call(commands.OpenSnapshot, settings.DEADLINE) for shard in shards]
+    opening = [Deferred.fromCoroutine(_opened(shard, from_replicas)) for shard in raw.shards]
     outcomes: list[tuple[bool, Any]] = await DeferredList(opening, consumeErrors=True)
     failures = [outcome for succeeded, outcome in outcomes if not succeeded]
-    for shard, (succeeded, answer) in zip(shards, outcomes, strict=True):
-        if succeeded:
-            snapshots.append(_ShardSnapshot(shard, answer["snapshot"], answer["documents"], answer["epoch"]))
+    snapshots += [outcome for succeeded, outcome in outcomes if succeeded]
     for failure in failures:
         if not failure.check(NotConfigured, ShardBehind):
             failure.raiseException()
     return failures[0].getErrorMessage() if failures else ""
+
+
+async def _opened(shard: BackupShard, from_replicas: bool) -> _ShardSnapshot:
+    """Open a shard's snapshot: at the first of its members that can, if that is asked for; else at its primary."""
+    for member in shard.members() if from_replicas else ():
+        try:
+            answer = await member.call(commands.OpenSnapshot, settings.TIMEOUT, stale=True)
+        except PyshardError:
+            member.end()
+        else:
+            return _ShardSnapshot(member, answer["snapshot"], answer["documents"], answer["epoch"])
+    answer = await shard.call(commands.OpenSnapshot, settings.DEADLINE)
+    return _ShardSnapshot(shard, answer["snapshot"], answer["documents"], answer["epoch"])
 
 
 def _close_all(snapshots: list[_ShardSnapshot]) -> None:

@@ -21,6 +21,7 @@ from pyshard.blocking.bulk_work import ShardWork, UnsentKeys
 from pyshard.blocking.calling_thread_tasks import run, together
 from pyshard.blocking.cluster import BlockingCluster, MapView
 from pyshard.blocking.interrupted_change import tell_doubt
+from pyshard.blocking.replica_work import ReplicaWork
 from pyshard.client_core.bulk_input import BulkSlice, slice_size
 from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.bulk_outcomes import Progress, SliceInFlight, partial_failure
@@ -43,6 +44,7 @@ class BulkCall:
     :param seconds: the deadline of each operation, from the moment it is issued.
     :param progress: called after each window with the number of keys that are done so far.
     :param reads: the index whose documents it reads; None: it reads none.
+    :param at_primary: whether it is done by primaries alone.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class BulkCall:
         seconds: float,
         progress: Progress | None,
         reads: str | None = None,
+        at_primary: bool = True,
     ) -> None:
         self._cluster = cluster
         self._network = cluster.network
@@ -59,6 +62,7 @@ class BulkCall:
         self._seconds = seconds
         self._progress = progress
         self._reads = reads
+        self._replicas = None if at_primary else cluster.replicas
         self._away: set[str] = set()
         self._failed = False
 
@@ -128,7 +132,8 @@ class BulkCall:
                 continue
             slots = slots_of(bulk_slice.run.keys, bulk_slice.run.index.encode())
             for name, numbers in shards.split(slots).items():
-                self._work(works, view, name).unsent.append(UnsentKeys(bulk_slice, outcomes, slots, numbers))
+                work = self._near_work(works, view, name) or self._work(works, view, name)
+                work.unsent.append(UnsentKeys(bulk_slice, outcomes, slots, numbers))
         while works:
             self._round(works)
             works = self._route_again(works)
@@ -140,6 +145,15 @@ class BulkCall:
             works[name] = ShardWork(pool, self._seconds, self._cluster.index_missing, self._refused)
             works[name].away = name in self._away
         return works[name]
+
+    def _near_work(self, works: dict[str, ShardWork], view: MapView, name: str) -> ShardWork | None:
+        """The work at the nearest member of a shard; None: it is its primary's."""
+        if name not in works and self._replicas is not None:
+            near = self._replicas.nearest(view.by_name[name])
+            if near is not None:
+                missing, lost = self._cluster.index_missing, self._replicas.lost
+                works[name] = ReplicaWork(near, self._seconds, missing, self._refused, lost)
+        return works.get(name)
 
     def _round(self, works: dict[str, ShardWork]) -> None:
         """Do the work at all shards."""
@@ -157,9 +171,10 @@ class BulkCall:
             return again
         cluster = self._cluster
         until = min([part.expires for part in left], default=self._network.now() + self._seconds)
-        cluster.refresh(until)
-        rested = max([work.rested for work in works.values()])
-        self._network.sleep(min(until, max(self._network.now() + settings.RETRY_FIRST, rested)))
+        if not all(isinstance(work, ReplicaWork) for work in works.values()):  # else primaries are asked at once
+            cluster.refresh(until)
+            rested = max([work.rested for work in works.values()])
+            self._network.sleep(min(until, max(self._network.now() + settings.RETRY_FIRST, rested)))
         view = cluster.view
         shards = view.state.map
         for part in left:

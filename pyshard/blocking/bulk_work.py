@@ -27,7 +27,7 @@ from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.bulk_outcomes import SliceInFlight
 from pyshard.client_core.conversation import Broken, Reply
 from pyshard.client_core.operation_errors import in_doubt, no_sense, too_late
-from pyshard.client_core.operation_queue import Batch, OperationQueue
+from pyshard.client_core.operation_queue import Batch, Entry, OperationQueue
 from pyshard.client_core.retry_decision import SENSELESS, Attempt, Verdict, decide
 from pyshard.errors import ClientClosed, IndexNotFound, OutcomeUnknown, PyshardError, Unavailable
 from pyshard.protocol.apply_boxes import answers_in
@@ -145,7 +145,7 @@ class ShardWork:
             return
         try:
             yield from self._send(connection)
-            until = min(batch.entries[0].expires for batch in self._in_flight.values())
+            until = min(self._until(batch.entries[0]) for batch in self._in_flight.values())
             due = min(batch.sent for batch in self._in_flight.values()) + settings.DEADLINE
             yield from primary_silence.any_answer(self._pool, connection, min(until, due))
             for tag in list(connection.conversation.answers):
@@ -199,14 +199,14 @@ class ShardWork:
         while self._queue.waiting:
             entry = self._queue.waiting[0]
             if not self._in_flight and first:
-                yield from self._pool.ready(connection, primary_silence.within(self._pool, entry.expires))
+                yield from self._pool.ready(connection, primary_silence.within(self._pool, self._until(entry)))
                 first = False
             batch = self._queue.next_batch(self._network.now())
             if batch is None:
                 return
             if entry.changes:
                 connection.begin_change()
-            tag = connection.conversation.apply(self._pool.epoch, encode_runs(batch.runs))
+            tag = connection.conversation.apply(self._pool.epoch, encode_runs(batch.runs), self._pool.stale)
             self._in_flight[tag] = batch
             connection.send_some()
             self._fill()
@@ -285,6 +285,10 @@ class ShardWork:
             else:
                 again.append(part)
         self._queue.put_back(again)
+
+    def _until(self, entry: Entry) -> float:
+        """Until when a connection, or an answer, is waited for."""
+        return entry.expires
 
     def _expire(self, why: str) -> None:
         """Fail what is past its deadline."""

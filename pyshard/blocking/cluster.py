@@ -33,10 +33,12 @@ from pyshard.blocking.fork_count import fork_count
 from pyshard.blocking.interrupted_change import tell_doubt
 from pyshard.blocking.map_server_pools import MapServerPools, ask_first, is_bootstrap
 from pyshard.blocking.operation_waiting_for_thread import GatheredOperation
+from pyshard.blocking.replica_pools import ReplicaPools
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
 from pyshard.blocking.shard_pool import ShardPool
 from pyshard.client_core import map_fetching
 from pyshard.client_core.map_fetching import MapRank
+from pyshard.client_core.nearest_replica import ReadFrom
 from pyshard.client_core.operation_errors import in_doubt, no_sense, too_late
 from pyshard.client_core.read_sizes import ReadSizes
 from pyshard.client_core.retry_decision import Attempt, Verdict, decide, index_is_missing
@@ -83,6 +85,8 @@ class BlockingCluster:
     :param target: where a shard is; its host and port are each shard's own.
     :param addresses: where shards are dialed in place of where the map says.
     :param on_failure: see `ConnectionPool`; None: nobody wants to know.
+    :param read_from: where what only reads goes that may find what is a little old.
+    :ivar replicas: the members at which that is; None: it is primaries alone.
     :ivar view: the newest map; only after `start`.
     :ivar forks: how often this process was forked when it was made; in a child it is of no use.
     """
@@ -97,6 +101,7 @@ class BlockingCluster:
         target: ConnectionTarget,
         addresses: AddressMapping = AS_ANNOUNCED,
         on_failure: Callable[[str, str], object] | None = None,
+        read_from: ReadFrom = "primary",
     ) -> None:
         self.network = network
         self._random = random
@@ -121,6 +126,8 @@ class BlockingCluster:
         self._on_failure = on_failure
         for server in self.servers.pools:
             self._watch(server)
+        members = ReplicaPools(network, random, lambda: self.state.cluster, self._target_of)
+        self.replicas = members if read_from == "nearest" else None
 
     @property
     def state(self) -> ClusterState:
@@ -151,13 +158,18 @@ class BlockingCluster:
         if not nested:
             self._inside[thread] = weakref.ref(operation)
         try:
+            replicas = self.replicas if operation.may_be_stale else None
             while True:
                 pool = self.pool_for(operation.slot)
                 if self.closed:
                     raise ClientClosed(_CLOSED)
+                if replicas is not None and (read := replicas.read(operation, pool, nested)) is not None:
+                    return read.outcome
                 pool.apply(operation, nested)
                 if operation.attempt is None:
                     return operation.outcome
+                if replicas is not None:
+                    replicas.lost(pool)
                 self._after_failure(operation, pool, operation.attempt, operation.outcome)
                 operation.begin()
         except BaseException as error:
@@ -245,6 +257,8 @@ class BlockingCluster:
     def close(self) -> None:
         """End all connections; calls that wait for an answer fail."""
         self.closed = True
+        if self.replicas is not None:
+            self.replicas.close()
         pools: list[ConnectionPool] = [*self._pools.values(), *self.servers.pools]
         for pool in pools:
             pool.close()
@@ -261,8 +275,7 @@ class BlockingCluster:
                 self._in_doubt.pop(name, None)
 
     def _pool_of(self, own: MapShard, state: ClusterState, rank: MapRank) -> ShardPool:
-        host, port = self._addresses.dialed(own.host, own.port)
-        target = attrs.evolve(self._target, host=host, port=port)
+        target = self._target_of(own)
         pool = self._pools.get(own.name)
         if pool is None:
             in_doubt = self._in_doubt.setdefault(own.name, SessionsInDoubt())
@@ -272,6 +285,10 @@ class BlockingCluster:
             pool = self._pools.setdefault(own.name, made)
         pool.update(own, rank, target)
         return pool
+
+    def _target_of(self, own: MapShard) -> ConnectionTarget:
+        host, port = self._addresses.dialed(own.host, own.port)
+        return attrs.evolve(self._target, host=host, port=port)
 
     def _watch(self, pool: ConnectionPool) -> None:
         if self._on_failure is not None:

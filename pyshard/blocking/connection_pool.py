@@ -67,9 +67,11 @@ class ConnectionPool:
     :param in_doubt: its sessions in doubt.
     :ivar why: why the daemon could not be reached, in one line.
     :ivar role: of whoever answered last; empty: nobody has.
+    :cvar stale: whether what a batch finds may be a little old; it only reads then.
     :ivar on_failure: called with the daemon's name and `why` each time that it can't be reached.
     """
 
+    stale = False
     on_failure: Callable[[str, str], object] = staticmethod(lambda _name, _why: None)
 
     def __init__(

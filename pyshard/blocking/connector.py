@@ -67,7 +67,9 @@ class Connector:
         servers = [(str(address), target_of_address(address, secret, make_tls)) for address in given.addresses]
         shards = ConnectionTarget("", 0, secret, make_tls)
         random = self._random or SystemRandom()
-        cluster = BlockingCluster(self._network(), random, servers, shards, given.address_mapping, self._on_failure)
+        cluster = BlockingCluster(
+            self._network(), random, servers, shards, given.address_mapping, self._on_failure, given.read_from
+        )
         try:
             cluster.start(given.deadline if seconds is None else seconds)
         except BaseException:

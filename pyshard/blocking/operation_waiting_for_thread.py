@@ -81,6 +81,7 @@ class GatheredOperation(Operation, eq=False, weakref=True):
     :ivar session: the connection's that it is sent over, from before that until its end; else empty. It isn't the
         connection itself, which is gone when nobody is left who uses it.
     :ivar left: its thread has given it up, perhaps while others wait for the batch's answer.
+    :ivar may_be_stale: whether it only reads, and may find what is a little old.
     """
 
     attempt: Attempt | None = None
@@ -89,6 +90,7 @@ class GatheredOperation(Operation, eq=False, weakref=True):
     turn: Turn | None = None
     session: bytes = b""
     left: bool = False
+    may_be_stale: bool = False
 
     def answered(self, outcome: object, refused: Attempt) -> None:
         """The shard answered it.

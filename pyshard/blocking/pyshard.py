@@ -31,16 +31,15 @@ from pyshard.client_core.argument_checks import milliseconds
 from pyshard.client_core.bulk_input import Pairs, pairs_of, writes
 from pyshard.client_core.bulk_outcomes import Progress
 from pyshard.client_core.everyday_verbs import (
-    LEAST,
     MISSING,
     DocumentUpdate,
     Missing,
     document_giver,
     documents_of,
-    outrun,
     replace_options,
     whether_removed,
 )
+from pyshard.client_core.nearest_replica import ReadFrom
 from pyshard.client_core.operation import options_for
 from pyshard.errors import ClientClosed
 from pyshard.model.cluster_state import check_index_name
@@ -72,6 +71,7 @@ class Pyshard(RecordCalls):
     :param tls: with which files to speak TLS, as `pyshard.connect` takes them (docs/tls.md).
     :param index: the name of the index that verbs mean where they are given none; default: the default index.
     :param addresses: where to dial shards in place of where the map says, as `pyshard.connect` takes it.
+    :param read_from: ``"nearest"``: reads go to the replica that answers soonest, and may find what is a little old.
     :raises ConfigError: an address, the token file or a file of TLS can't be used.
     :raises InvalidArgument: `deadline` is no positive number.
     :raises NotAuthenticated: the cluster wants a token, and was given none or a wrong one.
@@ -88,9 +88,16 @@ class Pyshard(RecordCalls):
         tls: Tls | Literal[False] | None = None,
         index: str | None = None,
         addresses: Mapping[str, str] | None = None,
+        read_from: ReadFrom | None = None,
     ) -> None:
         given = connection_parameters(
-            bootstrap_server, deadline=deadline, token_file=token_file, tls=tls, index=index, addresses=addresses
+            bootstrap_server,
+            deadline=deadline,
+            token_file=token_file,
+            tls=tls,
+            index=index,
+            addresses=addresses,
+            read_from=read_from,
         )
         self._begin(Connector(given))
         self._cluster()
@@ -205,7 +212,7 @@ class Pyshard(RecordCalls):
     def items(self, index: str | None = None, *, deadline: float | None = None) -> Iterator[tuple[str, Document]]:
         """All keys of an index with their documents, in slot order, page by page. See `pyshard.Client.items`."""
         pages = self._key_pages(index, deadline)
-        return ItemScan(pages, lambda page: self.read_many(page, index, deadline=deadline))
+        return ItemScan(pages, lambda page: self._read_at_primary(page, index, deadline))
 
     def add(
         self,
@@ -259,17 +266,7 @@ class Pyshard(RecordCalls):
         deadline: float | None = None,
     ) -> Any:
         """Have a function make a key's new document out of the old one; the new one. See `pyshard.Client.update`."""
-        cluster, until = self._begun(self._seconds(deadline))
-        plan = DocumentUpdate(function, default, ttl)
-        now = cluster.network.now
-        while now() < until:
-            write = plan.write_after(self._operate("item", key, index, None, until=until))
-            if write is None:
-                return None
-            end = max(until, now() + LEAST)
-            if self._operate("write", key, index, None, write.record, True, write.options, end):
-                return write.document
-        raise outrun(key)
+        return self._update(lambda: DocumentUpdate(function, default, ttl), key, index, deadline)
 
     def clear(self, index: str | None = None, *, deadline: float | None = None) -> int:
         """Remove all documents that an index has; how many were removed. See `pyshard.Client.clear`."""

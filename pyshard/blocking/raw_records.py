@@ -30,12 +30,12 @@ def read_record(app: Pyshard, key: Key, index: str | None) -> bytes | None:
 
 
 def read_results(app: Pyshard, keys: Sequence[Key], index: str | None) -> Sequence[object]:
-    """What the shards answer to reads of many keys: each record behind its version; None where one is missing.
+    """What primaries answer to reads of many keys: each record behind its version; None where one is missing.
 
     :param index: its name; None: the client's own.
     :raises PyshardError: as `Pyshard.read_many`.
     """
-    return app._on_keys(Read, keys, index, None, None, _as_answered)
+    return app._on_keys(Read, keys, index, None, None, _as_answered, at_primary=True)
 
 
 def _as_answered(_: Run, __: Sequence[int], ___: Sequence[int], results: list[Result]) -> list[object]:

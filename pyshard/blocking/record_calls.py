@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from operator import itemgetter
 from typing import Any, cast
 
@@ -12,13 +12,14 @@ from pyshard.blocking.operation_waiting_for_thread import GatheredOperation
 from pyshard.client_core.argument_checks import check_progress, deadline_seconds, milliseconds
 from pyshard.client_core.bulk_input import Pairs, keys_of, on_keys, pairs_of, writes
 from pyshard.client_core.bulk_outcomes import Progress
+from pyshard.client_core.everyday_verbs import LEAST, DocumentUpdate, outrun
 from pyshard.client_core.operation import NO_OPTIONS, VerbOptions, increment_of, options_for
 from pyshard.client_core.result_decoding import Decode, Item, Record, outcomes_of
 from pyshard.model import document_encoding
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.document_encoding import Storable
 from pyshard.model.key_slots import Key, key_bytes, slot_of
-from pyshard.protocol.batch_operations import Has, Pop, Read, Remove
+from pyshard.protocol.batch_operations import READING_RUNS, Has, Pop, Read, Remove
 
 
 class RecordCalls(ClusterCalls):
@@ -173,18 +174,44 @@ class RecordCalls(ClusterCalls):
         deadline: float | None,
         progress: Progress | None,
         decode: Decode = outcomes_of,
+        at_primary: bool = False,
     ) -> list[object]:
-        name = self._index_name(index)
-        return self._bulk(verb in (Pop, Remove), deadline, progress, name if verb is Read else None).all(
-            keys_of(keys), lambda window, size: on_keys(verb, window, name, size, decode)
-        )
+        """Do a verb on many keys.
+
+        :param at_primary: whether it is done by primaries also if it only reads.
+        """
+        name, changes = self._index_name(index), verb in (Pop, Remove)
+        bulk = self._bulk(changes, deadline, progress, name if verb is Read else None, at_primary or changes)
+        return bulk.all(keys_of(keys), lambda window, size: on_keys(verb, window, name, size, decode))
+
+    def _read_at_primary(self, keys: list[str], index: str | None, deadline: float | None) -> list[Record | None]:
+        return cast("list[Record | None]", self._on_keys(Read, keys, index, deadline, None, at_primary=True))
 
     def _bulk(
-        self, changes: bool, deadline: float | None, progress: Progress | None, reads: str | None = None
+        self,
+        changes: bool,
+        deadline: float | None,
+        progress: Progress | None,
+        reads: str | None = None,
+        at_primary: bool = True,
     ) -> BulkCall:
         check_progress(progress)
         seconds = self._seconds(deadline)
-        return BulkCall(self._cluster(seconds), changes, seconds, progress, reads)
+        return BulkCall(self._cluster(seconds), changes, seconds, progress, reads, at_primary)
+
+    def _update(
+        self, planned: Callable[[], DocumentUpdate], key: Key, index: str | None, deadline: float | None
+    ) -> Any:  # the new document
+        cluster, until = self._begun(self._seconds(deadline))
+        plan, now = planned(), cluster.network.now
+        while now() < until:
+            write = plan.write_after(self._operate("item", key, index, None, until=until, at_primary=True))
+            if write is None:
+                return None
+            end = max(until, now() + LEAST)
+            if self._operate("write", key, index, None, write.record, True, write.options, end):
+                return write.document
+        raise outrun(key)
 
     def _write_where(
         self, key: Key, doc: Storable, index: str | None, options: VerbOptions, deadline: float | None
@@ -202,10 +229,12 @@ class RecordCalls(ClusterCalls):
         size: int = 0,
         options: VerbOptions = NO_OPTIONS,
         until: float | None = None,
+        at_primary: bool = False,
     ) -> Any:  # what the verb gives
         """Do a verb on one key.
 
         :param until: when it must have ended, by the cluster's clock; None: as `deadline` says.
+        :param at_primary: as of `_on_keys`.
         """
         text = key_bytes(key)
         name = self._default_index if index is None else check_index_name(index)
@@ -214,7 +243,9 @@ class RecordCalls(ClusterCalls):
             expires = until
         slot = slot_of(text, name.encode()) if name else slot_of(text)
         weight = len(text) + len(record) + len(options.initial)
-        return cluster.operate(GatheredOperation(verb, name, text, slot, expires, weight, record, size, options))
+        operation = GatheredOperation(verb, name, text, slot, expires, weight, record, size, options)
+        operation.may_be_stale = cluster.replicas is not None and not at_primary and verb in READING_RUNS
+        return cluster.operate(operation)
 
     def _seconds(self, deadline: float | None) -> float:
         return self._deadline if deadline is None else deadline_seconds(deadline)

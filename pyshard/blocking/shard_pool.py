@@ -252,7 +252,7 @@ class ShardPool(ConnectionPool):
             connection.begin_change()
         for operation in operations:
             operation.sent = True
-        batch.tag = connection.conversation.apply(self.epoch, encoded)
+        batch.tag = connection.conversation.apply(self.epoch, encoded, self.stale)
 
     def _gather(self, batch: SentBatch, changes: bool) -> bool:
         """Take along what waits, as much as a box takes.

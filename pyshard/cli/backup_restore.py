@@ -20,19 +20,31 @@ _directory = click.argument("directory", metavar="DIR", type=click.Path(path_typ
 @click.command()
 @on_cluster(index=False)
 @json_option
+@click.option(
+    "--from",
+    "source",
+    type=click.Choice(["primary", "replica"]),
+    default="primary",
+    help="With replica, shards with replicas are read at a member that doesn't lead, where one can; what it has may be "
+    "a little old, by twice the lease at the most.  [default: primary]",
+)
 @_directory
-def backup(target: Target, directory: Path, as_json: bool) -> None:
+def backup(target: Target, directory: Path, as_json: bool, source: str) -> None:
     """Write all documents of the cluster into DIR.
 
     The backup includes indexes and times to live. DIR must be empty or not exist. The cluster keeps serving.
 
     \b
-    Example:
+    Examples:
       pyshard backup monday
+      pyshard backup --from replica tuesday
     """
+    replicas = source == "replica"
     try:
         with ProgressOnTerminal("documents backed up", after=0) as bar:
-            made = deferred_call.call(target, lambda client: backups.backup(client, directory, bar.show))
+            made = deferred_call.call(
+                target, lambda client: backups.backup(client, directory, bar.show, from_replicas=replicas)
+            )
     except KeyboardInterrupt:
         left = directory.exists() and any(directory.iterdir())
         about = f"what is in {directory} is no backup and can be deleted" if left else "nothing was left behind"

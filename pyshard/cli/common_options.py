@@ -29,11 +29,12 @@ from pyshard.blocking.connector import Connector
 from pyshard.blocking.pyshard import over
 from pyshard.cli.shared_clients import SharedClients, outer_options, shared_by
 from pyshard.cli.unreached_daemons import UnreachedDaemons
+from pyshard.client_core.nearest_replica import ReadFrom
 from pyshard.errors import ConfigError
 from pyshard.model import address_mapping
 from pyshard.model.address_mapping import mapping_in
 from pyshard.net import address_parsing
-from pyshard.net.connection_parameters import ConnectionParameters, connection_parameters, url_in
+from pyshard.net.connection_parameters import ConnectionParameters, connection_parameters, one_of, url_in
 from pyshard.security import tls, token_file
 from pyshard.security.tls import Tls
 from pyshard.security.tls.config import CA_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE
@@ -60,6 +61,7 @@ class Target:
     :param token_file: the client's token file; None: the one that the environment names, if any.
     :param tls: the client's files of TLS; None: those that the environment names, if any.
     :param addresses: where to dial shards in place of where the map says; None: what the environment says.
+    :param read_from: where it reads; None: at primaries.
     :param clients: those of a shell, which are used again; None: there is no shell.
     """
 
@@ -69,7 +71,12 @@ class Target:
     token_file: str | None = None
     tls: Tls | None = None
     addresses: Mapping[str, str] | None = None
+    read_from: ReadFrom | None = None
     clients: SharedClients | None = attrs.field(default=None, eq=False)
+
+    def reading_from(self, read_from: ReadFrom | None) -> Target:
+        """The same, read where an option says; None: it says nothing. A URL that says something else is refused."""
+        return attrs.evolve(self, read_from=one_of("read_from", self.read_from, read_from))
 
     def connect(self) -> AbstractContextManager[Pyshard]:
         """A client of the cluster, for a block: it is closed at the end, unless a shell's commands share it."""
@@ -91,6 +98,7 @@ class Target:
             token_file=self.token_file,
             tls=self.tls,
             addresses=self.addresses,
+            read_from=self.read_from,
         )
 
 
@@ -324,16 +332,8 @@ def target_of(
         token_file=None if settled.token_file is None else str(settled.token_file),
         tls=settled.tls,
         addresses=settled.address_mapping.texts,
+        read_from=url.read_from,
     )
-
-
-def refuse_in_shell(context: click.Context) -> None:
-    """Refuse a subcommand that makes no sense in a shell.
-
-    :raises click.UsageError: this is one.
-    """
-    if shared_by(context) is not None:
-        raise click.UsageError(f"this is a shell already; {context.info_name!r} runs outside of it", context)
 
 
 def refuse_outer(context: click.Context, *names: str) -> None:

@@ -20,8 +20,17 @@ from pyshard.cli.input_text import document_argument
 from pyshard.cli.json_output import json_option, put_json
 from pyshard.cli.progress_on_terminal import ProgressOnTerminal
 from pyshard.cli.standard_output import document_count, put
-from pyshard.cli.verb_arguments import document, if_version_option, key_argument, no_such_key, ttl_option, unmet_version
+from pyshard.cli.verb_arguments import (
+    document,
+    if_version_option,
+    key_argument,
+    no_such_key,
+    read_from_option,
+    ttl_option,
+    unmet_version,
+)
 from pyshard.client_core.everyday_verbs import MISSING
+from pyshard.client_core.nearest_replica import ReadFrom
 from pyshard.errors import PartialFailure, PyshardError
 from pyshard.model.document_encoding import Document
 from pyshard.model.document_size import measure
@@ -36,8 +45,9 @@ from pyshard.model.document_size import measure
     metavar="DOC",
     help="Print this where there is no such key; with - it is read from standard input.",
 )
+@read_from_option
 @key_argument
-def get(target: Target, key: str, default: Document) -> None:
+def get(target: Target, key: str, default: Document, read_from: ReadFrom | None) -> None:
     """Print the document of KEY as `read` does, or a default.
 
     \b
@@ -46,7 +56,7 @@ def get(target: Target, key: str, default: Document) -> None:
       pyshard get visits --default 0
     """
     given = click.get_current_context().get_parameter_source("default") is click.core.ParameterSource.COMMANDLINE
-    with target.connect() as app:
+    with target.reading_from(read_from).connect() as app:
         found = app.get(key, default if given else MISSING, target.index)
     if found is MISSING:
         raise no_such_key(key)

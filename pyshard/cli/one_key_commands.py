@@ -26,11 +26,13 @@ from pyshard.cli.verb_arguments import (
     integer,
     key_argument,
     no_such_key,
+    read_from_option,
     ttl_option,
     ttl_or_never,
     ttl_seconds,
     unmet_version,
 )
+from pyshard.client_core.nearest_replica import ReadFrom
 from pyshard.client_core.result_decoding import Record
 from pyshard.errors import UnreadableRecord
 from pyshard.model import document_encoding
@@ -41,8 +43,9 @@ from pyshard.model.document_size import measure
 @click.command(cls=VerbCommand)
 @on_cluster()
 @click.option("--raw", is_flag=True, help="The bytes that are stored, as they are; in hexadecimal on a terminal.")
+@read_from_option
 @key_argument
-def read(target: Target, key: str, raw: bool) -> None:
+def read(target: Target, key: str, raw: bool, read_from: ReadFrom | None) -> None:
     """Print the document of KEY, as one line of JSON.
 
     Exit code 1, and nothing on standard output, when there is none. --raw gives a record that can't be read, too.
@@ -53,7 +56,7 @@ def read(target: Target, key: str, raw: bool) -> None:
       pyshard read --index pages https://example.com/
       pyshard read --raw test | hexdump -C
     """
-    with target.connect() as app:
+    with target.reading_from(read_from).connect() as app:
         if raw:
             record = read_record(app, key, target.index)
             if record is None:
@@ -68,8 +71,9 @@ def read(target: Target, key: str, raw: bool) -> None:
 
 @click.command(cls=VerbCommand)
 @on_cluster()
+@read_from_option
 @key_argument
-def item(target: Target, key: str) -> None:
+def item(target: Target, key: str, read_from: ReadFrom | None) -> None:
     """Print everything about KEY, as one line of JSON.
 
     This is its document, version, time to live, size and hash. "expiry" is in seconds since 1970 and "ttl" in seconds
@@ -79,7 +83,7 @@ def item(target: Target, key: str) -> None:
     Example:
       pyshard item test | python3 -m json.tool
     """
-    with target.connect() as app:
+    with target.reading_from(read_from).connect() as app:
         found = app.item(key, target.index)
     if found is None:
         raise no_such_key(key)
@@ -175,15 +179,16 @@ def remove(target: Target, key: str, if_version: int | None) -> None:
 
 @click.command(cls=VerbCommand)
 @on_cluster()
+@read_from_option
 @key_argument
-def has(target: Target, key: str) -> None:
+def has(target: Target, key: str, read_from: ReadFrom | None) -> None:
     """Print true when KEY exists, else false (exit code 1).
 
     \b
     Example:
       pyshard has test && echo it is there
     """
-    with target.connect() as app:
+    with target.reading_from(read_from).connect() as app:
         found = app.has(key, target.index)
     put(as_json(found))
     if not found:

@@ -64,6 +64,15 @@ def shared_by(context: click.Context) -> SharedClients | None:
     return found if isinstance(found, SharedClients) else None
 
 
+def refuse_in_shell(context: click.Context) -> None:
+    """Refuse a subcommand that makes no sense in a shell.
+
+    :raises click.UsageError: this is one.
+    """
+    if shared_by(context) is not None:
+        raise click.UsageError(f"this is a shell already; {context.info_name!r} runs outside of it", context)
+
+
 def outer_options(context: click.Context) -> dict[str, object]:
     """The options that count where a subcommand has none: those before it, and behind these those of the shell."""
     root = context.find_root()

@@ -81,7 +81,10 @@ def table(shards: list[dict[str, Any]]) -> Table:
 
 
 def replica_state(shard: dict[str, Any], replica: dict[str, Any]) -> str:
-    """What is known of a replica that doesn't lead: its role by the map, and how far it is by its primary."""
+    """What is known of a replica that doesn't lead: its role by the map, and how far it is by its primary.
+
+    Where it lacks nothing, that is how old what it shows is, and how old that may be for reads there.
+    """
     told = shard.get("replica")
     others = told.get("others") if isinstance(told, dict) else None
     other = next((each for each in others or [] if each.get("address") == replica["address"]), None)
@@ -91,8 +94,12 @@ def replica_state(shard: dict[str, Any], replica: dict[str, Any]) -> str:
         return f"{replica['role']}, needs a copy"
     if other.get("silent", 0.0) >= _SILENT:
         return f"{replica['role']}, silent {span(other['silent'])}"
-    behind = other.get("groups_behind", 0)
-    return f"{replica['role']}, {behind:,} behind" if behind else str(replica["role"])
+    if behind := other.get("groups_behind", 0):
+        return f"{replica['role']}, {behind:,} behind"
+    stale, most = other.get("stale"), told.get("most_stale") if isinstance(told, dict) else None
+    if stale is None or most is None:
+        return str(replica["role"])
+    return f"{replica['role']}, {stale:.1f}/{most:g} s old"
 
 
 def remarks(shard: dict[str, Any]) -> list[str]:

@@ -87,6 +87,14 @@ def unmet_version(key: str, if_version: int, done: str) -> CommandFailed:
 #: The argument KEY.
 key_argument = click.argument("key", shell_complete=known_keys)
 
+#: The option ``--read-from`` of the verbs that only read.
+read_from_option = click.option(
+    "--read-from",
+    type=click.Choice(["primary", "nearest"]),
+    help="With nearest, the replica that answers soonest is read at: what it gives may be a little old, by twice the "
+    "lease at the most.  [default: primary]",
+)
+
 #: The option ``--ttl`` of the verbs that store a document.
 ttl_option = click.option(
     "--ttl",

@@ -5,7 +5,8 @@ Rule: records are not looked into. A record goes to its shard byte by byte as it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
@@ -18,11 +19,13 @@ from pyshard.client.rpc_channel import RpcChannel
 from pyshard.client_core.argument_checks import deadline_seconds
 from pyshard.client_core.bulk_input import BulkSlice
 from pyshard.client_core.bulk_outcomes import Progress
+from pyshard.client_core.nearest_replica import members_to_read_at
 from pyshard.client_core.operation import VerbOptions
 from pyshard.errors import PyshardError
 from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import slot_of
+from pyshard.model.shard_map import MapShard
 from pyshard.protocol import commands
 from pyshard.protocol.batch_operations import ABSENT
 from pyshard.protocol.command_boxes import Command
@@ -31,12 +34,22 @@ from pyshard.protocol.command_boxes import Command
 class BackupShard:
     """One shard, for calls that the verbs don't make.
 
+    :param members: makes ways to its members that don't lead, each to be closed.
+    :param end: closes the way to it, where that is one of its own.
     :ivar name: its name in the map.
     """
 
-    def __init__(self, name: str, rpc: RpcChannel) -> None:
+    def __init__(
+        self,
+        name: str,
+        rpc: RpcChannel,
+        members: Callable[[], Iterator[BackupShard]] = lambda: iter(()),
+        end: Callable[[], object] = lambda: None,
+    ) -> None:
         self.name = name
         self._rpc = rpc
+        self.members = members
+        self.end = end
 
     def call(self, command: type[Command], seconds: float, **arguments: object) -> Deferred[Any]:
         """Call it with a command that changes nothing; see `pyshard.client.rpc_channel.RpcChannel.call`."""
@@ -57,7 +70,7 @@ class BackupClient:
     @property
     def shards(self) -> list[BackupShard]:
         """Every shard of the newest map that the client has, in slot order."""
-        return [BackupShard(link.own.name, link.rpc) for link in self._router.links]
+        return [BackupShard(link.own.name, link.rpc, partial(self._members, link.own)) for link in self._router.links]
 
     def state(self, seconds: float) -> Deferred[ClusterState]:
         """Fetch the cluster state from the bootstrap; the client goes by it from now on.
@@ -66,6 +79,12 @@ class BackupClient:
         :raises Unavailable: (in the Deferred) the bootstrap gave no answer by then.
         """
         return Deferred.fromCoroutine(self._state(seconds))
+
+    def _members(self, own: MapShard) -> Iterator[BackupShard]:
+        """Its members that don't lead, one after the other as they are wanted."""
+        for place in members_to_read_at(own):
+            peer = self._router.peer_at(place)
+            yield BackupShard(own.name, peer.rpc, end=peer.close)
 
     async def _state(self, seconds: float) -> ClusterState:
         answer = await self._router.bootstrap.call(commands.GetMap, seconds)

@@ -14,7 +14,7 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
 import attrs
@@ -60,6 +60,7 @@ class Bulk:
     :param seconds: the deadline of each operation, from the moment it is issued.
     :param progress: called when keys are done.
     :param away: names of shards that are known not to answer; further ones are added to it.
+    :param submit_to: sends a bulk operation to the shard of a name; default: to its primary.
     :ivar done: fires with the outcomes, in order, once nothing is in flight. It fails with `PartialFailure` when there
         is an error among them, or with what `slices` or `progress` raised. When the client is closed, no further slice
         is taken: then it fails with `PartialFailure`, or with `ClientClosed` when all that was taken is done.
@@ -73,6 +74,7 @@ class Bulk:
         seconds: float,
         progress: Progress | None = None,
         away: set[str] | None = None,
+        submit_to: Callable[[str, BulkOperation], None] | None = None,
     ) -> None:
         self._clock = clock
         self._router = router
@@ -80,6 +82,7 @@ class Bulk:
         self._seconds = seconds
         self._progress = progress
         self._away = set() if away is None else away
+        self._submit_to = router.submit_to if submit_to is None else submit_to
         self._keys: list[object] = []
         self._issued: list[SliceInFlight] = []
         self._failed = False  # whether there is an error among the outcomes
@@ -179,7 +182,7 @@ class Bulk:
             if name in self._away:
                 part.fail(Unavailable(f"it was not sent: shard {name!r} let the deadline of keys before it pass"))
             else:
-                self._router.submit_to(name, part)
+                self._submit_to(name, part)
 
     def _refused(self, count: int) -> None:
         """Put down that keys or documents were refused before anything was sent."""

@@ -203,7 +203,7 @@ class Client(RecordVerbs, NotPickled):
         :raises InvalidIndexName: at once.
         """
         pages = self.keys(index, deadline=deadline)
-        return ItemPages(pages, lambda keys: self.read_many(keys, index, deadline=deadline))
+        return ItemPages(pages, lambda keys: self._read_at_primary(keys, index, deadline))
 
     def add(
         self,
@@ -335,7 +335,7 @@ class Client(RecordVerbs, NotPickled):
         clock = self._clock
         until = clock.seconds() + self._seconds(deadline)
         while (left := until - clock.seconds()) > 0:
-            write = plan.write_after(await self.item(key, index, deadline=left))
+            write = plan.write_after(await self._operate("item", key, index, left, at_primary=True))
             if write is None:
                 return None
             left = max(LEAST, until - clock.seconds())

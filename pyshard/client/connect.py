@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 from pyshard.client.client import Client
 from pyshard.client.router import Router
+from pyshard.client_core.nearest_replica import ReadFrom
 from pyshard.errors import InvalidArgument, PyshardError, shown_value
 from pyshard.net import client_endpoints
 from pyshard.net.address_parsing import Servers
@@ -33,6 +34,7 @@ def connect(
     tls: Tls | Literal[False] | None = None,
     index: str | None = None,
     addresses: Mapping[str, str] | None = None,
+    read_from: ReadFrom | None = None,
     dial: Dial | None = None,
     random: Random | None = None,
 ) -> Deferred[Client]:
@@ -58,13 +60,16 @@ def connect(
     :param addresses: each address of a shard that leads elsewhere from here, and the one to dial in its place, such as
         ``{"10.0.0.5:5050": "db.example.com:15050"}`` (docs/containers.md); default: those that the environment variable
         ``PYSHARD_ADDRESSES`` has, if any; empty: none. With TLS, the certificate must be for the one that is dialed.
+    :param read_from: ``"nearest"``: reads go to the replica that answers soonest, and may find a state that is a little
+        old (docs/availability.md, "Reads at replicas"); default: ``"primary"``, which is never stale.
     :param dial: makes the client endpoint of a host and port, without TLS; default: TCP on the reactor.
     :param random: jitter of retries, and the secret ids of the client's sessions; default: the system's.
     :return: a Deferred of the client, fired when it has the cluster's map.
     :raises ConfigError: (in the Deferred) an address, the token file or a file of TLS can't be used, or the URL
         and an argument contradict each other.
     :raises InvalidIndexName: (in the Deferred) `index` can't be an index's name.
-    :raises InvalidArgument: (in the Deferred) `deadline` is no positive number, or `reactor` no reactor.
+    :raises InvalidArgument: (in the Deferred) `deadline` is no positive number, `reactor` no reactor, or `read_from`
+        neither of the two.
     :raises NotAuthenticated: the cluster wants a token, and was given none or a wrong one.
     :raises NotTrusted: the bootstrap's certificate is refused, or this client's by the bootstrap.
     :raises Unavailable: none of the servers had the map within the deadline; the message says why, of each. Or the
@@ -85,6 +90,7 @@ def connect(
             tls=tls,
             index=index,
             addresses=addresses,
+            read_from=read_from,
             environment=environment,
         )
         if given.tls is not None:
@@ -112,7 +118,7 @@ def client_with(
     if tokens is not None:
         servers = [(name, authenticated(endpoint, tokens.secret)) for name, endpoint in servers]
         dial = authenticated_dial(dial, tokens.secret)
-    router = Router(clock, servers, dial, random or SystemRandom(), given.address_mapping)
+    router = Router(clock, servers, dial, random or SystemRandom(), given.address_mapping, given.read_from)
     return Client(clock, router, given.deadline, given.index), router
 
 

@@ -32,7 +32,7 @@ from pyshard.errors import PyshardError
 from pyshard.model import document_encoding
 from pyshard.model.document_encoding import Storable
 from pyshard.model.key_slots import Key
-from pyshard.protocol.batch_operations import Has, Pop, Read, Remove
+from pyshard.protocol.batch_operations import READING_RUNS, Has, Pop, Read, Remove
 
 _T = TypeVar("_T")
 
@@ -270,7 +270,11 @@ class RecordVerbs(ClusterVerbs):
     # ------------------------------------------------------------------ inside
 
     def _bulk(
-        self, slices: Iterator[BulkSlice], deadline: float | None, progress: Progress | None
+        self,
+        slices: Iterator[BulkSlice],
+        deadline: float | None,
+        progress: Progress | None,
+        at_primary: bool = True,
     ) -> Deferred[list[object]]:
         try:
             seconds = self._seconds(deadline)
@@ -278,7 +282,8 @@ class RecordVerbs(ClusterVerbs):
             self._router.check_open()
         except PyshardError:
             return fail()
-        return Bulk(self._clock, self._router, slices, seconds, progress).start()
+        submit_to = self._router.submit_to if at_primary else self._router.submit_read_to
+        return Bulk(self._clock, self._router, slices, seconds, progress, submit_to=submit_to).start()
 
     def _on_keys(
         self,
@@ -288,7 +293,12 @@ class RecordVerbs(ClusterVerbs):
         deadline: float | None,
         progress: Progress | None,
         decode: Decode = outcomes_of,
+        at_primary: bool = False,
     ) -> Deferred[list[object]]:
+        """Do a verb on many keys.
+
+        :param at_primary: whether it is done by primaries also if it only reads.
+        """
         try:
             name = self._index_name(index)
             fitting = self._router.read_sizes.fitting(name) if verb is Read else None
@@ -296,7 +306,13 @@ class RecordVerbs(ClusterVerbs):
             slices = on_keys(verb, keys_of(keys), name, size, decode)
         except PyshardError:
             return fail()
-        return self._bulk(slices, deadline, progress)
+        return self._bulk(slices, deadline, progress, at_primary or verb in (Pop, Remove))
+
+    def _read_at_primary(
+        self, keys: list[str], index: str | None, deadline: float | None
+    ) -> Deferred[list[Record | None]]:
+        found = self._on_keys(Read, keys, index, deadline, None, at_primary=True)
+        return cast("Deferred[list[Record | None]]", found)
 
     def _operate(
         self,
@@ -307,12 +323,17 @@ class RecordVerbs(ClusterVerbs):
         record: bytes = b"",
         size: int = 0,
         options: VerbOptions = NO_OPTIONS,
+        at_primary: bool = False,
     ) -> Deferred[Any]:  # of what the verb gives
+        """Do a verb on one key.
+
+        :param at_primary: as of `_on_keys`.
+        """
         try:
             operation = self._operations.operation(verb, key, index, deadline, record, size, options)
         except PyshardError:
             return fail()
-        self._router.submit(operation)
+        (self._router.submit if at_primary or verb not in READING_RUNS else self._router.submit_read)(operation)
         return operation.deferred
 
     def _conditional(

@@ -25,11 +25,14 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClien
 
 from pyshard.client.hedged_request import HedgedRequest
 from pyshard.client.map_servers import MapServers
+from pyshard.client.member_peer import MemberPeer
+from pyshard.client.replica_reads import ReplicaReads
 from pyshard.client.rpc_channel import RpcChannel
 from pyshard.client.shard_link import ShardLink
 from pyshard.client_core import map_fetching
 from pyshard.client_core.bulk_input import slice_size
 from pyshard.client_core.bulk_operation import BulkOperation
+from pyshard.client_core.nearest_replica import ReadFrom
 from pyshard.client_core.operation import Operation
 from pyshard.client_core.operation_queue import Entry
 from pyshard.client_core.read_sizes import ReadSizes
@@ -39,6 +42,7 @@ from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import MapShard
 from pyshard.net.client_endpoints import Dial
+from pyshard.net.dialed_connection import DialedConnection
 from pyshard.protocol import commands
 from pyshard.protocol.greeting import Greeting
 from pyshard.settings import settings
@@ -54,6 +58,7 @@ class Router:
     :param dial: leads to shards.
     :param random: jitter, and the ids of sessions.
     :param addresses: where shards are dialed in place of where the map says.
+    :param read_from: where what only reads goes that may find what is a little old.
     """
 
     state: ClusterState
@@ -65,6 +70,7 @@ class Router:
         dial: Dial,
         random: Random,
         addresses: AddressMapping = AS_ANNOUNCED,
+        read_from: ReadFrom = "primary",
     ) -> None:
         self.addresses = addresses
         self._clock = clock
@@ -86,6 +92,7 @@ class Router:
         self.read_sizes = ReadSizes()
         _routers.add(self)
         self.bootstrap = MapServers(clock, servers, self._check_greeting, random)
+        self._reads = ReplicaReads(self, clock, dial, random) if read_from == "nearest" else None
 
     @property
     def links(self) -> list[ShardLink]:
@@ -124,6 +131,26 @@ class Router:
             own = self.state.map.named(name)
             assert own is not None, "the part is one by the present map"
             self._link(own).submit(part)
+
+    def submit_read(self, operation: Operation) -> None:
+        """Send an operation that only reads, and may find what is a little old, to where the client reads."""
+        (self if self._reads is None else self._reads).submit(operation)
+
+    def submit_read_to(self, name: str, part: BulkOperation) -> None:
+        """As `submit_to`, what only reads, and may find what is a little old."""
+        (self if self._reads is None else self._reads).submit_to(name, part)
+
+    def peer_at(self, place: MapShard) -> MemberPeer:
+        """A way of its own to a member of a shard, which whoever has it closes.
+
+        :param place: the shard, at the member's address and with its store.
+        """
+        return MemberPeer(self, place, self._clock, self._dial, self._random)
+
+    def primary_connection(self, own: MapShard) -> DialedConnection | None:
+        """The connection to a shard's primary; None: there is none."""
+        link = self._links.get(own.name)
+        return None if link is None else link.dialer.connection
 
     def check_open(self) -> None:
         """Make sure that something can be asked.
@@ -194,7 +221,8 @@ class Router:
             self._refreshed()
         if self._confirming is not None:
             self._confirming.cancel()
-        closing = [self.bootstrap.close(), *(link.close() for link in self._links.values())]
+        reads = [] if self._reads is None else self._reads.close()
+        closing = [self.bootstrap.close(), *reads, *(link.close() for link in self._links.values())]
         return gatherResults(closing).addCallback(lambda _: None)
 
     def _switch(self, state: ClusterState) -> None:
@@ -211,6 +239,8 @@ class Router:
                 link.close()
             else:
                 link.update(own)
+        if self._reads is not None:
+            self._reads.update(state.map.shards)
         for entry in stranded:
             if isinstance(entry, BulkOperation):
                 self.submit_bulk(entry)

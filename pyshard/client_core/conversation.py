@@ -98,11 +98,14 @@ class Conversation:
         self.outgoing.append(serialize(box))
         return tag
 
-    def apply(self, epoch: int, batch: bytes) -> bytes:
-        """As `ask`, an `Apply`."""
+    def apply(self, epoch: int, batch: bytes, stale: bool = False) -> bytes:
+        """As `ask`, an `Apply`.
+
+        :param stale: whether what it finds may be a little old.
+        """
         tag = b"%d" % next(self._tags)
         self._asked.add(tag)
-        self.outgoing.append(apply_bytes(epoch, batch, tag))
+        self.outgoing.append(apply_bytes(epoch, batch, tag, stale))
         return tag
 
     def call(self, command: type[Command], **arguments: object) -> bytes:

@@ -19,6 +19,7 @@ from typing import Literal, TypeVar
 import attrs
 
 from pyshard.client_core.argument_checks import deadline_seconds
+from pyshard.client_core.nearest_replica import ReadFrom, check_read_from
 from pyshard.errors import ConfigError
 from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping, mapping_by, mapping_of
 from pyshard.model.cluster_state import check_index_name
@@ -42,6 +43,7 @@ class ConnectionParameters:
     :param tls: with which files it speaks TLS; None: plain TCP.
     :param index: the name of the index that its verbs mean where they are given none; empty: the default index.
     :param address_mapping: where it dials shards in place of where the map says.
+    :param read_from: where it reads.
     """
 
     addresses: tuple[Address, ...]
@@ -50,6 +52,7 @@ class ConnectionParameters:
     tls: Tls | None
     index: str
     address_mapping: AddressMapping = AS_ANNOUNCED
+    read_from: ReadFrom = "primary"
 
 
 def connection_parameters(
@@ -60,6 +63,7 @@ def connection_parameters(
     tls: Tls | Literal[False] | None = None,
     index: str | None = None,
     addresses: Mapping[str, str] | None = None,
+    read_from: ReadFrom | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> ConnectionParameters:
     """What a client connects with, given the arguments of `pyshard.connect`; None is what wasn't given.
@@ -69,7 +73,7 @@ def connection_parameters(
     :param environment: says which files of TLS, and which addresses of shards, are used where nothing else does.
     :raises ConfigError: the addresses, `token_file` or `tls` can't be used, or they contradict an argument or one
         another.
-    :raises InvalidArgument: `deadline` is no positive number.
+    :raises InvalidArgument: `deadline` is no positive number, or `read_from` says no replica that can be read at.
     :raises InvalidIndexName: `index` can't be an index's name.
     """
     url = url_in(servers)
@@ -83,6 +87,9 @@ def connection_parameters(
         deadline_seconds(deadline)
     index = one_of("index", url.index, None if index is None else check_index_name(index))
     seconds = one_of("deadline", url.deadline, deadline)
+    reads: ReadFrom | None = one_of(
+        "read_from", url.read_from, None if read_from is None else check_read_from(read_from)
+    )
     mapping = one_of("addresses", url.addresses, None if addresses is None else mapping_of(addresses))
     return ConnectionParameters(
         addresses=servers_given,
@@ -91,6 +98,7 @@ def connection_parameters(
         tls=tls_of_all(servers_given, one_of("tls", url.tls, tls), environment),
         index=index or "",
         address_mapping=mapping_by(environment) if mapping is None else mapping,
+        read_from="primary" if reads is None else reads,
     )
 
 

@@ -1,4 +1,4 @@
-"""Addresses as one URL: ``pyshard://HOST[:PORT][,…][/INDEX][?deadline=…&token_file=…&tls_ca=…&address=…]``. Pure.
+"""Addresses as one URL: ``pyshard://HOST[:PORT][,…][/INDEX][?deadline=…&token_file=…&address=…&…]``. Pure.
 
 Rules:
 
@@ -18,7 +18,8 @@ from urllib.parse import quote, unquote
 
 import attrs
 
-from pyshard.errors import ConfigError, InvalidIndexName, shortened
+from pyshard.client_core.nearest_replica import ReadFrom, check_read_from
+from pyshard.errors import ConfigError, InvalidArgument, InvalidIndexName, shortened
 from pyshard.model.address_mapping import AddressMapping, mapping_in
 from pyshard.model.address_text import host_and_port, split_host_and_port
 from pyshard.model.cluster_state import check_index_name
@@ -29,7 +30,7 @@ _BEGIN = "pyshard://"
 _EXAMPLE = "pyshard://HOST:PORT,HOST:PORT/INDEX?deadline=SECONDS&token_file=FILE&tls_ca=FILE"
 
 #: What may stand behind the question mark, with a value.
-QUERY_NAMES = ("deadline", "token_file", "tls_ca", "tls_certificate", "tls_key", "address")
+QUERY_NAMES = ("deadline", "token_file", "tls_ca", "tls_certificate", "tls_key", "read_from", "address")
 
 #: The one of them that may stand there several times.
 _REPEATED = "address"
@@ -51,6 +52,7 @@ class ConnectionUrl:
     :param token_file: the file whose first token is presented.
     :param tls: with which files to speak TLS.
     :param addresses: where shards are dialed in place of where the map says.
+    :param read_from: where the client reads.
     """
 
     hosts: tuple[tuple[str, int], ...]
@@ -59,6 +61,7 @@ class ConnectionUrl:
     token_file: str | None = None
     tls: Tls | None = None
     addresses: AddressMapping | None = None
+    read_from: ReadFrom | None = None
 
     def __str__(self) -> str:
         hosts = ",".join(
@@ -67,7 +70,7 @@ class ConnectionUrl:
         )
         index = "" if self.index is None else f"/{self.index}"
         files = (None, None, None) if self.tls is None else (self.tls.ca, self.tls.certificate, self.tls.key)
-        values = zip(QUERY_NAMES[:-1], (self.deadline, self.token_file, *files), strict=True)
+        values = zip(QUERY_NAMES[:-1], (self.deadline, self.token_file, *files, self.read_from), strict=True)
         items = [f"{name}={quote(str(value))}" for name, value in values if value is not None]
         pairs = {} if self.addresses is None else self.addresses.texts
         items += [f"{_REPEATED}={quote(f'{here}={there}', safe=':=[]')}" for here, there in pairs.items()]
@@ -111,6 +114,7 @@ def parse_url(text: str) -> ConnectionUrl:
         token_file=given.get("token_file"),
         tls=from_options(ca, certificate, key, "address as a URL: tls_ca"),
         addresses=mapping_in(pairs, f"address as a URL: {_REPEATED}") if pairs else None,
+        read_from=_read_from(given["read_from"]) if "read_from" in given else None,
     )
 
 
@@ -159,6 +163,13 @@ def _seconds(text: str) -> float:
     if not _NUMBER.fullmatch(text) or not 0 < float(text) < math.inf:
         raise _refused("deadline", f"found {_shown(text)}", "seconds, above 0")
     return float(text)
+
+
+def _read_from(text: str) -> ReadFrom:
+    try:
+        return check_read_from(text)
+    except InvalidArgument as error:
+        raise ConfigError(f"address as a URL: {error}") from None
 
 
 def _decoded(part: str, text: str) -> str:

@@ -14,12 +14,13 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from struct import Struct
 
-from pyshard.protocol.argument_types import take_integer
+from pyshard.protocol.argument_types import Boolean, take_integer
 from pyshard.protocol.boxes import ANSWER, ASK, COMMAND, LONGEST_VALUE, Box, prefixed, serialize
 from pyshard.protocol.chunked_arguments import chunk_views, put_chunks, take_chunks
 
 _APPLY = b"Apply"  # the command's name
 _EPOCHS = 8  # whose first bytes are kept
+_STALE = b"stale"
 _END = b"\0\0"
 _length = Struct(">H").pack  # of a value, before it
 
@@ -28,17 +29,19 @@ _APPLY_TAG = prefixed(COMMAND) + prefixed(_APPLY) + prefixed(ASK)
 _ANSWER_TAG = prefixed(ANSWER)
 
 
-def apply_box(epoch: int, batch: bytes) -> Box:
+def apply_box(epoch: int, batch: bytes, stale: bool = False) -> Box:
     """The arguments of `Apply`."""
     box = {b"epoch": b"%d" % epoch}
     put_chunks(box, b"batch", batch)
+    if stale:
+        box[_STALE] = b"True"
     return box
 
 
-def apply_bytes(epoch: int, batch: bytes, tag: bytes) -> bytes:
+def apply_bytes(epoch: int, batch: bytes, tag: bytes, stale: bool = False) -> bytes:
     """The whole box of an `Apply`."""
-    if not batch:
-        return serialize({**apply_box(epoch, batch), COMMAND: _APPLY, ASK: tag})
+    if stale or not batch:
+        return serialize({**apply_box(epoch, batch, stale), COMMAND: _APPLY, ASK: tag})
     if len(batch) > LONGEST_VALUE:
         return _in_chunks(epoch, b"batch", batch, serialize({COMMAND: _APPLY, ASK: tag}))
     return b"".join((_apply_head(epoch), _length(len(batch)), batch, _APPLY_TAG, _length(len(tag)), tag, _END))
@@ -51,6 +54,14 @@ def apply_arguments(box: Box) -> tuple[int, bytes]:
     """
     batch = box.get(b"batch.0") if box.get(b"batch") == b"1" else None  # as is mostly so
     return take_integer(box, b"epoch"), take_chunks(box, b"batch") if batch is None else batch
+
+
+def takes_stale(box: Box) -> bool:
+    """Whether who sent the box of an `Apply` takes what is a little old.
+
+    :raises BadRequest: that can't be read.
+    """
+    return _STALE in box and Boolean().read(_STALE, box[_STALE])
 
 
 def answers_box(epoch: int, answers: bytes) -> Box:

@@ -129,6 +129,7 @@ class Apply(Command):
     arguments = [
         (b"epoch", Integer()),  # the epoch of the map that the caller routed by
         (b"batch", ChunkedBytes()),  # MessagePack, see pyshard.protocol.batch_encoding
+        (b"stale", Boolean(optional=True)),  # whether any member may answer what only reads, with what is a little old
     ]
     response = [
         (b"epoch", Integer()),  # the shard's epoch
@@ -190,7 +191,7 @@ class OpenSnapshot(Command):
     commandName = b"OpenSnapshot"
     answered_by = SHARD
     role = Role.BACKUP
-    arguments = NOTHING
+    arguments = [(b"stale", Boolean(optional=True))]  # whether any member may answer, with what is a little old
     response = [
         (b"snapshot", Text()),  # its id
         (b"documents", Integer()),  # how many documents it has

@@ -51,6 +51,11 @@ class GroupTimes:
         return self.lease / 2
 
     @property
+    def staleness(self) -> float:
+        """How old what a member gives to reads may be that ask for no more, in seconds."""
+        return 2 * self.lease
+
+    @property
     def wait(self) -> float:
         """Seconds for which a member's question for more waits at the primary, if there is nothing."""
         return self.lease / 6

@@ -5,6 +5,7 @@ Rules:
 - it says that it has what is safe in its store, and nothing else;
 - it goes on under one ballot after the other, as long as the primary is the same;
 - what its network can't do is tried again soon, and what its store can't do a little later. It never stops by itself;
+- what it then shows, and how old that is, it notes for reads (`pyshard.replication.stale_reads`);
 - a member never becomes a copy of the primary's store: for that it would first have to forget what may be nowhere else.
   It waits until it is removed from the members.
 """
@@ -28,6 +29,7 @@ from pyshard.protocol.log_positions import ballot_at, cut_off
 from pyshard.replication.interfaces import Primary, ReplicaStore
 from pyshard.replication.member_term import MemberTerm
 from pyshard.replication.pulls import Pull, Pulled
+from pyshard.replication.stale_reads import ShownState
 from pyshard.replication.store_turns import StoreTurns
 
 _PAUSE = 0.05  # seconds before a question that failed is asked again
@@ -42,7 +44,12 @@ class _StoreTrouble(Exception):
 
 
 class FollowerOwner(Protocol):
-    """Whose log it is."""
+    """Whose log it is.
+
+    :ivar shown: what its store shows, for reads.
+    """
+
+    shown: ShownState
 
     @property
     def member_term(self) -> MemberTerm | None:
@@ -90,6 +97,7 @@ class MemberPulls:
         self._clock = clock
         self._owner = owner
         self._told = 0  # all groups up to this number are committed, and the log has them
+        self._settled: float | None = None  # when it was asked, if these were all that were committed then
 
     def start(self) -> Deferred[None]:
         """Follow; the Deferred is to be cancelled to end that."""
@@ -122,7 +130,7 @@ class MemberPulls:
         """
         if term.standing:
             return _PAUSE
-        question = self._question(term)
+        question, began = self._question(term), self._clock.seconds()
         asked = self._primary.pull(question)
         await self._commit_told(asked)
         answer = await asked
@@ -143,7 +151,7 @@ class MemberPulls:
                 return await self._copy(term)
             return 0.0
         try:
-            await self._take(question, answer)
+            await self._take(question, answer, began)
         except FollowerBehind:  # what would have to go can't be undone
             return await self._copy(term)
         return 0.0
@@ -160,17 +168,23 @@ class MemberPulls:
             last,
             not store.incomplete,
             term.beacon,
+            self._owner.shown.age,
         )
 
-    async def _take(self, question: Pull, answer: Pulled) -> None:
-        """Take groups, and note what is committed of them and of those before."""
+    async def _take(self, question: Pull, answer: Pulled, began: float) -> None:
+        """Take groups, and note what is committed of them and of those before.
+
+        :param began: when the question was sent.
+        """
         store, groups = self._store, answer.groups
         if groups:
             parted = next((group.sequence for group in groups if self._has_another(group)), None)
             if parted is not None:  # behind what is safe, such as what a disk that failed never got
                 await self._do(partial(store.cut, parted - 1))
             await self._do(lambda: store.append(groups))
-        self._told = min(answer.committed, groups[-1].sequence if groups else question.last)
+        last = groups[-1].sequence if groups else question.last
+        self._told = min(answer.committed, last)
+        self._settled = began if answer.settled and answer.committed <= last else None
 
     async def _commit_told(self, asked: Deferred[Pulled]) -> None:
         """Commit what the last answer has said, while the next question is on its way: others wait for that."""
@@ -182,6 +196,9 @@ class MemberPulls:
                 asked.addErrback(lambda _: None)
                 asked.cancel()
                 raise
+        if self._settled is not None:
+            self._owner.shown.shows(told, self._settled)
+            self._settled = None
 
     def _has_another(self, group: ChangeGroup) -> bool:
         """Whether the log has another group at the same place."""
@@ -192,9 +209,10 @@ class MemberPulls:
 
     async def _copy(self, term: MemberTerm) -> float:
         """Become a copy of the primary's store."""
-        store, self._told = self._store, 0
+        store, self._told, self._settled = self._store, 0, None
         if term.is_member and not store.incomplete:
             return _PAUSE
+        self._owner.shown.forget()
         head = await self._primary.open_copy()
         await self._do(lambda: store.begin_copy(head))
         try:

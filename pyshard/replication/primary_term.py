@@ -59,6 +59,7 @@ class _Other:
     :param given: the number of this log's last safe group when it asked last.
     :param keeps_up: whether it had all when it asked that there was when it asked before.
     :param lost: whether it has to begin from a copy.
+    :param stale: how old the state was that it showed when it asked last, in seconds; None: it didn't know.
     """
 
     heard: float
@@ -69,6 +70,7 @@ class _Other:
     given: int = 0
     keeps_up: bool = False
     lost: bool = False
+    stale: float | None = None
 
 
 @attrs.frozen
@@ -79,12 +81,14 @@ class OtherReplica:
     :param behind: groups of this log that it hasn't said to have.
     :param silent: seconds since it asked last, or the term began.
     :param lost: whether it has to begin from a copy.
+    :param stale: how old the state is by now that it showed when it asked last, in seconds; None: it didn't know.
     """
 
     address: str
     behind: int
     silent: float
     lost: bool
+    stale: float | None = None
 
 
 class PrimaryTerm:
@@ -143,7 +147,7 @@ class PrimaryTerm:
         other = self._others.get(pull.address)
         if other is None or not self.group.holds(pull.address, StoreId(pull.identity, pull.incarnation)):
             return Course.NOBODY
-        other.heard = now
+        other.heard, other.stale = now, pull.stale
         sent = self._sent(pull.beacon, now)
         reached = sent is not None and sent > other.sent
         if sent is not None:
@@ -179,6 +183,15 @@ class PrimaryTerm:
         """Whether nobody else can lead yet, so that what was read is what there is."""
         return now < self.leased_until
 
+    def is_settled(self, history: BallotHistory, now: float) -> bool:
+        """Whether nobody else can lead yet, and all that was ever acknowledged is among the committed groups.
+
+        Until its own first group is committed, a primary doesn't know how much the one before it has acknowledged.
+
+        :param history: of this side's log.
+        """
+        return bool(history) and self.committed >= history[-1][1] and self.may_answer(now)
+
     @property
     def leased_until(self) -> float:
         """Until when the promises hold of all those that are needed."""
@@ -194,7 +207,13 @@ class PrimaryTerm:
         :param last: the number of the log's last group.
         """
         return [
-            OtherReplica(address, max(0, last - other.confirmed), now - other.heard, other.lost)
+            OtherReplica(
+                address,
+                max(0, last - other.confirmed),
+                now - other.heard,
+                other.lost,
+                None if other.stale is None else other.stale + now - other.heard,
+            )
             for address, other in self._others.items()
         ]
 

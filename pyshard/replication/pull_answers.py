@@ -64,8 +64,8 @@ class PullAnswers:
         if not leads():
             raise NotConfigured("this replica leads its shard no more; ask the bootstrap for the newest group")
         cut = self._common(question) if course is Course.CUT else None
-        beacon = term.beacon(self._now())
-        return Pulled(term.group.ballot, None, term.committed, beacon, cut, course is Course.COPY, groups)
+        beacon, settled = term.beacon(now := self._now()), term.is_settled(store.ballots, now)
+        return Pulled(term.group.ballot, None, term.committed, beacon, cut, course is Course.COPY, groups, settled)
 
     def _common(self, question: Pull) -> int:
         store = self._store

@@ -31,6 +31,7 @@ class Pull(msgspec.Struct, array_like=True, frozen=True):
     :param last: the number of its last group; all up to it are safe there.
     :param complete: whether it has all up to that; else it needs a copy.
     :param beacon: of the last answer that it had under this ballot; empty: there was none.
+    :param stale: how old the state is that it shows, in seconds, for operators; None: it doesn't know.
     """
 
     ballot: _Count
@@ -41,6 +42,7 @@ class Pull(msgspec.Struct, array_like=True, frozen=True):
     last: _Count
     complete: bool
     beacon: _Token = b""
+    stale: Annotated[float, msgspec.Meta(ge=0)] | None = None
 
 
 class Pulled(msgspec.Struct, array_like=True, frozen=True):
@@ -54,6 +56,8 @@ class Pulled(msgspec.Struct, array_like=True, frozen=True):
     :param cut: the number up to which the member's log is the primary's: what is behind it must go first; None: all is.
     :param copy: whether the member must begin from a copy, since the primary's log doesn't go back so far.
     :param groups: those behind the member's last one, in order.
+    :param settled: whether nobody else could lead when this was made, and all that was ever acknowledged before is
+        among the committed groups.
     """
 
     ballot: _Count
@@ -63,3 +67,4 @@ class Pulled(msgspec.Struct, array_like=True, frozen=True):
     cut: _Count | None = None
     copy: bool = False
     groups: list[ChangeGroup] = []
+    settled: bool = False

@@ -35,6 +35,7 @@ from pyshard.replication.pull_answers import PullAnswers
 from pyshard.replication.pulls import Pull, Pulled
 from pyshard.replication.remembered_group import decode_remembered, encode_remembered
 from pyshard.replication.replica_figures import ReplicaFigures, member_figures, primary_figures
+from pyshard.replication.stale_reads import ShownState, why_no_read
 from pyshard.replication.store_turns import StoreTurns
 from pyshard.replication.wishes import ReplicaReport, Wish, WishKind
 
@@ -51,6 +52,7 @@ class Replica:
     :ivar group: the group; None: it was told of none yet.
     :ivar leads_since: the first ballot since which this process leads without a break; 0: it doesn't lead.
     :ivar failed: why it can't go on by itself; empty: it can.
+    :ivar shown: what its store shows while it follows, for reads.
     """
 
     _log = Logger()
@@ -78,6 +80,7 @@ class Replica:
         self._following: Deferred[None] | None = None
         self._bound_until = -inf  # when what was promised under former ballots has run out
         self._closed = False
+        self.shown = ShownState(clock.seconds)
         self.leads_since = 0
         self.group: ReplicaGroup | None = None
         self.failed = ""
@@ -104,6 +107,16 @@ class Replica:
         if self._gate is None or self._primary is None:
             raise NotConfigured("this replica doesn't lead its shard; get the newest map")
         return self._gate
+
+    def check_read(self, last: int) -> None:
+        """Refuse a read that may be a little old, at a replica that doesn't lead; see `why_no_read`.
+
+        :param last: the number of the last group that its store shows.
+        :raises NotConfigured: it can't be answered.
+        """
+        why = why_no_read(self.shown, self.group, self._me, self._store.incomplete, last)
+        if why:
+            raise NotConfigured(f"{why}; ask the primary")
 
     @property
     def member_term(self) -> MemberTerm | None:
@@ -191,7 +204,8 @@ class Replica:
         term, member, last, now = self._primary, self._member, self._store.position.sequence, self._clock.seconds()
         if term is not None:
             return primary_figures(term, last, now, self.failed)
-        return member_figures(self.group, self._me, now if member is None else member.heard, now, self.failed)
+        heard = now if member is None else member.heard
+        return member_figures(self.group, self._me, heard, now, self.failed, self.shown.age)
 
     def fail(self, why: str) -> None:
         """Lead no more under this ballot: the store can't go on. One that follows goes on trying."""
@@ -262,6 +276,7 @@ class Replica:
                 self._follow()
 
     async def _lead(self, group: ReplicaGroup, gate: AnswerGate | None) -> None:
+        self.shown.forget()
         await self._turns.run(lambda: self._store.lead(group.ballot))
         if self._is_over() or self.failed:
             return

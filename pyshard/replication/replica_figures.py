@@ -8,6 +8,7 @@ from math import inf
 import attrs
 
 from pyshard.model.replica_group import LEARNER, MEMBER, PRIMARY, ReplicaGroup
+from pyshard.replication.group_times import of_lease
 from pyshard.replication.primary_term import OtherReplica, PrimaryTerm
 
 
@@ -21,6 +22,7 @@ class ReplicaFigures:
     :param silent: of one that follows: seconds since the primary answered it; None: it leads.
     :param others: of the primary: how the others fare.
     :param waits: why it doesn't do all that it could, in one line; empty: it does.
+    :param stale: of one that follows: how old the state is that it shows, in seconds; None: it leads, or doesn't know.
     """
 
     group: ReplicaGroup
@@ -29,6 +31,7 @@ class ReplicaFigures:
     silent: float | None = None
     others: Sequence[OtherReplica] = ()
     waits: str = ""
+    stale: float | None = None
 
     def described(self) -> dict[str, object]:
         """For JSON, as docs/protocol.md lists it ("Stat")."""
@@ -40,8 +43,10 @@ class ReplicaFigures:
             "members": len(group.members),
             "replicas": len(group.replicas),
             "min_replicas": group.least,
-            "lease": None if self.lease is None else round(self.lease, 3),
-            "silent": None if self.silent is None else round(self.silent, 3),
+            "lease": _rounded(self.lease),
+            "silent": _rounded(self.silent),
+            "stale": _rounded(self.stale),
+            "most_stale": of_lease(group.lease).staleness,
             "waits": self.waits,
             "others": [
                 {
@@ -50,10 +55,15 @@ class ReplicaFigures:
                     "groups_behind": other.behind,
                     "silent": round(other.silent, 3),
                     "needs_copy": other.lost,
+                    "stale": _rounded(other.stale),
                 }
                 for other in self.others
             ],
         }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 def primary_figures(term: PrimaryTerm, last: int, now: float, failed: str) -> ReplicaFigures:
@@ -67,15 +77,18 @@ def primary_figures(term: PrimaryTerm, last: int, now: float, failed: str) -> Re
     return ReplicaFigures(term.group, PRIMARY, None if left == inf else max(0.0, left), None, others, waits)
 
 
-def member_figures(group: ReplicaGroup, me: str, heard: float, now: float, waits: str) -> ReplicaFigures:
+def member_figures(
+    group: ReplicaGroup, me: str, heard: float, now: float, waits: str, stale: float | None
+) -> ReplicaFigures:
     """Those of one that follows, or is to lead and doesn't yet.
 
     :param me: its address.
     :param heard: when the primary answered it last.
     :param waits: why it gets nothing; empty: it does.
+    :param stale: how old the state is that it shows, in seconds; None: it doesn't know.
     """
     role = LEARNER if group.role_of(me) == LEARNER else MEMBER
-    return ReplicaFigures(group, role, None, now - heard, (), waits)
+    return ReplicaFigures(group, role, None, now - heard, (), waits, stale)
 
 
 def why_primary_waits(group: ReplicaGroup, switching: str | None, lease: float, others: Sequence[OtherReplica]) -> str:

@@ -15,7 +15,7 @@ from pyshard.errors import PermissionDenied, PyshardError
 from pyshard.model import cluster_state_json
 from pyshard.net.command_connection import DirectResponder
 from pyshard.protocol import commands
-from pyshard.protocol.apply_boxes import answers_bytes, apply_arguments
+from pyshard.protocol.apply_boxes import answers_bytes, apply_arguments, takes_stale
 from pyshard.protocol.batch_answers import Answer, encode_answers
 from pyshard.protocol.batch_encoding import decode_readers_runs, decode_runs
 from pyshard.protocol.batch_operations import Run, changes, count_of
@@ -135,21 +135,21 @@ class ShardProtocol(ServerConnection):
 
     def apply(self, box: Box) -> Deferred[list[Answer]]:
         try:
-            return self._apply_batch(*apply_arguments(box))
+            return self._apply_batch(*apply_arguments(box), takes_stale(box))
         except PyshardError:
             self.waited = 0.0  # that was for this batch, and not for the next one
             raise
 
-    def _apply_batch(self, epoch: int, batch: bytes) -> Deferred[list[Answer]]:
+    def _apply_batch(self, epoch: int, batch: bytes, stale: bool) -> Deferred[list[Answer]]:
         slow = self._slow
         if self.role is not None and self.role < Role.WRITE:
             readers = decode_readers_runs(batch)
-            applied = self._apply_permitted(epoch, readers, self.role, len(batch))
+            applied = self._apply_permitted(epoch, readers, self.role, len(batch), stale)
             return applied if slow is None else slow.watch(self, applied, readers, len(batch))
         runs = decode_runs(batch)
         self.operations += count_of(runs)
         try:
-            applied = self._apply_front(epoch, runs, len(batch))
+            applied = self._apply_front(epoch, runs, len(batch), stale)
         except PyshardError:
             self._shard.counts.add_failed(runs)
             raise
@@ -180,32 +180,35 @@ class ShardProtocol(ServerConnection):
 
         return applied.addBoth(answered)
 
-    def _apply_front(self, epoch: int, runs: list[Run], size: int) -> Deferred[list[Answer]]:
+    def _apply_front(self, epoch: int, runs: list[Run], size: int, stale: bool) -> Deferred[list[Answer]]:
         """Apply as much of a batch as one step may have.
 
         :param size: bytes that its keys have at the most.
+        :param stale: whether what a batch finds that only reads may be a little old.
         """
         most = settings.BATCH_KEY_BYTES
         front = front_of(runs, most) if size > most else None
         if front is None:
-            return self._apply_runs(epoch, runs)
-        return self._apply_runs(epoch, front.runs).addCallback(front.merge)
+            return self._apply_runs(epoch, runs, stale)
+        return self._apply_runs(epoch, front.runs, stale).addCallback(front.merge)
 
-    def _apply_runs(self, epoch: int, runs: list[Run]) -> Deferred[list[Answer]]:
+    def _apply_runs(self, epoch: int, runs: list[Run], stale: bool) -> Deferred[list[Answer]]:
         if not (changes(runs[0]) if len(runs) == 1 else any(map(changes, runs))):
-            return self._shard.apply(epoch, runs, self._sender)
+            return (self._shard.apply_stale if stale else self._shard.apply)(epoch, runs, self._sender)
         owed = self._shard.will_give(runs)
         applied = self._shard.apply(epoch, runs, self._sender)
         applied = self.changes.add(self._followers.writers.answer(runs, applied))
         return self.count_owed(applied, owed) if owed else applied
 
-    def _apply_permitted(self, epoch: int, runs: list[Run | int], role: Role, size: int) -> Deferred[list[Answer]]:
+    def _apply_permitted(
+        self, epoch: int, runs: list[Run | int], role: Role, size: int, stale: bool
+    ) -> Deferred[list[Answer]]:
         """Apply the runs that change nothing; the others are refused, each operation by itself.
 
         A client's operations share batches, and one that it may not do must not stop those that it may.
 
         :param runs: of one that would change something, only how many operations it has.
-        :param size: as of `_apply_front`.
+        :param size, stale: as of `_apply_front`.
         """
         denied = PermissionDenied(f"this wants a token of role write; this client's has role {role.word}")
         reading = [run for run in runs if not isinstance(run, int)]
@@ -217,7 +220,7 @@ class ShardProtocol(ServerConnection):
             given = iter(answers)
             return [Answer.refusing(run, denied) if isinstance(run, int) else next(given) for run in runs]
 
-        return self._counted(reading, self._apply_front(epoch, reading, size)).addCallback(all_of)
+        return self._counted(reading, self._apply_front(epoch, reading, size, stale)).addCallback(all_of)
 
     def keys(self, epoch: int, index: str, slot: int, after: bytes | None) -> Deferred[Arguments]:
         self.operations += 1
@@ -243,9 +246,14 @@ class ShardProtocol(ServerConnection):
     def stat(self) -> Arguments:
         return {"stat": msgspec.json.encode(shard_stat(self._shard, self._snapshots, self.factory))}
 
-    def open_snapshot(self) -> Deferred[Arguments]:
-        peer = SnapshotPeer(self.origin, self.role is Role.ADMIN)
-        return self._shard.gated(lambda: self._snapshots.open(self, peer)).addCallback(
+    def open_snapshot(self, stale: bool | None) -> Deferred[Arguments]:
+        peer, replica = SnapshotPeer(self.origin, self.role is Role.ADMIN), self._shard.replica
+        if stale and replica is not None and not replica.leads:
+            replica.check_read()  # now, as the snapshot is taken now
+            opening = self._snapshots.open(self, peer)
+        else:
+            opening = self._shard.gated(lambda: self._snapshots.open(self, peer))
+        return opening.addCallback(
             lambda opened: {"snapshot": opened.id, "documents": opened.documents, "epoch": opened.epoch}
         )
 

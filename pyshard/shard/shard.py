@@ -146,6 +146,12 @@ class Shard:
             return replica.answer(lambda: self._apply_or_wait(epoch, runs, sender), changing, read)
         return self._apply_or_wait(epoch, runs, sender)
 
+    def apply_stale(self, epoch: int, runs: Sequence[Run], sender: Sender = ITSELF) -> Deferred[list[Answer]]:
+        """As `apply`, of a batch that only reads, and may find what is a little old: any member answers it."""
+        if self.replica is None or self.replica.leads:
+            return self.apply(epoch, runs, sender)
+        return self.replica.answer_stale(lambda: self._apply_or_wait(epoch, runs, sender))
+
     def gated(self, begin: Callable[[], Deferred[_T]]) -> Deferred[_T]:
         """Do what changes nothing, and have its answer wait until it may be given; see `ShardReplica.answer`."""
         return begin() if self.replica is None else self.replica.answer(begin, changes=False)

@@ -126,6 +126,27 @@ class ShardReplica:
         gate = self._replica.gate  # of this term: what is begun now is of no later one
         return begin().addCallback(partial(self._waited, gate, changes, read))
 
+    def check_read(self) -> None:
+        """Refuse a read that may be a little old, at a replica that doesn't lead; see `Replica.check_read`.
+
+        :raises NotConfigured: what this one shows can't be given.
+        """
+        assert self._replica is not None, "one that has no replicas leads"
+        self._replica.check_read(self._store.sequence)
+
+    def answer_stale(self, begin: Callable[[], Deferred[_T]]) -> Deferred[_T]:
+        """Read something at a replica that doesn't lead, for a caller that takes what is a little old.
+
+        :param begin: reads it.
+        :raises NotConfigured: (in the Deferred) this replica can't answer it.
+        """
+
+        def check(answer: _T) -> _T:  # when the value is taken, as time has passed meanwhile
+            self.check_read()
+            return answer
+
+        return begin().addCallback(check)
+
     def _waited(self, gate: AnswerGate, changes: bool, read: Sequence[Run], answer: _T) -> Deferred[_T] | _T:
         """Give an answer when it may be given.
 

@@ -35,6 +35,7 @@ from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.bootstrap.state_stores.memory_state_store import MemoryStateStore
 from pyshard.client import Client, connect
+from pyshard.client_core.nearest_replica import ReadFrom
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.replica_group import MapReplica, new_group
@@ -136,12 +137,17 @@ class MemoryCluster:
         }
 
     def connect(
-        self, *, deadline: float = settings.DEADLINE, secret: bytes | Callable[[], bytes] | None = None
+        self,
+        *,
+        deadline: float = settings.DEADLINE,
+        secret: bytes | Callable[[], bytes] | None = None,
+        read_from: ReadFrom = "primary",
     ) -> Client:
         """A new client, connected to the bootstrap.
 
         :param deadline: seconds that an operation may take, unless it is given another.
         :param secret: the secret of its token, or a function that gives it for each new connection; None: no token.
+        :param read_from: where it reads, as `pyshard.connect` takes it.
         """
         host, port = settings.BOOTSTRAP_SERVER
         dial = authenticated_dial(self.network.dial, (lambda: secret) if isinstance(secret, bytes) else secret)
@@ -151,6 +157,7 @@ class MemoryCluster:
                 [host, port],
                 deadline=deadline,
                 token_file="",  # so that the environment doesn't matter
+                read_from=read_from,
                 dial=dial,
                 random=Random(self.random.random()),
             )
@@ -164,16 +171,20 @@ class MemoryCluster:
         deadline: float = settings.DEADLINE,
         token_file: Path | str = "",
         pass_time: Callable[[float], None] | None = None,
+        read_from: ReadFrom = "primary",
     ) -> Pyshard:
         """A new blocking client, connected to the bootstrap; the cluster's time passes while its calls wait.
 
         :param deadline: seconds that an operation may take, unless it is given another.
         :param token_file: the file whose first token it presents; empty: none.
         :param pass_time: lets some seconds pass, in place of `advance`.
+        :param read_from: where it reads, as `Pyshard` takes it.
         """
         sockets = MemorySockets(self.network, pass_time)
         random = Random(self.random.random())
-        parameters = connection_parameters(deadline=deadline, token_file=token_file, tls=False, addresses={})
+        parameters = connection_parameters(
+            deadline=deadline, token_file=token_file, tls=False, addresses={}, read_from=read_from
+        )
         return over(Connector(parameters, lambda: sockets, random))
 
     def run(self, work: Deferred[_T] | Coroutine[Deferred[Any], Any, _T], seconds: float = 60.0) -> _T:

@@ -89,6 +89,7 @@ def test_every_argument_is_pickled() -> None:
         "tls": Tls("/etc/app/ca.pem"),
         "index": "pages",
         "addresses": {"10.0.0.5:5050": "db.example.com:15050"},
+        "read_from": "nearest",
     }
     again: Any = pickle.loads(pickle.dumps(connect("db.example.com:9192", **given)))
     assert (again._begin.args, again._begin.keywords) == (("db.example.com:9192",), given)

@@ -119,10 +119,13 @@ def test_promote_while_the_primary_answers(pyshard3: Commands) -> None:
 
 
 def test_stat(pyshard3: Commands) -> None:
-    """`stat` shows replicas beneath their shard, and says when one is missing."""
+    """`stat` shows replicas beneath their shard, how old what they have is, and says when one is missing."""
     rows = [line.split() for line in pyshard3("stat").out.splitlines()[2:]]
     assert [row[:2] for row in rows] == [["shard0", FIRST], ["replica", SECOND], ["replica", THIRD]]
-    assert rows[1][-1] == "member"
+    assert rows[1][2] == "member,"
+    assert rows[1][4:] == ["s", "old"]
+    age, most = map(float, rows[1][3].split("/"))
+    assert 0 <= age <= most == 2.0
     pyshard3.cluster.kill_shard("shard0.3")
     pyshard3.cluster.advance(5)
     lines = pyshard3("stat").out.splitlines()

@@ -129,7 +129,7 @@ def packages(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_is_in_them(packages: Path) -> None:
-    """The source distribution has tests, docs and etc/; the wheel the package, one plugin, man pages, and what operators copy."""
+    """The source distribution has tests, docs and etc/; the wheel the package, a plugin, and what is copied or read."""
     (sdist,) = packages.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}

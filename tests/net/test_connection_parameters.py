@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pyshard.errors import ConfigError, InvalidIndexName
+from pyshard.errors import ConfigError, InvalidArgument, InvalidIndexName
 from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
 from pyshard.net.address_parsing import Address
 from pyshard.net.connection_parameters import ConnectionParameters, connection_parameters
@@ -23,6 +23,18 @@ SAME: dict[str, Any] = {"deadline": 5, "token_file": "/t", "tls": TLS, "index": 
 def test_nothing_given() -> None:
     """Without any argument they are the defaults."""
     assert connection_parameters(environment={}) == ConnectionParameters(LOCAL, settings.DEADLINE, None, None, "")
+
+
+def test_where_to_read() -> None:
+    """At primaries, unless the URL or an argument says something else; they mustn't contradict each other."""
+    assert connection_parameters("a:1").read_from == "primary"
+    assert connection_parameters("a:1", read_from="nearest").read_from == "nearest"
+    assert connection_parameters("pyshard://a?read_from=nearest").read_from == "nearest"
+    assert connection_parameters("pyshard://a?read_from=nearest", read_from="nearest").read_from == "nearest"
+    with pytest.raises(ConfigError, match=r"^read_from: found nearest in the address as a URL, and primary as an arg"):
+        connection_parameters("pyshard://a?read_from=nearest", read_from="primary")
+    with pytest.raises(InvalidArgument, match=r"^read_from: found 'near', expected 'primary' or 'nearest'$"):
+        connection_parameters("a:1", read_from="near")  # type: ignore[arg-type]
 
 
 def test_arguments() -> None:

@@ -49,6 +49,8 @@ from pyshard.settings import settings
                 ),
             ),
         ),
+        ("pyshard://a?read_from=nearest", ConnectionUrl((("a", 9192),), read_from="nearest")),
+        ("pyshard://a?read_from=primary&deadline=1", ConnectionUrl((("a", 9192),), deadline=1, read_from="primary")),
         (
             "pyshard://a?address=b%C3%BCcher%3A1%3Db%3A2",
             ConnectionUrl((("a", 9192),), addresses=AddressMapping(((("bücher", 1), ("b", 2)),))),
@@ -74,7 +76,7 @@ def test_what_is_no_url(given: object) -> None:
     assert not is_url(given)
 
 
-NAMES = "deadline, token_file, tls_ca, tls_certificate, tls_key, address"
+NAMES = "deadline, token_file, tls_ca, tls_certificate, tls_key, read_from, address"
 
 
 @pytest.mark.parametrize(
@@ -113,6 +115,7 @@ NAMES = "deadline, token_file, tls_ca, tls_certificate, tls_key, address"
         ("a?deadline=1e999", "deadline: found '1e999', expected seconds, above 0"),
         ("a?deadline=5s", "deadline: found '5s', expected seconds, above 0"),
         ("a?token_file=/a%00", "token_file: found the character %00, expected text without it"),
+        ("a?read_from=near", "read_from: found 'near', expected 'primary' or 'nearest'"),
         ("a?address", "address: found no value, expected address=…"),
         ("a?address=", "address: found '', expected some text"),
         (

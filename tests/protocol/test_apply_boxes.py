@@ -14,6 +14,7 @@ from pyshard.protocol.apply_boxes import (
     apply_arguments,
     apply_box,
     apply_bytes,
+    takes_stale,
 )
 from pyshard.protocol.boxes import LONGEST_VALUE, serialize
 from pyshard.protocol.commands import Apply
@@ -29,7 +30,7 @@ def test_the_request_is_amps(epoch: int, length: int) -> None:
     box = apply_box(epoch, batch)
     assert box == Apply.question({"epoch": epoch, "batch": batch})
     assert apply_arguments(box) == (epoch, batch)
-    assert Apply.arguments_in(box) == {"epoch": epoch, "batch": batch}
+    assert Apply.arguments_in(box) == {"epoch": epoch, "batch": batch, "stale": None}
 
 
 @given(epochs, lengths)
@@ -49,6 +50,21 @@ def test_whole_boxes(epoch: int, length: int, tag: bytes) -> None:
     asked = {**apply_box(epoch, data), b"_command": Apply.commandName, b"_ask": tag}
     assert apply_bytes(epoch, data, tag) == serialize(asked)
     assert answers_bytes(epoch, data, tag) == serialize({**answers_box(epoch, data), b"_answer": tag})
+
+
+@given(epochs, lengths)
+def test_what_may_be_stale(epoch: int, length: int) -> None:
+    """A box says that what it finds may be stale, as AMP would write it; without a word it may not."""
+    batch = bytes(length)
+    box = apply_box(epoch, batch, stale=True)
+    assert box == Apply.question({"epoch": epoch, "batch": batch, "stale": True})
+    assert apply_arguments(box) == (epoch, batch)
+    asked = {**box, b"_command": Apply.commandName, b"_ask": b"1"}
+    assert apply_bytes(epoch, batch, b"1", stale=True) == serialize(asked)
+    assert (takes_stale(box), takes_stale(apply_box(epoch, batch))) == (True, False)
+    assert not takes_stale({**box, b"stale": b"False"})
+    with pytest.raises(BadRequest, match=r"^stale: found"):
+        takes_stale({**box, b"stale": b"yes"})
 
 
 def test_boxes_of_something_else() -> None:

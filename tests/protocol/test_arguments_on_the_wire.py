@@ -33,9 +33,10 @@ RIGHT: dict[str, Box] = {
     "Hello": {b"protocol": b"2", b"session": b"s" * 16},
     "Authenticate": {b"token": b"any"},
     "Configure": {b"name": b"shard0", b"state": b"1", b"state.0": b"filled in"},
-    "Apply": {b"epoch": b"0", b"batch": b"1", b"batch.0": b"\x90"},
+    "Apply": {b"epoch": b"0", b"batch": b"1", b"batch.0": b"\x90", b"stale": b"True"},
     "Keys": {b"epoch": b"0", b"index": b"", b"slot": b"0", b"after": b"1", b"after.0": b"key"},
     "Count": {b"epoch": b"0", b"index": b"", b"slot": b"0"},
+    "OpenSnapshot": {b"stale": b"True"},
     "ReadSnapshot": {b"snapshot": b"none"},
     "CloseSnapshot": {b"snapshot": b"none"},
     "OpenCopy": {b"follower": b"m", b"ranges": b"1", b"ranges.0": b"\x91\x92\x00\x01"},
@@ -102,7 +103,8 @@ def wrong_forms(name: bytes, argument: object) -> Iterator[tuple[Box, str]]:
         for text in (b"", b"true", b"1", b"\xff"):
             quoted = text.decode("utf-8", "backslashreplace")
             yield {name: text}, f'{shown}: found "{quoted}", expected True or False'
-        yield {}, f"{shown}: found nothing, expected True or False"
+        if not argument.optional:
+            yield {}, f"{shown}: found nothing, expected True or False"
     elif isinstance(argument, ChunkedBytes):
         count = f"expected the number of its chunks{NUMBER}"
         chunks = {name + b".0": b"chunk"}

@@ -27,6 +27,7 @@ class History:
     :ivar operations: pairs of a key and what was done with it.
     :ivar acknowledged_at: when a change was acknowledged last.
     :ivar on_acknowledged: called when one is.
+    :ivar on_passed: called with the number of a group when a change that made it may be acknowledged.
     """
 
     def __init__(self) -> None:
@@ -34,6 +35,7 @@ class History:
         self.values = 0
         self.acknowledged_at = 0.0
         self.on_acknowledged: Callable[[], object] = lambda: None
+        self.on_passed: Callable[[int], object] = lambda _: None
 
     def add(self, key: bytes, operation: Operation) -> None:
         """Note one."""
@@ -157,8 +159,12 @@ class SimulatedClient:
             raise NotConfigured("no changes")
         outcome, seen, changed, safe = store.execute(lambda values: done(values, key, verb, value, condition))
 
+        def note(_: None) -> None:
+            if changed:
+                self._history.on_passed(seen)
+
         def wait(_: None) -> Deferred[None]:
-            return self._nap(machine).addCallback(lambda _: gate.passed(seen, changed))
+            return self._nap(machine).addCallback(lambda _: gate.passed(seen, changed)).addCallback(note)
 
         def unknown(failure: Failure) -> Failure:
             return Failure(Unavailable("the disk fails")) if changed else failure

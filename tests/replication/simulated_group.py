@@ -17,6 +17,7 @@ from replication.simulated_clock import SimulatedClock
 from replication.simulated_faults import Faults
 from replication.simulated_machine import Machine, raised
 from replication.simulated_network import SimulatedNetwork
+from replication.simulated_stale_reads import StaleWitness
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -34,12 +35,14 @@ HEALING = 60.0
 class Figures:
     """What a run came to.
 
+    :ivar stale_reads: how often a replica that doesn't lead would have answered a read that may be a little old.
     :ivar failovers: seconds from each kill of the primary to the next change that was acknowledged.
     """
 
     operations: int = 0
     swaps: int = 0
     stores: int = 0
+    stale_reads: int = 0
     failovers: list[float] = attrs.Factory(list)
 
 
@@ -103,6 +106,8 @@ class World:
         self._killed_at: float | None = None
         self.state.on_swap = self._swapped
         self.history.on_acknowledged = self._acknowledged
+        self.stale = StaleWitness(clock, self.machines, times)
+        self.history.on_passed = self.stale.acknowledged
         for machine in self.machines.values():
             machine.others = self.machines
             machine.start()
@@ -155,7 +160,8 @@ class World:
             bootstrap.stopped = True
         stores = sum(machine.stores for machine in self.machines.values())
         self.figures.operations, self.figures.swaps = len(self.history.operations), self.state.swaps
-        self.figures.stores = stores
+        self.stale.stopped = True
+        self.figures.stores, self.figures.stale_reads = stores, self.stale.answers
         return self.figures
 
     def check(self) -> None:

@@ -111,6 +111,7 @@ def test_all_restart_at_once_in_memory() -> None:
     before = group.state.group.ballot
     for machine in group.machines.values():
         machine.kill()
+    group.stale.forget()
     group.clock.advance(0.1)
     for machine in group.machines.values():
         machine.start()

@@ -225,6 +225,7 @@ def test_begun_anew() -> None:
     group.machines[A].kill()
     group.machines[B].kill()
     group.swap(group.state.group.begun_anew(C))
+    group.stale.forget()
     group.machines[C].start()
     group.written()
     assert group.state.group.primary == C

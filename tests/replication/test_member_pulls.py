@@ -7,7 +7,7 @@ from typing import TypeVar
 import pytest
 from replication.group_samples import B, C, group_of
 from replication.model_store import Disk, ModelStore
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 
 from pyshard.errors import SnapshotEnded, StorageFailed, Unavailable
@@ -18,6 +18,7 @@ from pyshard.replication.group_times import GroupTimes
 from pyshard.replication.member_pulls import MemberPulls
 from pyshard.replication.member_term import MemberTerm
 from pyshard.replication.pulls import Pull, Pulled
+from pyshard.replication.stale_reads import ShownState
 from pyshard.replication.store_turns import StoreTurns
 
 _T = TypeVar("_T")
@@ -38,6 +39,7 @@ class Member:
         self.syncs: list[Deferred[None]] = []
         self.store = ModelStore(Disk(f"store {me[-1]}"), False, self._sync)
         self.member_term: MemberTerm | None = MemberTerm(group_of(members), me, GroupTimes(3.0, 4.0), 0.0)
+        self.shown = ShownState(self.clock.seconds)
         self.heard: list[ReplicaGroup] = []
         self.failed = ""
         self.asked: list[tuple[object, Deferred[object]]] = []
@@ -146,6 +148,43 @@ def test_commits_what_it_surely_has() -> None:
     assert member.store.committed == 2
 
 
+def test_notes_what_it_shows() -> None:
+    """All that is committed, when the store shows it, and as old as the question that led to it."""
+    member = Member()
+    member.clock.advance(1.0)
+    member.answer(Pulled(5, committed=0, beacon=b"x", groups=groups_of((5, 1), (5, 2)), settled=True))
+    member.sync()
+    assert (member.shown.committed, member.shown.age, member.pulled().stale) == (0, 1.0, None)
+    member.clock.advance(0.5)
+    member.answer(Pulled(5, committed=2, beacon=b"y", settled=True))
+    assert (member.shown.committed, member.shown.age, member.store.committed) == (2, 0.5, 2)
+    member.clock.advance(0.25)
+    member.answer(Pulled(5, committed=2, beacon=b"z", settled=True))
+    assert (member.shown.age, member.pulled().stale) == (0.25, 0.75)
+
+
+def test_what_does_not_make_it_new() -> None:
+    """Answers of a primary that doesn't know whether it leads alone, or that has committed more than is here."""
+    for answer in (Pulled(5, committed=1, beacon=b"y"), Pulled(5, committed=9, beacon=b"y", settled=True)):
+        member = Member()
+        member.fill((5, 1))
+        member.answer(answer)
+        assert (member.store.committed, member.shown.age) == (1, None)
+
+
+def test_what_is_not_applied_is_not_shown() -> None:
+    """The disk fails when the store is told to commit."""
+    member = Member()
+    member.fill((5, 1))
+    commit = member.store.commit
+    member.store.commit = lambda sequence: fail(StorageFailed(f"full at {sequence}"))  # type: ignore[method-assign]
+    member.answer(Pulled(5, committed=1, beacon=b"y", settled=True))
+    assert [member.shown.age] == [None]
+    member.store.commit = commit  # type: ignore[method-assign]
+    member.clock.advance(1.0)
+    assert (member.store.committed, member.shown.age) == (1, 1.0)
+
+
 def test_cut() -> None:
     """What the primary's log doesn't have goes, and then it asks again."""
     member = Member()
@@ -244,8 +283,9 @@ def test_copy() -> None:
     """A learner forgets what it has, takes the rows, and goes on behind the head."""
     member = Member(C)
     member.fill((3, 1))
+    member.shown.shows(1, 0.0)
     member.answer(Pulled(5, beacon=b"x", copy=True))
-    assert member.question == "copy"
+    assert (member.question, member.shown.age) == ("copy", None)
     member.answer(ChangeGroup(7, 5, 0, []))
     assert member.store.incomplete
     for key in (b"a", b"b"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from replication.group_samples import A, B, group_of, pull_of
+from replication.group_samples import A, B, C, group_of, pull_of
 from replication.model_store import Disk, ModelStore
 from stores import at_once
 from twisted.internet.defer import Deferred, succeed
@@ -70,6 +70,21 @@ def test_groups() -> None:
     assert (answer.ballot, answer.committed, answer.cut, answer.copy, answer.group) == (5, 2, None, False, None)
     assert answer.beacon == primary.term.beacon(100.0)
     assert (primary.asked, primary.looked) == ([(B, 1)], 1)
+
+
+def test_settled() -> None:
+    """While both members have promised, and its own first group is committed: nothing can be acknowledged elsewhere."""
+    primary = Answers()
+    assert not primary.answered().settled, "C hasn't promised"
+    primary.term.heard(pull_of(C, 1, primary.term.beacon(99.9), ((5, 1),)), primary.store.ballots, 4, 4, 100.0)
+    assert not primary.answered().settled, "what was acknowledged under the ballot before isn't known"
+    primary.term.committed = 1
+    assert primary.answered().settled
+    primary.groups_come = Deferred()
+    waiting = primary.answer()
+    primary.now = 102.95
+    primary.groups_come.callback(None)
+    assert not at_once(waiting).settled, "the promises have run out meanwhile"
 
 
 def test_dated_when_it_is_sent() -> None:

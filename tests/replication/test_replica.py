@@ -113,6 +113,17 @@ def test_leads() -> None:
     assert (one.store.ballots, one.store.committed) == (((5, 1),), 1)
 
 
+def test_knows_nothing_of_its_age_when_it_has_led() -> None:
+    """What a primary shows may not be committed, so what it knew as a member counts no more."""
+    one = One(B)
+    one.replica.take_on(group_of())
+    one.replica.shown.shows(1, 0.0)
+    assert one.replica.shown.age == 0.0
+    one.replica.take_on(group_of(primary=B, ballot=6))
+    assert one.replica.leads
+    assert [one.replica.shown.age] == [None]
+
+
 def test_older_group_is_passed_over() -> None:
     """And the same one, too."""
     one = One()

@@ -10,6 +10,7 @@ from pyshard.model.range_moves import StoreId
 from pyshard.model.replica_group import MapReplica, ReplicaGroup
 from pyshard.replication.group_times import of_lease
 from pyshard.replication.primary_term import OtherReplica, PrimaryTerm
+from pyshard.replication.pulls import Pull
 from pyshard.replication.replica_figures import member_figures, primary_figures, why_primary_waits
 
 A, B, C = (MapReplica("h", port, StoreId(f"{port}d", "i"), True) for port in (1, 2, 3))
@@ -20,7 +21,7 @@ SILENT = OtherReplica("h:2", 4, 2.5, False)
 def test_primary() -> None:
     """A primary tells of the others."""
     told = primary_figures(PrimaryTerm(DUO, of_lease(3.0), 0.0, b"t" * 16), 9, 1.25, "").described()
-    other = {"groups_behind": 9, "silent": 1.25, "needs_copy": False}
+    other = {"groups_behind": 9, "silent": 1.25, "needs_copy": False, "stale": None}
     assert told == {
         "role": "primary",
         "ballot": 5,
@@ -30,6 +31,8 @@ def test_primary() -> None:
         "min_replicas": 2,
         "lease": 0.0,
         "silent": None,
+        "stale": None,
+        "most_stale": 6.0,
         "waits": "it answers nothing until its members are heard of, or removed",
         "others": [{"address": "h:2", "role": "member", **other}, {"address": "h:3", "role": "learner", **other}],
     }
@@ -37,9 +40,18 @@ def test_primary() -> None:
 
 def test_others() -> None:
     """Who follows tells when it was answered last, and why it gets nothing; one that is to lead is a member as yet."""
-    told = member_figures(DUO, "h:3", 1.0, 3.5, "connection refused").described()
+    told = member_figures(DUO, "h:3", 1.0, 3.5, "connection refused", 0.75).described()
     assert (told["role"], told["silent"], told["waits"], told["lease"]) == ("learner", 2.5, "connection refused", None)
-    assert member_figures(DUO, "h:1", 1.0, 1.0, "").role == "member"
+    assert (told["stale"], told["most_stale"]) == (0.75, 6.0)
+    assert member_figures(DUO, "h:1", 1.0, 1.0, "", None).role == "member"
+
+
+def test_staleness_of_the_others() -> None:
+    """What each says when it asks, and what has passed since."""
+    term = PrimaryTerm(DUO, of_lease(3.0), 0.0, b"t" * 16)
+    term.heard(Pull(5, "h:2", "2d", "i", ((5, 1),), 9, True, stale=0.5), ((5, 1),), 9, 9, 1.0)
+    others = primary_figures(term, 9, 1.25, "").described()["others"]
+    assert [other["stale"] for other in others] == [0.75, None]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ from click.shell_completion import CompletionItem, ShellComplete
 
 from pyshard import __version__
 from pyshard.cli import root_command
-from pyshard.cli.common_options import Target, given_options, on_cluster, refuse_in_shell
+from pyshard.cli.common_options import Target, given_options, on_cluster
 from pyshard.cli.exit_codes import CommandFailed, ExitCode
-from pyshard.cli.shared_clients import SharedClients
+from pyshard.cli.shared_clients import SharedClients, refuse_in_shell
 from pyshard.cli.shell.history_file import history_path
 from pyshard.cli.shell.known_names import KnownNames
 from pyshard.cli.shell.line_editing import Complete, LineEditor, system_readline
