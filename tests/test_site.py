@@ -17,9 +17,12 @@ from pathlib import Path
 import click
 import pytest
 from blocks import CHECKOUT
+from rich.table import Table
 
 import pyshard
 from pyshard.cli import cli
+from pyshard.cli.replica_table import replica_table
+from pyshard.cli.stat import table as stat_table
 from pyshard.cli.subcommands import ListedCommand
 
 DOCS = CHECKOUT / "docs"
@@ -107,6 +110,33 @@ def test_links_within_a_page_lead_to_headings(page: Path) -> None:
         for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     }
     assert [place for place in re.findall(r"\]\(#([^)]+)\)", text) if place not in headings] == []
+
+
+def glossary() -> list[str]:
+    """The words that docs/glossary.md explains."""
+    text = (DOCS / "glossary.md").read_text(encoding="utf-8")
+    words: list[str] = re.findall(r"^\| (?!word \||---)(.+?) \| .+ \|$", text, re.MULTILINE)
+    return words
+
+
+def test_glossary_has_the_words_of_users_pages() -> None:
+    """It is in order, each word once, and has those that messages and tables use without a word on them."""
+    assert glossary() == sorted(set(glossary()))
+    assert {"ballot", "box", "epoch", "feed", "group", "incarnation", "slot"} <= set(glossary())
+
+
+@pytest.mark.parametrize("page", ["availability", "cli", "growing", "limits", "running", "architecture", "development"])
+def test_pages_name_the_glossary(page: str) -> None:
+    """Whoever meets one of its words on a page is told where it is explained, and so is who works on the code."""
+    assert "docs/glossary.md" in (DOCS / f"{page}.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("command", "shown"), [("replica list", replica_table([])), ("stat", stat_table([]))])
+def test_columns_are_explained(command: str, shown: Table) -> None:
+    """docs/cli.md says what each column of these tables means, in their order."""
+    told = (DOCS / "cli.md").read_text(encoding="utf-8").partition(f"| column of `{command}` |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (?!---)(.+?) \| .+ \|$", told, re.MULTILINE)
+    assert [name for row in rows for name in row.split(", ")] == [column.header for column in shown.columns]
 
 
 # -- the site as it was built --------------------------------------------------------------------------------------
