@@ -10,6 +10,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import site_api
 import site_command
 import site_links
 
@@ -25,11 +26,22 @@ smartquotes = False  # `--help` is no dash
 
 # `name` in a docstring is something of Python's: a link where it has a place on the site, and always in its type.
 default_role = "py:obj"
-autodoc_default_options = {"members": True, "inherited-members": True}
+autodoc_default_options = {
+    "members": True,
+    "inherited-members": "BaseException, dict, object",  # but of these: Python's documentation has what they have
+}
 autodoc_member_order = "groupwise"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
-autodoc_type_aliases = {name: f"pyshard.{name}" for name in ("Document", "Key", "Storable")}
+autodoc_type_aliases = site_api.ALIASES
+# What stands in a signature and is pyshard's has a place on the site; else it is a warning.
+nitpicky = True
+nitpick_ignore_regex = [("py:(?!class$).*", ".*"), ("py:class", r"(?!pyshard\.).*|.*\._\w+")]  # but type variables
+nitpick_ignore = [
+    ("py:class", "pyshard.model.cluster_state.ClusterState"),
+    ("py:class", "pyshard.security.tokens_and_roles.Tokens"),
+    ("py:class", "pyshard.storage.interface.IStore"),
+]
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 100
 
@@ -47,4 +59,5 @@ html_theme_options: dict[str, list[str]] = {"top_of_page_buttons": []}
 def setup(app: Any) -> None:
     """Sphinx calls this before it reads the pages."""
     site_links.connect(app)
+    site_api.connect(app)
     app.connect("sphinx-click-process-description", site_command.keep_columns)

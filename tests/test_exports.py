@@ -196,6 +196,17 @@ def test_options_are_given_by_name(cls: type) -> None:
         assert set(by_place) <= {"key", "keys", "pairs", "doc", "default", "index", "name"} | own.get(verb, set()), verb
 
 
+@pytest.mark.parametrize("verb", sorted(methods(Index)))
+def test_faces_say_the_same_of_a_verb(verb: str) -> None:
+    """What a docstring says of a verb in short, such as what `clear` counts, is the same wherever it is said."""
+    found = [
+        getattr(getattr(cls, verb, None), "__doc__", None)
+        for cls in (Index, AioClient, AioIndex, Pyshard, BlockingIndex)
+    ]
+    said = {text.partition(" See `")[0] for text in found if text is not None and not text.startswith("See `")}
+    assert len(said) <= 1
+
+
 def test_asyncio_connects_by_the_same() -> None:
     """`pyshard.aio.connect` takes what `pyshard.connect` does, but for what only Twisted's programs have."""
     ours, theirs = inspect.signature(pyshard.aio.connect).parameters, inspect.signature(pyshard.connect).parameters

@@ -9,18 +9,27 @@ from __future__ import annotations
 import ast
 import os
 import re
+import sys
 from collections.abc import Iterator
 from html import unescape
 from importlib import import_module
 from pathlib import Path
 
+import attrs
 import click
 import pytest
 from blocks import CHECKOUT
+from rich.table import Table
 
 import pyshard
+from pyshard import Item, Record, TypedItem, TypedRecord
 from pyshard.cli import cli
+from pyshard.cli.replica_table import replica_table
+from pyshard.cli.stat import table as stat_table
 from pyshard.cli.subcommands import ListedCommand
+from pyshard.client_core.everyday_verbs import Location
+from pyshard.errors import BY_CODE, PyshardError
+from pyshard.settings import Settings, settings
 
 DOCS = CHECKOUT / "docs"
 SITE = os.environ.get("PYSHARD_TEST_SITE", "")
@@ -49,7 +58,7 @@ def documented() -> set[str]:
     names = set()
     for path in (DOCS / "api").glob("*.rst"):
         for kind, name in re.findall(r"^\.\. auto(\w+):: (\S+)$", path.read_text(encoding="utf-8"), re.MULTILINE):
-            names.add(name)
+            names.add(name.removesuffix("()"))
             if kind == "module":
                 names.update(f"{name}.{public}" for public in getattr(import_module(name), "__all__", ()))
     return names
@@ -109,6 +118,33 @@ def test_links_within_a_page_lead_to_headings(page: Path) -> None:
     assert [place for place in re.findall(r"\]\(#([^)]+)\)", text) if place not in headings] == []
 
 
+def glossary() -> list[str]:
+    """The words that docs/glossary.md explains."""
+    text = (DOCS / "glossary.md").read_text(encoding="utf-8")
+    words: list[str] = re.findall(r"^\| (?!word \||---)(.+?) \| .+ \|$", text, re.MULTILINE)
+    return words
+
+
+def test_glossary_has_the_words_of_users_pages() -> None:
+    """It is in order, each word once, and has those that messages and tables use without a word on them."""
+    assert glossary() == sorted(set(glossary()))
+    assert {"ballot", "box", "epoch", "feed", "group", "incarnation", "slot"} <= set(glossary())
+
+
+@pytest.mark.parametrize("page", ["availability", "cli", "growing", "limits", "running", "architecture", "development"])
+def test_pages_name_the_glossary(page: str) -> None:
+    """Whoever meets one of its words on a page is told where it is explained, and so is who works on the code."""
+    assert "docs/glossary.md" in (DOCS / f"{page}.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("command", "shown"), [("replica list", replica_table([])), ("stat", stat_table([]))])
+def test_columns_are_explained(command: str, shown: Table) -> None:
+    """docs/cli.md says what each column of these tables means, in their order."""
+    told = (DOCS / "cli.md").read_text(encoding="utf-8").partition(f"| column of `{command}` |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (?!---)(.+?) \| .+ \|$", told, re.MULTILINE)
+    assert [name for row in rows for name in row.split(", ")] == [column.header for column in shown.columns]
+
+
 # -- the site as it was built --------------------------------------------------------------------------------------
 
 
@@ -144,6 +180,118 @@ def test_every_public_name_is_shown() -> None:
     assert [name for name in documented() if f'id="{name}"' not in places and f'id="module-{name}"' not in places] == []
     verbs = [name for name in dir(pyshard.Client) if not name.startswith("_")]
     assert [verb for verb in verbs if f'id="pyshard.Client.{verb}"' not in places] == []
+
+
+def _text(html: str) -> str:
+    """What a reader sees of a piece of a page."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", "", html)).replace("¶", "").split())
+
+
+def _entries(page: str) -> list[tuple[str, str]]:
+    """The names that a page of the API documents, as they stand in links, and what each one's head is, as HTML."""
+    return re.findall(r'<dt class="sig[^"]*" id="([^"]+)">(.*?)</dt>', _html(page), re.DOTALL)
+
+
+API = sorted(path.relative_to(DOCS).with_suffix("").as_posix() for path in (DOCS / "api").glob("*.rst"))
+
+
+@built
+@pytest.mark.parametrize("page", API)
+def test_heads_are_python(page: str) -> None:
+    """Defaults, types and values stand as Python has them: not as how attrs or Sphinx make them, and no page long."""
+    heads = {name: _text(head) for name, head in _entries(page)}
+    assert heads
+    odd = r"attr_dict|\bNOTHING\b|ForwardRef|<class|<[A-Z]\w+\b|= _\w|~|\bUnionType\b"
+    assert {name: head for name, head in heads.items() if re.search(odd, head)} == {}
+    assert {name: head for name, head in heads.items() if len(head.rpartition(" = ")[2]) > 1000} == {}
+    assert "PEP 604" not in _html(page)
+
+
+@built
+def test_settings_have_their_values() -> None:
+    """Each setting has its value and what it means, on the page that says so."""
+    heads = {name.rpartition(".")[2]: _text(head) for name, head in _entries("api/values")}
+    for field in attrs.fields(Settings):
+        name, _, value = heads[field.name].partition(" = ")
+        assert name.startswith(f"{field.name}: ")
+        assert ast.literal_eval(value) == getattr(settings, field.name), field.name
+    assert "Seconds that one operation may take" in _html("api/values")
+    assert "certificate: Path | str | None = None" in _text(_html("api/values"))
+
+
+#: Each TypedDict that verbs give, and how the site shows its fields.
+TYPED_DICTS = {
+    "pyshard.Record": Record,
+    "pyshard.Item": Item,
+    "pyshard.TypedRecord": TypedRecord,
+    "pyshard.TypedItem": TypedItem,
+    "pyshard.client_core.everyday_verbs.Location": Location,
+}
+
+
+@built
+@pytest.mark.parametrize("name", TYPED_DICTS)
+def test_typed_dicts_have_their_fields_alone(name: str) -> None:
+    """Each field has its name as it is, with its underscore, and a type; and there is nothing of a dict's methods."""
+    shown = _html("api/values").partition(f'id="{name}"')[2].partition('<dl class="py ')[0]
+    fields = re.findall(r"<p><strong>(.*?)</strong> \((.*?)\) -- (.*?)</p>", shown, re.DOTALL)
+    assert [field for field, _, _ in fields] == list(TYPED_DICTS[name].__annotations__)
+    assert [entry for entry, _ in _entries("api/values") if entry.startswith(f"{name}.")] == []
+
+
+@built
+def test_nothing_of_pythons_own_classes_is_shown() -> None:
+    """What each exception, dict and object has is in Python's documentation, and not on these pages."""
+    own = {name for kind in (BaseException, dict, object) for name in vars(kind)}
+    for page in API:
+        for name, _ in _entries(page):
+            owner, _, member = name.rpartition(".")
+            if member in own and isinstance(cls := _found(owner), type):
+                assert any(member in vars(base) for base in cls.__mro__ if base.__module__.startswith("pyshard")), name
+
+
+@built
+def test_exceptions_have_their_bases() -> None:
+    """Each exception says what it is a subclass of, and is in the tree at the page's head, below that one."""
+    text = _html("api/errors")
+    tree = text.partition("<h1>")[2].partition("<dl")[0]
+    bases: list[str] = []  # those that the current item of the tree is below
+    found: dict[str, str | None] = {}
+    for tag, name in re.findall(r'<(ul|/ul|a)\b(?:[^>]*title="pyshard\.errors\.(\w+)")?', tree):
+        if tag == "ul":
+            bases.append("")
+        elif tag == "/ul":
+            bases.pop()
+        elif name:
+            bases[-1] = name
+            found[name] = bases[-2] if len(bases) > 1 else None
+    kinds = {kind.__name__: kind for kind in BY_CODE.values()}
+    assert found == {name: None if kind is PyshardError else kind.__mro__[1].__name__ for name, kind in kinds.items()}
+    for name, kind in kinds.items():
+        told = text.partition(f'id="pyshard.errors.{name}"')[2].partition("</p>")[0]
+        assert f"Bases: {kind.__mro__[1].__name__}" in _text(told.partition("</dt>")[2])
+
+
+@built
+@pytest.mark.parametrize("page", API)
+def test_types_lead_to_types(page: str) -> None:
+    """A type in a head leads to a class or an alias, never to a property of that name; pyshard's own are all links.
+
+    A type that isn't public, and what only the tests of pyshard itself would give, has no place on the site.
+    """
+    classes = {
+        name
+        for module in [module for path, module in sys.modules.items() if path.partition(".")[0] == "pyshard"]
+        for name, value in vars(module).items()
+        if isinstance(value, type) and value.__module__.startswith("pyshard.") and not name.startswith("_")
+    }
+    for name, head in _entries(page):
+        for target in re.findall(r'<a class="reference internal"[^>]*title="([^"]+)"', head):
+            owner = target.rpartition(".")[0]
+            assert owner == "pyshard" or not isinstance(_found(owner), type), (name, target)
+        unlinked = re.sub(r'<span class="sig-(?:name|prename).*?</span></span>|<a\b.*?</a>', "", head, flags=re.DOTALL)
+        types = set(re.findall(r'<span class="n"><span class="pre">(\w+)</span>', unlinked))
+        assert types & classes <= {"ClusterState", "IStore", "Tokens"}, name
 
 
 @built

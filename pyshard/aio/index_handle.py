@@ -240,7 +240,7 @@ class AioIndex:
         return self._client.count(self.name, deadline=deadline)
 
     def clear(self, *, deadline: float | None = None) -> asyncio.Future[int]:
-        """Remove all documents that an index has; how many keys there were. See `pyshard.Client.clear`."""
+        """Remove all documents that an index has; how many were removed. See `pyshard.Client.clear`."""
         return self._client.clear(self.name, deadline=deadline)
 
     def locate(self, key: Key) -> Location:

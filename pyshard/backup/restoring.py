@@ -58,7 +58,7 @@ class Restored:
 
     :param documents: how many were written.
     :param expired: how many had expired since the backup was taken, and were left out.
-    :param unreadable: why each of the others was left out, which are no records; the first `_SHOWN` of them.
+    :param unreadable: why each of the others was left out, which are no records; the first 10 of them.
     :param left_out: how many these are.
     """
 

@@ -231,7 +231,7 @@ class BlockingIndex:
         return self._app.count(self.name, deadline=deadline)
 
     def clear(self, *, deadline: float | None = None) -> int:
-        """Remove all documents that an index has; how many keys there were. See `pyshard.Client.clear`."""
+        """Remove all documents that an index has; how many were removed. See `pyshard.Client.clear`."""
         return self._app.clear(self.name, deadline=deadline)
 
     def locate(self, key: Key) -> Location:

@@ -29,7 +29,11 @@ from pyshard.settings import settings
 
 
 class Record(TypedDict):
-    """What `read` and `pop` give: the key's hash, a number in [0, 1), and the document."""
+    """What `read` and `pop` give.
+
+    :ivar hash_: the key's hash, a number in [0, 1).
+    :ivar record: the document.
+    """
 
     hash_: float
     record: Document
@@ -39,7 +43,7 @@ class Item(TypedDict):
     """What `item` gives: a document and all that is known of it.
 
     :ivar key: the key's text.
-    :ivar hash_: as in `Record`.
+    :ivar hash_: the key's hash, a number in [0, 1).
     :ivar record: the document.
     :ivar version: rises with every write to the key's shard.
     :ivar expiry: when the document will be gone, in seconds since 1970 by the shard's clock; None: never.

@@ -40,14 +40,27 @@ TypedPairs: TypeAlias = Iterable[tuple[Key, _T]] | SupportsItems[Key, _T]
 
 
 class TypedRecord(TypedDict, Generic[_T]):
-    """What `read` and `pop` give on an index with a type: a `Record` whose document is of that type."""
+    """What `read` and `pop` give on an index with a type: a `Record` whose document is of that type.
+
+    :ivar hash_: the key's hash, a number in [0, 1).
+    :ivar record: the document, of the index's type.
+    """
 
     hash_: float
     record: _T
 
 
 class TypedItem(TypedDict, Generic[_T]):
-    """What `item` gives on an index with a type: an `Item` whose document is of that type."""
+    """What `item` gives on an index with a type: an `Item` whose document is of that type.
+
+    :ivar key: the key's text.
+    :ivar hash_: the key's hash, a number in [0, 1).
+    :ivar record: the document, of the index's type.
+    :ivar version: rises with every write to the key's shard.
+    :ivar expiry: when the document will be gone, in seconds since 1970 by the shard's clock; None: never.
+    :ivar ttl: seconds until then; None: for ever.
+    :ivar size: what `write` gave.
+    """
 
     key: str
     hash_: float

@@ -16,9 +16,13 @@ class ShardAddressesOption(usage.Options):
         self._detours: list[str] = []
 
     def opt_address(self, pair: str) -> None:
-        """ANNOUNCED=DIALED: where to dial a shard that can't be reached at its address in the config file, each
-        HOST:PORT. Can be given several times."""
         self._detours.append(pair)
+
+    # Not a docstring: twistd shows one with the blanks that its second line begins with.
+    opt_address.__doc__ = (
+        "ANNOUNCED=DIALED: where to dial a shard that can't be reached at its address in the config file, each "
+        "HOST:PORT. Can be given several times."
+    )
 
     def addresses(self) -> AddressMapping:
         """What was given.
