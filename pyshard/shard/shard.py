@@ -226,13 +226,16 @@ class Shard:
         }
 
     async def _configure(self, name: str, state: ClusterState) -> None:
-        store, own = self._store, state.map.named(name)
-        one_of = self.replica is not None and own is not None and own.group is not None
-        identity = own.identity if one_of and own is not None else store.identity
-        assignment = accept(self.assignment, name, state, identity, store.documents)
-        if self.replica is not None and assignment.own.group is not None:
-            await self.replica.take_on(assignment.own.group)
-            if not self.replica.leads:
+        store, replica, own = self._store, self.replica, state.map.named(name)
+        one_of, leads = own is not None and own.group is not None, replica is None or replica.leads
+        identity = own.identity if replica is not None and one_of and own is not None else store.identity
+        # What the ranges of one that doesn't lead are, the primary's log says; so it isn't compared with them.
+        assignment = accept(self.assignment, name, state, identity, store.documents if leads else 0)
+        if replica is not None and assignment.own.group is not None:
+            if not leads:  # before it may lead: what has gone meanwhile it mustn't serve for a moment
+                self.assignment, self._taken_on = assignment, None
+            await replica.take_on(assignment.own.group)
+            if not replica.leads:
                 self.assignment, self._taken_on = assignment, None
                 self.on_assignment()
                 return
@@ -240,7 +243,8 @@ class Shard:
             # The text last: a shard that ends in between is told the assignment again, as it doesn't remember it.
             await store.set_indexes(state.indexes, state.next_index)
             if self.assignment is not None:  # what goes isn't served any more; what comes is when the store owns it
-                if without(assignment.ranges, self.assignment.ranges):  # they are closed until the store owns them
+                served = self.assignment.ranges if self._taken_on is not None else store.ranges.served
+                if without(assignment.ranges, served):  # they are closed until the store owns them
                     self._slots_closed()
                 self.assignment = assignment
                 self.on_assignment()

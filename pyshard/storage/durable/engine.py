@@ -145,6 +145,9 @@ class StorageEngine(MemtableOverLmdb):
             self._given_bytes += changes.given_bytes
             payload = changes.payload(counters.version)
             if payload:
+                replaceable = (
+                    replaceable and self.replica.role is _ALONE
+                )  # members wait for the sync, and clients for them
                 sync = changes.must_sync or (self.durability is Durability.FSYNC and not replaceable)
                 self.log.append(payload, sync, counters.ballot)
                 if self.replica.uncommitted is not None:

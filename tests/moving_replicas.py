@@ -1,0 +1,90 @@
+"""What tests of moves between shards with replicas share: who leads, and what all members have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from moving import DOCS, state_of
+
+from pyshard.model.replica_group import ReplicaGroup
+from pyshard.model.slot_ranges import SlotRanges
+from pyshard.protocol.change_groups import Change
+from pyshard.storage import ICopy, IStore
+from pyshard.testing import MemoryCluster
+
+LEASE = 1.0
+
+#: Seconds within which another replica leads in the place of one that was killed, by far.
+LED = 5.0
+
+
+@contextmanager
+def replicated(
+    store: Callable[[str, Callable[[], float]], IStore] | None = None, replicas: int = 2
+) -> Iterator[MemoryCluster]:
+    """Two shards with `DOCS` and some replicas each, all of which are members."""
+    with MemoryCluster(2, store=store, replicas=replicas, lease=LEASE) as cluster:
+        wait_whole(cluster)
+        cluster.run(cluster.connect().write_many(DOCS))
+        yield cluster
+
+
+def group_of(cluster: MemoryCluster, shard: str) -> ReplicaGroup:
+    """A shard's replicas."""
+    own = cluster.state.map.named(shard)
+    assert own is not None
+    assert own.group is not None
+    return own.group
+
+
+def name_of(cluster: MemoryCluster, address: str) -> str:
+    """The name of the process at an address."""
+    return next(name for name, (host, port) in cluster.processes.items() if f"{host}:{port}" == address)
+
+
+def primary(cluster: MemoryCluster, shard: str) -> str:
+    """The name of the process that leads a shard."""
+    return name_of(cluster, group_of(cluster, shard).primary)
+
+
+def others(cluster: MemoryCluster, shard: str) -> list[str]:
+    """The names of the other members."""
+    return sorted(name_of(cluster, address) for address in group_of(cluster, shard).others)
+
+
+def wait_whole(cluster: MemoryCluster) -> None:
+    """Let time pass until all replicas of all shards are members."""
+    for _ in range(200):
+        if not any(shard.group.learners for shard in cluster.state.map.shards if shard.group is not None):
+            return
+        cluster.advance(0.1)
+    raise AssertionError(f"these aren't whole after 20 s: {cluster.state.map.shards}")
+
+
+def rows_of(store: IStore) -> list[Change]:
+    """All rows that a store has, with those that it hides, in order."""
+    opened: list[ICopy] = []
+    store.copy(None).addCallback(opened.append)
+    (copy,) = opened
+    rows: list[Change] = []
+    while (page := copy.page(1 << 20)) != []:
+        rows += page or []
+    copy.close()
+    return sorted(rows, key=lambda row: (row.index, row.slot, row.key))
+
+
+def check_members(cluster: MemoryCluster) -> None:
+    """All replicas of each shard own what the map says, have nothing left of any move, and have the same rows."""
+    wait_whole(cluster)
+    cluster.advance(2)  # so that all know what is committed
+    for shard in state_of(cluster).map.shards:
+        found: dict[str, tuple[SlotRanges, list[Change]]] = {}
+        for name in (name for name in cluster.processes if name.partition(".")[0] == shard.name):
+            service = cluster.services[name]
+            ranges = service.shard.store.ranges
+            assert (ranges.owned, dict(ranges.staged), dict(ranges.sealed), ranges.left) == (shard.ranges, {}, {}, ())
+            assert not service.followers.names
+            assert not service.moves._pulling
+            found[name] = ranges.owned, rows_of(service.shard.store)
+        assert all(each == found[shard.name] for each in found.values()), f"replicas of {shard.name} differ"
