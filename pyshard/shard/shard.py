@@ -227,10 +227,11 @@ class Shard:
 
     async def _configure(self, name: str, state: ClusterState) -> None:
         store, replica, own = self._store, self.replica, state.map.named(name)
-        one_of, leads = own is not None and own.group is not None, replica is None or replica.leads
-        identity = own.identity if replica is not None and one_of and own is not None else store.identity
-        # What the ranges of one that doesn't lead are, the primary's log says; so it isn't compared with them.
-        assignment = accept(self.assignment, name, state, identity, store.documents if leads else 0)
+        before, identity, leads = self.assignment, store.identity, replica is None or replica.leads
+        goes_on = leads  # with the ranges that it took on itself; else they come with another primary's log
+        if replica is not None and own is not None and own.group is not None:
+            identity, goes_on = own.identity, leads and before is not None and before.own.address == own.address
+        assignment = accept(before, name, state, identity, store.documents if goes_on else 0)
         if replica is not None and assignment.own.group is not None:
             if not leads:  # before it may lead: what has gone meanwhile it mustn't serve for a moment
                 self.assignment, self._taken_on = assignment, None

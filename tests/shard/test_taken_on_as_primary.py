@@ -79,3 +79,12 @@ def test_ranges_are_of_the_log(member: Shard) -> None:
     assert member.store.ranges.owned == REST
     with pytest.raises(StaleEpoch, match="they don't move"):
         result(member.configure("low", attrs.evolve(led(11, 5, ME, ME), moves=())))
+
+
+def test_ranges_of_one_that_leads_no_more(new: Shard, clock: Clock) -> None:
+    """A primary that was cut off hears of the next one only when a move is long over: it follows."""
+    new.replica = ShardReplica(new.store, clock, MemoryNetwork(clock).dial, Random(1))
+    result(new.configure("low", led(7, 1, ME, ME)))
+    result(new.apply(7, [Write("", [GONE, KEPT], [b"record"] * 2)]))
+    result(new.configure("low", attrs.evolve(led(20, 9, OTHER, OTHER, ranges=REST), moves=())))
+    assert not new.replica.leads
