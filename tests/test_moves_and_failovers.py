@@ -5,27 +5,20 @@ Either side's primary is killed in each phase. The next one takes the move up, b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
-from moving import (
-    DOCS,
-    DurableStores,
-    owner,
-    plan,
-    slow_down,
-    until,
-)
-from moving_replicas import (
-    LED,
-    check_members,
-    primary,
-    replicated,
-)
+from moving import DOCS, MOVING, QUARTER, DurableStores, cancel, owner, plan, slow_down, state_of, until
+from moving_replicas import LED, check_members, group_of, others, primary, replicated, rows_of
 from stores import folder
+from twisted.internet.defer import Deferred
 
 from pyshard.client import Client
+from pyshard.errors import StorageFailed, Unavailable
 from pyshard.model.range_moves import Phase
+from pyshard.model.slot_ranges import in_ranges
+from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.storage import IStore
 from pyshard.testing import MemoryCluster
 
 SIDES = {"source": "shard0", "target": "shard1"}
@@ -102,3 +95,220 @@ def test_a_primary_is_lost(cluster: MemoryCluster, side: str, phase: Phase, monk
     until(cluster)
     assert owner(cluster) == "shard1"
     check_whole(cluster, client)
+
+
+class HungDisk:
+    """Has a replica's store take nothing more of the primary's log, until it is let go.
+
+    :param name: the process's.
+    """
+
+    def __init__(self, cluster: MemoryCluster, name: str, patched: pytest.MonkeyPatch) -> None:
+        self._store = store_of(cluster, name)
+        self._append = self._store.append
+        self._waiting: list[tuple[Sequence[ChangeGroup], Deferred[None]]] = []
+        patched.setattr(self._store, "append", self._hang)
+
+    def _hang(self, groups: Sequence[ChangeGroup]) -> Deferred[None]:
+        self._waiting.append((groups, Deferred()))
+        return self._waiting[-1][1]
+
+    def let_go(self, patched: pytest.MonkeyPatch) -> None:
+        """Fail what it was told, and go on."""
+        patched.setattr(self._store, "append", self._append)
+        for _, waiting in self._waiting:
+            waiting.errback(StorageFailed("the disk hung"))
+
+
+def store_of(cluster: MemoryCluster, name: str) -> IStore:
+    """The store of a process."""
+    return cluster.services[name].shard.store
+
+
+def until_so(cluster: MemoryCluster, holds: Callable[[], object], seconds: float = 10.0) -> None:
+    """Let time pass, a millisecond at a time, until something holds."""
+    for _ in range(round(seconds / 0.001)):
+        if holds():
+            return
+        cluster.advance(0.001)
+    raise AssertionError(f"in vain for {seconds:g} s: {state_of(cluster).moves}")
+
+
+def copies_of_last(cluster: MemoryCluster) -> tuple[int, Phase]:
+    """How often the copy of the last move was begun by whoever led its target at last, and what became of it."""
+    assert cluster.bootstrap is not None
+    last = cluster.bootstrap.driver.listed()[-1]
+    return last.copies, last.phase
+
+
+@pytest.mark.parametrize(("side", "copies"), [("source", 1), ("target", 0)])
+def test_a_complete_copy_stays(durable: MemoryCluster, side: str, copies: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a primary is lost after it was copied, the next one goes on from there; what it changed meanwhile, too."""
+    client = durable.connect()
+    slow_down(durable, monkeypatch)
+    plan(durable)
+    until(durable, Phase.SEALING)
+    fail_over(durable, SIDES[side])
+    durable.run(client.write_many(dict.fromkeys(MOVING, "meanwhile"), deadline=30))
+    until(durable)
+    assert copies_of_last(durable) == (copies, Phase.COMMITTED)
+    assert durable.run(client.get_many(MOVING)) == ["meanwhile"] * len(MOVING)
+    assert durable.run(client.count()) == len(DOCS)
+
+
+def test_committed_when_all_members_have_it(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target whose member doesn't answer isn't ready, until it goes on without that one."""
+    client = cluster.connect()
+    slow_down(cluster, monkeypatch)
+    plan(cluster)
+    until_so(cluster, lambda: state_of(cluster).moves[0].phase is Phase.SEALING, 30)
+    (member,) = others(cluster, "shard1")
+    hung = HungDisk(cluster, member, monkeypatch)
+    leads = store_of(cluster, primary(cluster, "shard1"))
+    until_so(cluster, lambda: leads.ranges.staged["move 1"].sealed)
+    while others(cluster, "shard1"):
+        assert state_of(cluster).moves[0].phase is not Phase.COMMITTED
+        cluster.advance(0.01)
+    until(cluster, Phase.COMMITTED)
+    hung.let_go(monkeypatch)
+    until(cluster)
+    check_whole(cluster, client)
+
+
+def test_a_seal_that_is_lost_with_its_primary(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The target hears of a seal when all members have it. One that they don't have is void: the range is served."""
+    client = cluster.connect()
+    cluster.run(client.get_many(MOVING))
+    slow_down(cluster, monkeypatch)
+    plan(cluster)
+    sealed, (member,) = primary(cluster, "shard0"), others(cluster, "shard0")
+    until_so(cluster, lambda: state_of(cluster).moves[0].phase is Phase.SEALING, 30)
+    hung = HungDisk(cluster, member, monkeypatch)
+    until_so(cluster, lambda: store_of(cluster, sealed).ranges.sealed)
+    assert store_of(cluster, sealed).committed < store_of(cluster, sealed).position.sequence
+    cluster.advance(0.2)
+    target = store_of(cluster, primary(cluster, "shard1"))
+    assert target.ranges.staged["move 1"].sealed == 0
+    cluster.kill_shard(sealed)
+    hung.let_go(monkeypatch)
+    wait_led(cluster, "shard0", sealed)
+    move = state_of(cluster).moves[0]
+    assert (move.phase, move.attempt) == (Phase.COPYING, 1), "it isn't cancelled, and the attempt counts no more"
+    cluster.run(client.write(MOVING[0], "after", deadline=30))
+    cluster.run(client.write(MOVING[0], DOCS[MOVING[0]]))
+    cluster.start_shard(sealed)
+    until(cluster)
+    assert copies_of_last(cluster)[1] is Phase.COMMITTED
+    assert owner(cluster) == "shard1"
+    check_whole(cluster, client)
+
+
+@pytest.mark.parametrize("lost", [None, "shard0", "shard1"])
+def test_sealed_without_a_bootstrap(cluster: MemoryCluster, lost: str | None) -> None:
+    """A sealed range stays sealed with the next primary, also of the target, until the state has decided."""
+    client = cluster.connect()
+    cluster.run(client.get_many(list(DOCS)))
+    plan(cluster)
+    until_so(cluster, lambda: state_of(cluster).moves[0].phase is Phase.SEALING)
+    cluster.stop_bootstrap()
+    cluster.advance(0.5)
+    if lost is not None:
+        killed = primary(cluster, lost)
+        cluster.kill_shard(killed)
+    cluster.advance(3)
+    with pytest.raises(Unavailable):
+        cluster.run(client.write(MOVING[0], "lost?", deadline=2))
+    cluster.start_bootstrap()
+    if lost is not None:
+        cluster.start_shard(killed)
+    until(cluster)
+    assert copies_of_last(cluster)[1] is Phase.COMMITTED
+    check_whole(cluster, client)
+
+
+def test_cancelled(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a target has copied is removed by whoever leads it then, though it never led before."""
+    client = cluster.connect()
+    slow_down(cluster, monkeypatch)
+    plan(cluster)
+    until_so(cluster, lambda: _staged(cluster, others(cluster, "shard1")[0]))
+    cancel(cluster)
+    killed = fail_over(cluster, "shard1")
+    cluster.start_shard(killed)
+    until(cluster)
+    assert copies_of_last(cluster)[1] is Phase.CANCELLED
+    assert owner(cluster) == "shard0"
+    check_whole(cluster, client)
+
+
+def _staged(cluster: MemoryCluster, name: str) -> bool:
+    """Whether a process has records of a copy."""
+    store = store_of(cluster, name)
+    return any(in_ranges(row.slot, QUARTER) for row in rows_of(store)) and bool(store.ranges.staged)
+
+
+def test_nobody_sees_a_copy(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Members take what is copied from the log, as hidden as it is; so the next primary shows nothing of it."""
+    client = cluster.connect()
+    slow_down(cluster, monkeypatch)
+    plan(cluster)
+    (member,) = others(cluster, "shard1")
+    until_so(cluster, lambda: _staged(cluster, member))
+    assert store_of(cluster, member).documents == cluster.run(client.count()) - store_of(cluster, "shard0").documents
+    assert not cluster.services[member].moves._pulling
+    former = primary(cluster, "shard1")
+    replica = cluster.services[former].shard.replica
+    assert replica is not None
+    replica.switch(*group_of(cluster, "shard1").others)
+    wait_led(cluster, "shard1", former)
+    assert member == primary(cluster, "shard1")
+    assert cluster.run(client.count(deadline=20)) == len(DOCS)
+    assert sorted(cluster.run(_keys(client))) == sorted(DOCS)
+    assert not cluster.services[former].moves._pulling, "who leads no more pulls no more"
+    until(cluster)
+    assert copies_of_last(cluster)[1] is Phase.COMMITTED
+    check_whole(cluster, client)
+
+
+async def _keys(client: Client) -> list[str]:
+    return [key async for key in client.keys(deadline=20)]
+
+
+def test_a_learner_copies_what_is_staged(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replica of the target that begins from a copy meanwhile can lead, and go on."""
+    client = cluster.connect()
+    (member,) = others(cluster, "shard1")
+    cluster.kill_shard(member)
+    until_so(cluster, lambda: not others(cluster, "shard1"))
+    slow_down(cluster, monkeypatch)
+    plan(cluster)
+    until_so(cluster, lambda: _staged(cluster, primary(cluster, "shard1")))
+    cluster.start_shard(member)
+    until_so(cluster, lambda: others(cluster, "shard1"))
+    fail_over(cluster, "shard1")
+    for name in ("shard1", "shard1.2"):
+        if name not in cluster.services:
+            cluster.start_shard(name)
+    until(cluster)
+    assert copies_of_last(cluster)[1] is Phase.COMMITTED
+    check_whole(cluster, client)
+
+
+def test_a_target_with_too_few_members() -> None:
+    """What it would own is promised to be on two machines: it waits for the second one, and says so."""
+    with replicated(replicas=3) as cluster:
+        client = cluster.connect()
+        for member in others(cluster, "shard1"):
+            cluster.kill_shard(member)
+        until_so(cluster, lambda: not others(cluster, "shard1"))
+        plan(cluster)
+        cluster.advance(10)
+        (move,) = state_of(cluster).moves
+        assert (move.phase, move.attempt) == (Phase.COPYING, 0)
+        assert cluster.bootstrap is not None
+        assert "too few replicas" in cluster.bootstrap.driver.listed()[-1].error
+        for name in cluster.processes.keys() - cluster.services.keys():
+            cluster.start_shard(name)
+        until(cluster)
+        assert copies_of_last(cluster)[1] is Phase.COMMITTED
+        check_whole(cluster, client)
