@@ -7,15 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+import attrs
 import pytest
-from moving import DOCS, MOVING, QUARTER, DurableStores, cancel, owner, plan, slow_down, state_of, until
-from moving_replicas import LED, check_members, group_of, others, primary, replicated, rows_of
+from deferreds import watch
+from moving import (
+    DOCS,
+    MOVING,
+    QUARTER,
+    STAYING,
+    DurableStores,
+    cancel,
+    filled,
+    owner,
+    plan,
+    slow_down,
+    state_of,
+    until,
+)
+from moving_replicas import LEASE, LED, check_members, group_of, others, primary, replicated, rows_of, wait_whole
 from stores import folder
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from pyshard.client import Client
-from pyshard.errors import StorageFailed, Unavailable
+from pyshard.client.layout_client import LayoutClient
+from pyshard.errors import OutcomeUnknown, StorageFailed, Unavailable
+from pyshard.model.config_file import ClusterConfig
+from pyshard.model.layout_change import with_other_ranges
 from pyshard.model.range_moves import Phase
+from pyshard.model.replica_group import MapReplica, new_group
+from pyshard.model.shard_map import ShardMap
 from pyshard.model.slot_ranges import in_ranges
 from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.storage import IStore
@@ -323,6 +344,98 @@ def test_a_target_with_too_few_members() -> None:
         assert "too few replicas" in cluster.bootstrap.driver.listed()[-1].error
         for name in cluster.processes.keys() - cluster.services.keys():
             cluster.start_shard(name)
+        until(cluster)
+        assert copies_of_last(cluster)[1] is Phase.COMMITTED
+        check_whole(cluster, client)
+
+
+def test_what_may_be_undone_is_not_copied(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy waits until all members of the source have what is in it; the rest the next primary may not have."""
+    client = cluster.connect()
+    cluster.run(client.get_many(MOVING))
+    slow_down(cluster, monkeypatch)
+    lost, (member,) = primary(cluster, "shard0"), others(cluster, "shard0")
+    plan(cluster)
+    until_so(cluster, lambda: state_of(cluster).moves[0].phase is Phase.COPYING)
+    hung = HungDisk(cluster, member, monkeypatch)
+    wrote = watch(client.write(MOVING[0], "it may be lost", deadline=20))
+    cluster.advance(0.2)
+    assert not _staged(cluster, primary(cluster, "shard1"))
+    cluster.kill_shard(lost)
+    hung.let_go(monkeypatch)
+    wait_led(cluster, "shard0", lost)
+    cluster.start_shard(lost)
+    until(cluster)
+    assert isinstance(wrote[0], OutcomeUnknown)
+    assert cluster.run(client.get(MOVING[0])) == DOCS[MOVING[0]]
+    check_whole(cluster, client)
+
+
+def test_what_is_confirmed_stays(durable: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The source is told to keep no more what all members of the target have, and not before."""
+    client = durable.connect()
+    slow_down(durable, monkeypatch)
+    plan(durable)
+    source, target = (store_of(durable, primary(durable, shard)) for shard in ("shard0", "shard1"))
+
+    def copied() -> int:
+        staging = target.ranges.staged.get("move 1")
+        return 0 if staging is None else staging.origin.sequence
+
+    until_so(durable, lambda: copied() and target.committed == target.position.sequence, 30)
+    before = copied()
+    HungDisk(durable, *others(durable, "shard1"), monkeypatch)
+    for number in range(30):
+        client.write(MOVING[0], number).addErrback(lambda _: None)
+        durable.advance(0.01)
+    assert copied() > before
+    assert dict(source.followers)["move 1"] <= before
+
+
+def test_beside_writes(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that always has changes which its members don't have yet gives a range away all the same."""
+    client = cluster.connect()
+    store = store_of(cluster, *others(cluster, "shard0"))
+    append = store.append
+    monkeypatch.setattr(store, "append", lambda groups: deferLater(cluster.clock, 0.05, append, groups))
+    plan(cluster)
+    for number in range(5000):
+        client.write(STAYING[number % len(STAYING)], number)
+        cluster.advance(0.002)
+        if state_of(cluster).moves[0].phase is Phase.COMMITTED:
+            break
+    else:
+        raise AssertionError(state_of(cluster).moves)
+    until(cluster)
+    check_members(cluster)
+
+
+def test_a_shard_gets_replicas_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both sides of a move, while it goes on; then their primaries are lost."""
+    with filled() as cluster:
+        client = cluster.connect(deadline=20)
+        slow_down(cluster, monkeypatch)
+        plan(cluster)
+        until_so(cluster, lambda: _staged(cluster, "shard1"))
+        shards = []
+        for own in cluster.map.shards:
+            places = [MapReplica(own.host, own.port + 100 * number) for number in range(2)]
+            shards.append(own.led_by_group(new_group(places, lease=LEASE)))
+        cluster.map = ShardMap(shards)
+        for name in ("shard0.2", "shard1.2"):
+            cluster.start_shard(name)
+        layout = LayoutClient(client)
+        state = cluster.run(layout.state())
+        wanted = ShardMap(
+            attrs.evolve(own, ranges=before.ranges)
+            for own, before in zip(shards, with_other_ranges(state, []).shards, strict=True)
+        )
+        assert cluster.run(layout.apply(ClusterConfig(wanted, "localhost", 9192), state)) == []
+        assert [move.phase for move in state_of(cluster).moves] == [Phase.COPYING]
+        until_so(cluster, lambda: others(cluster, "shard0") and others(cluster, "shard1"))
+        for shard in ("shard0", "shard1"):
+            cluster.start_shard(fail_over(cluster, shard))
+            wait_whole(cluster)
         until(cluster)
         assert copies_of_last(cluster)[1] is Phase.COMMITTED
         check_whole(cluster, client)
