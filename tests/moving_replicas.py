@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from moving import DOCS, state_of
+from moving import DOCS, QUARTER, state_of
 
+from pyshard.client import Client
+from pyshard.model.range_moves import Phase
 from pyshard.model.replica_group import ReplicaGroup
-from pyshard.model.slot_ranges import SlotRanges
+from pyshard.model.slot_ranges import SlotRanges, in_ranges
 from pyshard.protocol.change_groups import Change
 from pyshard.storage import ICopy, IStore
 from pyshard.testing import MemoryCluster
@@ -88,3 +90,58 @@ def check_members(cluster: MemoryCluster) -> None:
             assert not service.moves._pulling
             found[name] = ranges.owned, rows_of(service.shard.store)
         assert all(each == found[shard.name] for each in found.values()), f"replicas of {shard.name} differ"
+
+
+def fail_over(cluster: MemoryCluster, shard: str) -> str:
+    """Kill a shard's primary, and wait until another one leads; the name of who was killed."""
+    killed = primary(cluster, shard)
+    cluster.kill_shard(killed)
+    wait_led(cluster, shard, killed)
+    return killed
+
+
+def wait_led(cluster: MemoryCluster, shard: str, former: str) -> None:
+    """Wait until another one leads."""
+    for _ in range(round(LED / 0.05)):
+        if primary(cluster, shard) != former:
+            return
+        cluster.advance(0.05)
+    raise AssertionError(f"nobody leads {shard} in place of {former}")
+
+
+def check_whole(cluster: MemoryCluster, client: Client) -> None:
+    """Nothing is lost or doubled, all can be changed, and all members have the same."""
+    keys = list(DOCS)
+    assert cluster.run(client.get_many(keys, deadline=30)) == list(DOCS.values())
+    assert cluster.run(client.count()) == len(DOCS)
+    cluster.run(client.write_many(dict.fromkeys(DOCS, "new"), deadline=30))
+    assert cluster.run(client.get_many(keys, deadline=30)) == ["new"] * len(DOCS)
+    cluster.run(client.write_many(DOCS))
+    check_members(cluster)
+
+
+def store_of(cluster: MemoryCluster, name: str) -> IStore:
+    """The store of a process."""
+    return cluster.services[name].shard.store
+
+
+def until_so(cluster: MemoryCluster, holds: Callable[[], object], seconds: float = 10.0) -> None:
+    """Let time pass, a millisecond at a time, until something holds."""
+    for _ in range(round(seconds / 0.001)):
+        if holds():
+            return
+        cluster.advance(0.001)
+    raise AssertionError(f"in vain for {seconds:g} s: {state_of(cluster).moves}")
+
+
+def copies_of_last(cluster: MemoryCluster) -> tuple[int, Phase]:
+    """How often the copy of the last move was begun by whoever led its target at last, and what became of it."""
+    assert cluster.bootstrap is not None
+    last = cluster.bootstrap.driver.listed()[-1]
+    return last.copies, last.phase
+
+
+def has_staged(cluster: MemoryCluster, name: str) -> bool:
+    """Whether a process has records of a copy."""
+    store = store_of(cluster, name)
+    return any(in_ranges(row.slot, QUARTER) for row in rows_of(store)) and bool(store.ranges.staged)
