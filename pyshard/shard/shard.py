@@ -40,6 +40,7 @@ from pyshard.protocol.batch_operations import Read, Run, changes, count_of, give
 from pyshard.settings import settings
 from pyshard.shard.assignment import Assignment, accept, not_owned, remembered_assignment
 from pyshard.shard.batch_plan import BatchPlan, have_any_of
+from pyshard.shard.lost_copies import give_up_lost_copies
 from pyshard.shard.parked_requests import ParkedRequests
 from pyshard.shard.shard_replica import ShardReplica
 from pyshard.shard.store_stat import store_stat
@@ -250,6 +251,7 @@ class Shard:
                 self.assignment = assignment
                 self.on_assignment()
                 self._release()
+            await give_up_lost_copies(store, () if self._taken_on is not None else assignment.ranges)
             while await store.count_ahead(assignment.ranges, _COUNTED):
                 await self.pause()
             await store.own(assignment.ranges)

@@ -6,12 +6,13 @@ from random import Random
 
 import attrs
 import pytest
+from conftest import TakeErrors
 from deferreds import result
 from shard.states import HALF, HIGH, LOW, STATE, answers
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from pyshard.errors import StaleEpoch
+from pyshard.errors import BadRequest, StaleEpoch
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.model.range_moves import Phase, RangeMove, StoreId
@@ -19,6 +20,8 @@ from pyshard.model.replica_group import MapReplica, ReplicaGroup
 from pyshard.model.shard_map import ShardMap
 from pyshard.model.slot_ranges import SlotRanges, in_ranges
 from pyshard.protocol.batch_operations import Read, Write
+from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.protocol.store_ranges import Origin
 from pyshard.shard.shard import Shard
 from pyshard.shard.shard_replica import ShardReplica
 from pyshard.testing import MemoryNetwork
@@ -88,3 +91,24 @@ def test_ranges_of_one_that_leads_no_more(new: Shard, clock: Clock) -> None:
     result(new.apply(7, [Write("", [GONE, KEPT], [b"record"] * 2)]))
     result(new.configure("low", attrs.evolve(led(20, 9, OTHER, OTHER, ranges=REST), moves=())))
     assert not new.replica.leads
+
+
+def test_a_copy_that_is_lost(member: Shard, logged_errors: TakeErrors) -> None:
+    """One that an operator has lead in the middle of a copy that was committed elsewhere: the range begins empty."""
+    result(member.configure("low", led(9, 3, ME, ME, ranges=REST)))
+    while result(member.store.sweep(100)):
+        pass
+    result(member.store.stage("move 2", MOVE.ranges, Origin("2e", "2e")))
+    rows = [Change(0, slot_of(GONE), GONE, 9, 0, b"a part of it")]
+    result(member.store.absorb_staged("move 2", ChangeGroup(5, 0, 9, rows), 0, 100_000))
+    result(member.configure("low", led(10, 4, OTHER, ME, OTHER, ranges=REST)))
+    back = RangeMove(2, "high", "low", MOVE.ranges, phase=Phase.COMMITTED)
+    state = attrs.evolve(led(11, 5, ME, ME), moves=(back,))
+    with pytest.raises(BadRequest, match="old records are being removed"):
+        result(member.configure("low", state))  # the bootstrap tells it again
+    while result(member.store.sweep(100)):
+        pass
+    result(member.configure("low", state))
+    assert "are lost" in str(logged_errors())
+    assert member.store.ranges.owned == LOW.ranges
+    assert answers(member, Read("", [GONE, KEPT]), epoch=11) == [[None, b"record"]]
