@@ -12,6 +12,7 @@ from deferreds import watch
 from moving import (
     DOCS,
     MOVING,
+    QUARTER,
     STAYING,
     DurableStores,
     owner,
@@ -36,9 +37,11 @@ from stores import folder
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from pyshard.errors import OutcomeUnknown, StorageFailed
+from pyshard.errors import NotConfigured, OutcomeUnknown, StorageFailed
 from pyshard.model.range_moves import Phase
 from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.pages import encode_ranges
+from pyshard.shard.protocol import ShardProtocol
 from pyshard.storage import LmdbStore
 from pyshard.testing import MemoryCluster
 
@@ -226,3 +229,36 @@ def test_a_target_with_too_few_members() -> None:
         until(cluster)
         assert copies_of_last(cluster)[1] is Phase.COMMITTED
         check_whole(cluster, client)
+
+
+def connection_to(cluster: MemoryCluster, name: str) -> ShardProtocol:
+    """What answers over a connection to a process."""
+    made = cluster.services[name]
+    return ShardProtocol(made.shard, made.snapshots, made.followers, made.moves, made.factory, cluster.clock)
+
+
+def test_answers_wait_for_members(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A primary gives copies and digests, and reports, when all members have what it has; the others give nothing."""
+    client = cluster.connect()
+    leads, (member,) = primary(cluster, "shard0"), others(cluster, "shard0")
+    ranges = encode_ranges(QUARTER)
+    hung = HungDisk(cluster, member, monkeypatch)
+    watch(client.write(MOVING[0], "it may be lost", deadline=20))
+    cluster.advance(0.05)
+    asked = connection_to(cluster, leads)
+    waiting = [watch(asked.open_copy("m", ranges)), watch(asked.open_digest("m", ranges)), watch(asked.report_moves())]
+    cluster.advance(0.2)
+    assert waiting == [[], [], []]
+    hung.let_go(monkeypatch)
+    until_so(cluster, lambda: all(waiting))
+    assert all(isinstance(each[0], dict) for each in waiting)
+    other = connection_to(cluster, member)
+    for ask in (
+        lambda: other.open_copy("m", ranges),
+        lambda: other.open_digest("m", ranges),
+        lambda: other.read_groups("m", 1, ranges, 0),
+        other.report_moves,
+    ):
+        with pytest.raises(NotConfigured, match="doesn't lead"):
+            ask()
+    asked.connectionLost()

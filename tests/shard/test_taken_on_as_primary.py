@@ -22,8 +22,11 @@ from pyshard.model.slot_ranges import SlotRanges, in_ranges
 from pyshard.protocol.batch_operations import Read, Write
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.store_ranges import Origin
+from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.shard import Shard
+from pyshard.shard.shard_moves import ShardMoves
 from pyshard.shard.shard_replica import ShardReplica
+from pyshard.storage import MemoryStore
 from pyshard.testing import MemoryNetwork
 
 ME, OTHER = MapReplica("127.0.0.1", 5050, StoreId("1d", "1d")), MapReplica("127.0.0.1", 6050, StoreId("9x", "9x"))
@@ -112,3 +115,13 @@ def test_a_copy_that_is_lost(member: Shard, logged_errors: TakeErrors) -> None:
     assert "are lost" in str(logged_errors())
     assert member.store.ranges.owned == LOW.ranges
     assert answers(member, Read("", [GONE, KEPT]), epoch=11) == [[None, b"record"]]
+
+
+def test_counted_ahead(member: Shard, clock: Clock) -> None:
+    """One that doesn't lead counts what it will give up with the primary's log, so that this takes no time then."""
+    ShardMoves(member, ServedFollowers(member.store, clock), clock, None, Random(1))
+    assert isinstance(member.store, MemoryStore)
+    result(member.configure("low", led(9, 3, OTHER, ME, OTHER, ranges=REST)))
+    counted = member.store._hidden.ahead.counted(MOVE.ranges)
+    assert counted is not None
+    assert counted[0].documents == 1
