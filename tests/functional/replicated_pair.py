@@ -5,11 +5,13 @@ The daemons of shard ``a`` are called ``a`` and ``a.2``, those of ``b`` ``b`` an
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
 from functional.cluster import HOST, Cluster, Daemon, until
+from functional.replicated_cluster import contents_of
 from ports import free_port
 
 from pyshard.bootstrap import state_file
@@ -25,6 +27,7 @@ class ReplicatedPair(Cluster):
 
     def __init__(self, folder: Path, environment: Mapping[str, str], lease: float = 1.0) -> None:
         self.seconds: list[Daemon] = []
+        self._lease = lease
         super().__init__(folder, environment, 2, durable=True)
         for own in self.config:
             name, port = f"{own['name']}.2", free_port()
@@ -68,6 +71,17 @@ class ReplicatedPair(Cluster):
     def wait_whole(self) -> None:
         """Wait until all replicas are members."""
         until(lambda: not any(self.group(shard).learners for shard in "ab"), "all replicas are members")
+
+    def check_equal(self) -> None:
+        """End all daemons: then both replicas of each shard have the same on disk, and own what the map says."""
+        self.wait_whole()
+        time.sleep(self._lease)  # so that all members know what is committed
+        for daemon in self.daemons:
+            daemon.end()
+        found = {each.name: contents_of(self.folder / f"data-{each.name}") for each in self.replicas}
+        for own in self.state().map.shards:
+            assert found[own.name] == found[f"{own.name}.2"]
+            assert found[own.name].ranges == own.ranges
 
 
 #: Makes such a cluster, which isn't started yet.
