@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import pytest
 from moving import DOCS, QUARTER, state_of
+from twisted.internet.defer import Deferred
 
 from pyshard.client import Client
+from pyshard.errors import StorageFailed
 from pyshard.model.range_moves import Phase
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.model.slot_ranges import SlotRanges, in_ranges
-from pyshard.protocol.change_groups import Change
+from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.storage import ICopy, IStore
 from pyshard.testing import MemoryCluster
 
@@ -145,3 +148,36 @@ def has_staged(cluster: MemoryCluster, name: str) -> bool:
     """Whether a process has records of a copy."""
     store = store_of(cluster, name)
     return any(in_ranges(row.slot, QUARTER) for row in rows_of(store)) and bool(store.ranges.staged)
+
+
+class HungDisk:
+    """Has a replica's store take nothing more of the primary's log, until it is let go.
+
+    :param name: the process's.
+    :param from_: the first group that it doesn't take.
+    """
+
+    def __init__(
+        self,
+        cluster: MemoryCluster,
+        name: str,
+        patched: pytest.MonkeyPatch,
+        from_: Callable[[ChangeGroup], object] = lambda _: True,
+    ) -> None:
+        self._store = store_of(cluster, name)
+        self._append = self._store.append
+        self._from = from_
+        self._waiting: list[Deferred[None]] = []
+        patched.setattr(self._store, "append", self._take)
+
+    def _take(self, groups: Sequence[ChangeGroup]) -> Deferred[None]:
+        if not self._waiting and not any(map(self._from, groups)):
+            return self._append(groups)
+        self._waiting.append(Deferred())
+        return self._waiting[-1]
+
+    def let_go(self, patched: pytest.MonkeyPatch) -> None:
+        """Fail what it was told, and go on."""
+        patched.setattr(self._store, "append", self._append)
+        for waiting in self._waiting:
+            waiting.errback(StorageFailed("the disk hung"))

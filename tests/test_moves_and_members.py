@@ -5,7 +5,7 @@ A member's disk hangs meanwhile, so that the primary has groups that aren't comm
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 
 import pytest
 from deferreds import watch
@@ -22,6 +22,7 @@ from moving import (
     until,
 )
 from moving_replicas import (
+    HungDisk,
     check_members,
     check_whole,
     copies_of_last,
@@ -34,10 +35,9 @@ from moving_replicas import (
     wait_led,
 )
 from stores import folder
-from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from pyshard.errors import NotConfigured, OutcomeUnknown, StorageFailed
+from pyshard.errors import NotConfigured, OutcomeUnknown
 from pyshard.model.range_moves import Phase
 from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.pages import encode_ranges
@@ -62,39 +62,6 @@ def durable() -> Iterator[MemoryCluster]:
     """Durable ones."""
     with folder() as path, replicated(DurableStores(path).open) as made:
         yield made
-
-
-class HungDisk:
-    """Has a replica's store take nothing more of the primary's log, until it is let go.
-
-    :param name: the process's.
-    :param from_: the first group that it doesn't take.
-    """
-
-    def __init__(
-        self,
-        cluster: MemoryCluster,
-        name: str,
-        patched: pytest.MonkeyPatch,
-        from_: Callable[[ChangeGroup], object] = lambda _: True,
-    ) -> None:
-        self._store = store_of(cluster, name)
-        self._append = self._store.append
-        self._from = from_
-        self._waiting: list[Deferred[None]] = []
-        patched.setattr(self._store, "append", self._take)
-
-    def _take(self, groups: Sequence[ChangeGroup]) -> Deferred[None]:
-        if not self._waiting and not any(map(self._from, groups)):
-            return self._append(groups)
-        self._waiting.append(Deferred())
-        return self._waiting[-1]
-
-    def let_go(self, patched: pytest.MonkeyPatch) -> None:
-        """Fail what it was told, and go on."""
-        patched.setattr(self._store, "append", self._append)
-        for waiting in self._waiting:
-            waiting.errback(StorageFailed("the disk hung"))
 
 
 def _says_sealed(group: ChangeGroup) -> bool:
