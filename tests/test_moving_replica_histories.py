@@ -26,9 +26,10 @@ from test_replica_histories import ReplicaRun
 from twisted.internet.defer import Deferred
 
 from pyshard.model.range_moves import Phase
-from pyshard.model.slot_ranges import SlotRanges
+from pyshard.model.slot_ranges import SlotRanges, common, union
 from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.store_ranges import StoreRanges
+from pyshard.shard.shard_replica import ShardReplica
 from pyshard.storage import DataDirectory, IStore, LmdbStore
 from pyshard.testing import MemoryCluster
 
@@ -131,8 +132,21 @@ class MovingReplicaRun(ReplicaRun):
                 self.died += 1
                 self.kill(name)
         super().look()
+        self.check_owners()
         if self.moves is not None:
             self.moves.look()
+
+    def check_owners(self) -> None:
+        """No slot is served by primaries of two shards that may answer."""
+        owners: dict[str, SlotRanges] = {}
+        for name, service in self.cluster.services.items():
+            replica, assignment = service.shard.replica, service.shard.assignment
+            if replica is None or assignment is None or not replica.leads or not may_answer(replica):
+                continue
+            shard, served = name.partition(".")[0], common(service.shard.store.ranges.served, assignment.ranges)
+            twice = [other for other, ranges in owners.items() if other != shard and common(ranges, served)]
+            assert not twice, f"{name} and {twice} serve the same slots"
+            owners[shard] = union(served, owners.get(shard, ()))
 
     def fault(self) -> None:
         """One random fault, or the end of one, or a wish of an operator's."""
@@ -180,6 +194,13 @@ class MovingReplicaRun(ReplicaRun):
             assert not service.followers.names
             assert rows_of(store) == rows_of(self.cluster.services[own.name].shard.store)
         return documents
+
+
+def may_answer(replica: ShardReplica) -> bool:
+    """Whether the others have promised a primary not to lead yet."""
+    told = replica.stat()["replica"]
+    assert isinstance(told, dict)
+    return told["lease"] is None or told["lease"] > 0
 
 
 def run(seed: int, ephemeral: bool) -> tuple[Tally, Counter[Phase], MovingReplicaRun]:
