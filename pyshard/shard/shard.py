@@ -227,8 +227,8 @@ class Shard:
         }
 
     async def _configure(self, name: str, state: ClusterState) -> None:
-        store, replica, own = self._store, self.replica, state.map.named(name)
-        before, identity, leads = self.assignment, store.identity, replica is None or replica.leads
+        store, replica, own, before = self._store, self.replica, state.map.named(name), self.assignment
+        identity, leads = store.identity, replica is None or replica.leads
         goes_on = leads  # with the ranges that it took on itself; else they come with another primary's log
         if replica is not None and own is not None and own.group is not None:
             identity, goes_on = own.identity, leads and before is not None and before.own.address == own.address
@@ -268,7 +268,7 @@ class Shard:
         operations = count_of(runs)
         if operations > settings.MAX_BATCH:
             check_size(operations)
-        if len(runs) == 1 and isinstance(run := runs[0], Read) and epoch >= assignment.newest_move:
+        if len(runs) == 1 and isinstance(run := runs[0], Read) and self.remembers and epoch >= assignment.newest_move:
             at_hand = self._at_hand(assignment, run)
             if at_hand is not None:
                 self.operations += operations

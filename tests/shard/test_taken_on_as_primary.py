@@ -70,6 +70,7 @@ def test_what_has_gone_is_not_served(member: Shard, monkeypatch: pytest.MonkeyPa
     for epoch in (7, 10):
         found = answers(member, Read("", [GONE, KEPT]), Write("", [GONE], [b"new"]), epoch=epoch)
         assert found[0][0] == found[1][0] == "WRONG_SHARD"
+        assert answers(member, Read("", [GONE]), epoch=epoch) == [["WRONG_SHARD"]]
     assert answers(member, Read("", [KEPT]), epoch=10) == [[b"record"]]
 
 
