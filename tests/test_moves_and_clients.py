@@ -36,7 +36,7 @@ class SteadyRun(MovingRun):
     def step(self) -> None:
         """Some calls, perhaps a move, and little time."""
         if self.random.random() < 0.6:
-            self.plan()
+            self.moves.plan()
         for _ in range(self.random.choice([0, 1, 2, 3, 12])):
             self.issue()
         for _ in range(self.random.choice([1, 2, 8])):
@@ -67,7 +67,7 @@ def test_no_call_fails() -> None:
                 tallies.append(made.finish())
             except AssertionError as error:
                 raise AssertionError(f"seed {seed}: {error}") from error
-            committed += made.seen[Phase.COMMITTED]
+            committed += made.moves.seen[Phase.COMMITTED]
     tally = total(tallies)
     assert (tally.unavailable, tally.unknown, tally.cut) == (0, 0, 0)
     assert {face for face, _ in tally.answers} == {"deferred", "blocking", "asyncio"}

@@ -11,22 +11,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from random import Random
 from typing import TypeVar
 
 import pytest
-from deferreds import change_state
-from faults import BOUNDS
 from histories import Tally, total
+from random_moves import RandomMoves
 from test_histories import BLOCK, FIRST, SEEDS, STEPS, LastingStore, Run
 from twisted.internet.defer import Deferred
 
-from pyshard.errors import BadRequest
-from pyshard.model.key_slots import SLOTS
 from pyshard.model.range_moves import Phase
-from pyshard.model.range_plan import Transfer
-from pyshard.model.slot_ranges import SlotRanges, common
+from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.store_ranges import StoreRanges
@@ -85,21 +80,20 @@ class MortalStore(LastingStore):
 class MovingRun(Run):
     """One seeded run in which ranges move.
 
-    :ivar seen: how often which phase was seen.
+    :ivar moves: what moves.
     :ivar died: how many shards died between two steps of a move.
     """
 
     def __init__(self, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.seen: Counter[Phase] = Counter()
         self.died = 0
         self.mortal: dict[str, MortalStore] = {}
-        self._phases: dict[int, Phase] = {}
         super().__init__(seed, monkeypatch)
+        self.moves = RandomMoves(self.cluster, self.random)
 
     def step(self) -> None:
         """Some calls, perhaps a fault, perhaps a move, and some time."""
         if self.random.random() < 0.4:
-            self.plan()
+            self.moves.plan()
         if self.random.random() < 0.1:
             self.random.choice(list(self.mortal.values())).steps = self.random.randrange(12)
         super().step()
@@ -123,11 +117,7 @@ class MovingRun(Run):
         for name in [name for name, store in self.mortal.items() if store.dead]:
             self.died += 1
             self.kill(name)
-        if self.cluster.bootstrap is not None:
-            for move in self.cluster.bootstrap.bootstrap.state.moves:
-                if self._phases.get(move.number) is not move.phase:
-                    self._phases[move.number] = move.phase
-                    self.seen[move.phase] += 1
+        self.moves.look()
 
     def fault(self) -> None:
         """One random fault, or the end of one; ranges move by themselves."""
@@ -137,33 +127,11 @@ class MovingRun(Run):
         elif kind == "bootstrap":
             self.faults.bootstrap()
         elif kind == "cancel":
-            self.cancel()
+            self.moves.cancel()
         elif kind == "address":
             self.change_address()
         else:
             self.kill()
-
-    def plan(self) -> None:
-        """Have a random piece of a shard move to another one."""
-        if self.cluster.bootstrap is None or len(self.cluster.names) == 1:
-            return
-        keeper = self.cluster.bootstrap.bootstrap
-        source, target = self.random.sample(keeper.state.map.shards, 2)
-        piece = self.random.choice(list(pairwise([0, *BOUNDS, SLOTS])))
-        ranges = common(source.ranges, (piece,))
-        try:
-            change_state(keeper, keeper.state.with_moves([Transfer(source.name, target.name, ranges)]))
-        except BadRequest:
-            return  # it has none of that, or that moves already
-
-    def cancel(self) -> None:
-        """Cancel a move that isn't decided."""
-        if self.cluster.bootstrap is None:
-            return
-        keeper = self.cluster.bootstrap.bootstrap
-        undecided = [move for move in keeper.state.moves if not move.has_ended]
-        if undecided:
-            change_state(keeper, keeper.state.with_move(self.random.choice(undecided).cancelled("somebody said so")))
 
     def finish(self) -> Tally:
         """As `Run.finish`, once each move has ended."""
@@ -173,17 +141,9 @@ class MovingRun(Run):
         self.look()
         if self.cluster.bootstrap is None:
             self.cluster.start_bootstrap()
-        keeper = self.cluster.bootstrap
-        assert keeper is not None
-        for _ in range(1200):
-            self.cluster.advance(0.1)
-            self.look()
-            if not keeper.bootstrap.state.moves:
-                break
-        else:
-            raise AssertionError(f"these don't end: {keeper.bootstrap.state.moves}")
+        self.moves.wait_over(self.look)
         for name, service in self.cluster.services.items():
-            ranges, own = service.shard.store.ranges, keeper.bootstrap.state.map.named(name)
+            ranges, own = service.shard.store.ranges, self.cluster.state.map.named(name)
             assert own is not None
             assert (ranges.owned, dict(ranges.staged), ranges.left, dict(ranges.sealed)) == (own.ranges, {}, (), {})
             assert not service.followers.names
@@ -196,7 +156,7 @@ def run(seed: int) -> tuple[Tally, Counter[Phase], int]:
         made = MovingRun(seed, monkeypatch)
         for _ in range(STEPS):
             made.step()
-        return made.finish(), made.seen, made.died
+        return made.finish(), made.moves.seen, made.died
 
 
 @pytest.mark.parametrize("first", range(FIRST, FIRST + SEEDS, BLOCK))

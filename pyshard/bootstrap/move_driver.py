@@ -4,8 +4,8 @@ Rules:
 
 - What comes next is decided by `pyshard.model.range_moves` alone, and takes effect when the state is saved and told.
 - Whoever bootstraps next goes on from the state: the driver itself remembers nothing but how long a seal has lasted.
-- Other bootstraps may bring the same moves on. A step is for the move as it was when its shards were asked: when that
-  is another one by now, or was long ago, nothing is done, and they are asked again.
+- Other bootstraps may bring the same moves on. A step is for the move as it was when its shards were asked, and for
+  their replicas: when either is another one by now, or that was long ago, nothing is done, and they are asked again.
 - A shard that doesn't answer in time has nothing to say; its moves wait for it, and no other move does.
 - A move's target is asked last, and its answer counts at once: one in memory may have been lost a little later.
 - A move whose commit can't be is cancelled, with the reason: else its slots would stay sealed.
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -31,12 +31,12 @@ from pyshard.bootstrap.state_changes import Change
 from pyshard.errors import BadRequest, ConfigError, OutcomeUnknown, Unavailable
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.cluster_state_json import from_json, to_json
+from pyshard.model.move_requests import changed_move
 from pyshard.model.range_moves import (
     Phase,
     RangeMove,
     SourceReport,
     TargetReport,
-    changed_move,
     is_over,
     next_in_line,
     next_step,
@@ -45,6 +45,9 @@ from pyshard.protocol.listed_moves import ListedMove
 from pyshard.protocol.move_reports import MoveReports
 from pyshard.server.paced_log import LinePace
 from pyshard.settings import settings
+
+#: Identity and ballot of each shard of a move: what its primary said then counts under no other ones.
+Led: TypeAlias = list[tuple[str, int]]
 
 _EVERY = 0.05  # seconds between two questions
 _FRESH = 1.0  # seconds within which a step must be made; after that the shards are asked again
@@ -145,19 +148,22 @@ class MoveDriver(Service):
         self._warn(f"moves don't go on for now: {failure.getErrorMessage()}")
 
     async def _bring_on(self, move: RangeMove) -> None:
+        asked = _led(self._bootstrap.state, move)
         source = (await self._reports(move.source)).given.get(move.number)
         target = (await self._reports(move.target)).taken.get(move.number)
         if self.running and move in self._bootstrap.state.moves:  # it may have been cancelled meanwhile
             self._progress.report(move, target)
-            await self._step(move, source, target)
+            await self._step(move, asked, source, target)
 
     async def _reports(self, name: str) -> MoveReports:
         shard = self._find(name)
         return (shard and await shard.ask_moves()) or MoveReports()
 
-    async def _step(self, move: RangeMove, source: SourceReport | None, target: TargetReport | None) -> None:
+    async def _step(
+        self, move: RangeMove, asked: Led, source: SourceReport | None, target: TargetReport | None
+    ) -> None:
         if is_over(move, source, target):
-            await self._change(move, lambda state: state.without_move(move.number), "is done with")
+            await self._change(move, asked, lambda state: state.without_move(move.number), "is done with")
             return
         step = next_step(move, source, target, self._clock.seconds() - self._since[move.number])
         if step is None:
@@ -167,7 +173,7 @@ class MoveDriver(Service):
         except (ConfigError, BadRequest) as error:
             step = move.cancelled(str(error))
         what = f"{step.phase.value} ({step.why})" if step.why else step.phase.value
-        await self._change(move, lambda state: state.with_move(step), what)
+        await self._change(move, asked, lambda state: state.with_move(step), what)
 
     def _check_possible(self, step: RangeMove) -> None:
         """Refuse a commit that there can't be: without this the move would stay sealed.
@@ -178,16 +184,17 @@ class MoveDriver(Service):
         if step.phase is Phase.COMMITTED:
             from_json(to_json(self._bootstrap.state.with_move(step)))
 
-    async def _change(self, move: RangeMove, decide: Change, what: str) -> None:
+    async def _change(self, move: RangeMove, asked: Led, decide: Change, what: str) -> None:
         """Bring a move on, if it is still as it was when its shards were asked. If that can't be, it is tried again.
 
+        :param asked: by whom the shards were led then.
         A change of which nobody knows whether it is there has no effect here, until it is seen, or a later one is made.
         """
         made = False
 
         def decide_now(state: ClusterState) -> ClusterState:
             nonlocal made
-            made = bool(self.running) and move in state.moves
+            made = bool(self.running) and move in state.moves and _led(state, move) == asked
             return decide(state) if made else state
 
         try:
@@ -209,3 +216,9 @@ class MoveDriver(Service):
         more = self._pace.ending(self._clock.seconds())
         if more is not None:
             self._log.warn("{why}{more}", why=why, more=more)
+
+
+def _led(state: ClusterState, move: RangeMove) -> Led:
+    """By whom the shards of a move are led."""
+    shards = [state.map.named(name) for name in (move.source, move.target)]
+    return [(each.identity, each.group.ballot if each.group else 0) for each in shards if each is not None]

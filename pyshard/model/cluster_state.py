@@ -26,9 +26,11 @@ from typing import Any
 import attrs
 
 from pyshard.errors import BadRequest, ConfigError, IndexExists, IndexNotFound, InvalidIndexName, shown_value
+from pyshard.model.move_requests import check_move
+from pyshard.model.move_stores import with_next_group, without_store
 from pyshard.model.moved_ranges import MovedRanges, moved_since
 from pyshard.model.plain_values import plain_key
-from pyshard.model.range_moves import Phase, RangeMove, StoreId, check_move, without_store
+from pyshard.model.range_moves import Phase, RangeMove, StoreId
 from pyshard.model.range_plan import Transfer
 from pyshard.model.replica_group import MapReplica, ReplicaGroup, new_group
 from pyshard.model.shard_map import MapShard, ShardMap
@@ -148,16 +150,17 @@ class ClusterState:
     def with_group(self, name: str, group: ReplicaGroup) -> ClusterState:
         """The next state, in which a shard has other replicas, or another one of them leads.
 
-        Its moves that began with another store are cancelled, unless they are decided; see `with_identity`.
+        Its moves go on with a primary that was a member; with any other store they are cancelled, unless they are
+        decided; see `pyshard.model.move_stores`.
         """
         shard = self.map.named(name)
         assert shard is not None, "the shard is one of the map's"
         led = shard.led_by_group(group)
         shards = ShardMap(led if each.name == name else each for each in self.map.shards)
+        moves = tuple(with_next_group(move, shard, led) for move in self.moves)
         if (led.address, led.identity) == (shard.address, shard.identity):
-            return attrs.evolve(self, map=shards, step=self.step + 1)
+            return attrs.evolve(self, map=shards, moves=moves, step=self.step + 1)
         since = moved_since(self.since, shard.ranges, self.epoch + 1) if shard.ranges else self.since
-        moves = tuple(without_store(move, name, led.identity) for move in self.moves)
         return self._of_next_epoch(map=shards, since=since, moves=moves)
 
     def with_addresses(self, configured: ShardMap) -> ClusterState:
@@ -165,17 +168,8 @@ class ClusterState:
 
         Shards and ranges stay as they are, whatever the config says of them. So does who leads, and who is a member.
 
-        :raises ConfigError: two shards would have one address, or a replica would go that is a member, or a shard would
-            get replicas that has a part in a move.
+        :raises ConfigError: two shards would have one address, or a replica would go that is a member.
         """
-        moving = {name for move in self.moves for name in (move.source, move.target)}
-        for shard in self.map.shards:
-            wanted = configured.named(shard.name)
-            if shard.name in moving and shard.group is None and wanted is not None and wanted.group is not None:
-                raise ConfigError(
-                    f"shard {shard.name!r}: found replicas for it, and a move of ranges in which it has a part; leave "
-                    "them out of the config until the move has ended (pyshard jobs)"
-                )
         shards = tuple(placed_as(shard, configured.named(shard.name)) for shard in self.map.shards)
         return self if shards == self.map.shards else self._with_shards(shards)
 
@@ -196,7 +190,7 @@ class ClusterState:
     def with_moves(self, transfers: Iterable[Transfer]) -> ClusterState:
         """The next state, with these moves planned.
 
-        :raises BadRequest: as `pyshard.model.range_moves.check_move`.
+        :raises BadRequest: as `pyshard.model.move_requests.check_move`.
         """
         state = self
         for transfer in transfers:

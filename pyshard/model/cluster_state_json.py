@@ -60,7 +60,7 @@ class _JsonShard(msgspec.Struct, omit_defaults=True):
     group: _JsonGroup | None = None
 
 
-class _JsonMove(msgspec.Struct):
+class _JsonMove(msgspec.Struct, omit_defaults=True):
     number: _Large
     source: _Name
     target: _Name
@@ -71,6 +71,7 @@ class _JsonMove(msgspec.Struct):
     attempt: _Large
     why: Annotated[str, msgspec.Meta(max_length=2000)]
     paused: bool
+    origin: tuple[_Id, _Id] | None = None
 
 
 class _JsonFormat(msgspec.Struct):
@@ -121,6 +122,7 @@ def to_json(state: ClusterState) -> bytes:
             move.attempt,
             move.why,
             move.paused,
+            _pair(move.origin),
         )
         for move in state.moves
     ]
@@ -241,4 +243,5 @@ def _move(read: _JsonMove, shards: ShardMap) -> RangeMove:
         read.attempt,
         read.why,
         read.paused,
+        read.origin and StoreId(*read.origin),
     )

@@ -6,16 +6,15 @@ Rules:
 - shards that the cluster has in addition give up all that they own. One that owns nothing, and has no part in a move,
   leaves the map; one that still owns something leaves it when the config is applied again;
 - moves that are under way are taken as done: what they will have brought about is what there is to be changed;
-- which of a shard's replicas leads, and which are members, stays as it is. Ranges of a shard with replicas don't move.
+- which of a shard's replicas leads, and which are members, stays as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 
 import attrs
 
-from pyshard.errors import ConfigError
 from pyshard.model.cluster_state import ClusterState, placed_as
 from pyshard.model.range_moves import Phase, RangeMove
 from pyshard.model.range_plan import Layout, Transfer, least_moved, moved, transfers
@@ -64,7 +63,7 @@ def layout_change(state: ClusterState, wanted: ShardMap) -> LayoutChange:
     """What it takes to bring a cluster to a config.
 
     :param wanted: the config's shards; stores' identities don't count in them, nor who leads, or is a member.
-    :raises ConfigError: a member of a shard is to go, or a shard with replicas has a part in a move.
+    :raises ConfigError: a member of a shard is to go.
     """
     shards = {shard.name: shard for shard in state.map.shards}
     after = layout_after({name: shard.ranges for name, shard in shards.items()}, state.moves)
@@ -75,13 +74,6 @@ def layout_change(state: ClusterState, wanted: ShardMap) -> LayoutChange:
     placed = [placed_as(shards[shard.name], shard) for shard in wanted.shards if shard.name in shards]
     updated = [shard for shard in placed if shard != shards[shard.name]]
     moving = transfers(after, layout)
-    _check_replicas(
-        {name: shard for name, shard in shards.items() if name not in layout}
-        | {shard.name: shard for shard in wanted.shards}
-        | {shard.name: shard for shard in placed},
-        involved,
-        moving,
-    )
     return LayoutChange(
         added=[attrs.evolve(shard, ranges=()) for shard in wanted.shards if shard.name not in shards],
         updated=updated,
@@ -91,31 +83,6 @@ def layout_change(state: ClusterState, wanted: ShardMap) -> LayoutChange:
         moved=moved(after, layout),
         least=least_moved(after, layout),
     )
-
-
-def _check_replicas(shards: Mapping[str, MapShard], moving: Collection[str], planned: Sequence[Transfer]) -> None:
-    """Refuse moves of shards that have replicas, or are to have some.
-
-    What a target has copied, and what a source has sealed, counts while one process alone has it. Its members may not
-    have it yet when the move is committed.
-
-    :param shards: name → the shards as they are to be.
-    :param moving: the names of those that have a part in a move already.
-    :raises ConfigError: one of the others is to have one, and has replicas; or one of these is to have replicas.
-    """
-    with_some = [name for name, shard in shards.items() if len(shard.places) > 1]
-    giving = {name for transfer in planned for name in (transfer.source, transfer.target)}
-    for name in with_some:
-        if name in giving:
-            raise ConfigError(
-                f"shard {name!r}: found replicas, and ranges that are to move to or from it, which isn't possible yet: "
-                "leave its ranges as they are, or remove its other replicas first (pyshard replica remove)"
-            )
-        if name in moving:
-            raise ConfigError(
-                f"shard {name!r}: found replicas for it, and a move of ranges in which it has a part; apply this when "
-                "the move is over (pyshard jobs)"
-            )
 
 
 def with_other_ranges(state: ClusterState, changed: Sequence[Transfer]) -> ShardMap:

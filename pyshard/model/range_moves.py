@@ -7,7 +7,7 @@ Rules:
 
 - A move is planned until its shards have no other one: a shard has one move at a time.
 - From then on it names both stores, by identity and incarnation. If one of them is another store, or has lost what it
-  had, the move is cancelled.
+  had, the move is cancelled. With the next primary of a shard it goes on (`pyshard.model.move_stores`).
 - Each seal has a number, its attempt. Nobody goes by an older one: neither source, nor target, nor commit.
 - A move is committed or cancelled by one change of the state, and never both. What isn't committed can be cancelled.
 - Before it is sealed, a copy is compared with the source. A move whose copy differs again and again is cancelled.
@@ -20,15 +20,15 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from typing import Annotated
 
 import attrs
 import msgspec
 
-from pyshard.errors import BadRequest, of_peer, shown_value
-from pyshard.model.slot_ranges import SlotRanges, common, shown, without
+from pyshard.errors import of_peer
+from pyshard.model.slot_ranges import SlotRanges
 from pyshard.settings import settings
 
 #: Seconds after which a seal is taken back that has brought nothing on.
@@ -85,12 +85,13 @@ class RangeMove:
     :param source: the name of the shard that gives.
     :param target: the name of the shard that takes.
     :param ranges: the slots.
-    :param source_store: the source's store when the copy began; None: it is planned, or was given up before.
+    :param source_store: the source's store, that of its primary; None: the move is planned, or was given up before.
     :param target_store: the target's.
     :param phase: how far it is.
     :param attempt: the number of the last seal; 0: there was none.
     :param why: why it was cancelled, or the last seal taken back; empty: neither.
     :param paused: whether an operator has it wait.
+    :param origin: the source's store when the copy began; None: it is the same now.
     """
 
     number: int
@@ -103,6 +104,12 @@ class RangeMove:
     attempt: int = 0
     why: str = ""
     paused: bool = False
+    origin: StoreId | None = None
+
+    @property
+    def copied_from(self) -> StoreId | None:
+        """By which store what is copied is known: all primaries of the source have had the same since."""
+        return self.origin or self.source_store
 
     @property
     def name(self) -> str:
@@ -133,6 +140,25 @@ class RangeMove:
     def cancelled(self, why: str) -> RangeMove:
         """The move given up."""
         return attrs.evolve(self._in(Phase.CANCELLED, why), paused=False)
+
+    def with_store(self, name: str, store: StoreId) -> RangeMove:
+        """The move when another store has what one of its shards had.
+
+        :param name: the shard's.
+        """
+        if name == self.target:
+            return attrs.evolve(self, target_store=store)
+        return attrs.evolve(self, source_store=store, origin=self.copied_from)
+
+    def handed_over(self, name: str, store: StoreId) -> RangeMove:
+        """The move when another replica leads one of its shards: a seal counts no more.
+
+        :param name: the shard's.
+        :param store: the replica's.
+        """
+        sealing = self.phase is Phase.SEALING
+        move = self.unsealed(f"another replica of shard {name!r} leads now") if sealing else self
+        return move.with_store(name, store)
 
     def waiting(self, paused: bool) -> RangeMove:
         """The move, paused or going on."""
@@ -217,7 +243,7 @@ def next_step(
         return None if source is None or target is None or move.paused else move.begun(source.store, target.store)
     for name, report, began in ((move.source, source, move.source_store), (move.target, target, move.target_store)):
         if report is not None and report.store != began:
-            return move.cancelled(_other_store(name))
+            return move.cancelled(other_store(name))
     if target is not None and target.differed >= MOST_DIFFERED:
         return move.cancelled(
             f"the copy was compared {target.differed} times with what shard {move.source!r} has, and never equal; the "
@@ -235,26 +261,19 @@ def next_step(
     return None
 
 
-def without_store(move: RangeMove, name: str, identity: str) -> RangeMove:
-    """What becomes of a move when a shard has another store: it is cancelled if it began with the one before.
+def other_store(name: str) -> str:
+    """Why a move is cancelled when a shard's store is another one.
 
     :param name: the shard's.
-    :param identity: of its store now.
     """
-    began = {move.source: move.source_store, move.target: move.target_store}.get(name)
-    if move.has_ended or began is None or began.identity == identity:
-        return move
-    return move.cancelled(_other_store(name))
-
-
-def _other_store(name: str) -> str:
     return f"the store of shard {name!r} isn't the one with which the move began"
 
 
 def is_over(move: RangeMove, source: SourceReport | None, target: TargetReport | None) -> bool:
     """Whether a move can be forgotten: it has ended, and neither side has anything left of it.
 
-    A store that isn't the one with which it began has nothing of it, either.
+    A store that isn't the one with which it began has nothing of it, either. A shard with replicas is asked at the
+    primary that leads by then.
     """
     if not move.has_ended:
         return False
@@ -304,47 +323,3 @@ def next_in_line(moves: Sequence[RangeMove]) -> list[RangeMove]:
             going.append(move)
         busy |= {move.source, move.target}  # also of one that waits: those behind it don't overtake it
     return going
-
-
-def changed_move(moves: Sequence[RangeMove], number: int, change: str) -> RangeMove:
-    """A move as an operator wants it: cancelled, paused, or going on again.
-
-    :param change: ``"cancel"``, ``"pause"`` or ``"resume"``.
-    :raises BadRequest: there is no such move or change, or it is too late for it.
-    """
-    move = next((move for move in moves if move.number == number), None)
-    if move is None:
-        raise BadRequest(f"move: found {number}, expected the number of a move that is planned or under way")
-    if change not in ("cancel", "pause", "resume"):
-        raise BadRequest(f"change: found {shown_value(change)}, expected cancel, pause or resume")
-    if move.has_ended:
-        raise BadRequest(f"{move.name} is {move.phase.value} already, so it can't be changed any more")
-    if change == "cancel":
-        return move.cancelled("an operator cancelled it")
-    if move.phase is Phase.SEALING:
-        raise BadRequest(f"{move.name} is being handed over just now; try again in a few seconds, or cancel it")
-    if move.paused == (change == "pause"):
-        raise BadRequest(f"{move.name} is {'paused' if move.paused else 'going on'} already")
-    return move.waiting(change == "pause")
-
-
-def check_move(move: RangeMove, layout: Mapping[str, SlotRanges], others: Sequence[RangeMove]) -> None:
-    """Refuse a move that can't be planned.
-
-    :param layout: the ranges that each shard of the map owns.
-    :param others: the moves that there are already.
-    :raises BadRequest: a shard isn't there, or the source doesn't own what it is to give, or that moves already; or
-        there are too many moves.
-    """
-    for name in (move.source, move.target):
-        if name not in layout:
-            raise BadRequest(f"move: found shard {shown_value(name)}, expected one of the cluster's map")
-    if move.source == move.target:
-        raise BadRequest(f"move: found shard {shown_value(move.source)} as source and target, expected two shards")
-    for other in others:
-        if not other.has_ended and (twice := common(move.ranges, other.ranges)):
-            raise BadRequest(f"move: found {shown(twice)}, which {other.name} has already; wait for it, or cancel it")
-    if not move.ranges or (lacking := without(move.ranges, layout[move.source])):
-        raise BadRequest(f"move: found {shown(lacking if move.ranges else ())}, which {move.source!r} doesn't own")
-    if len(others) >= settings.MAX_MOVES:
-        raise BadRequest(f"move: the cluster has {len(others):,} moves, the most it may have; wait for some of them")

@@ -162,3 +162,9 @@ def target_report(
         error=error,
         chasing=0.0 if progress.chasing is None else max(0.0, now - progress.chasing),
     )
+
+
+def not_ready(report: TargetReport) -> TargetReport:
+    """What a target says of itself while its shard has fewer replicas than changes need: nothing is to be committed."""
+    why = "the shard takes no changes now: it has too few replicas with all documents, or another one is about to lead"
+    return attrs.evolve(report, complete=False, sealed=0, error=report.error or why)

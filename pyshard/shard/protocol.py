@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -271,7 +271,8 @@ class ShardProtocol(ServerConnection):
         return {}
 
     def open_copy(self, follower: str, ranges: bytes) -> Deferred[Arguments]:
-        opened = Deferred.fromCoroutine(self._followers.open_copy(self, follower, decode_ranges(ranges)))
+        followers, wanted = self._followers, decode_ranges(ranges)
+        opened = self._shard.gated(lambda: Deferred.fromCoroutine(followers.open_copy(self, follower, wanted)))
         return opened.addCallback(lambda copy: {"copy": copy.id, "head": encode_group(copy.head), "bytes": copy.size})
 
     def read_copy(self, copy: str) -> Deferred[Arguments]:
@@ -283,13 +284,16 @@ class ShardProtocol(ServerConnection):
         return {}
 
     def read_groups(self, follower: str, after: int, ranges: bytes, offset: int) -> Deferred[Arguments]:
+        if self._shard.replica is not None:
+            self._shard.replica.check_leads()
         read = Deferred.fromCoroutine(self._followers.groups(self, follower, after, decode_ranges(ranges), offset))
         return read.addCallback(
-            lambda found: {"groups": found[0], "more": found[1], "newest": self._shard.store.sequence}
+            lambda found: {"groups": found[0], "more": found[1], "newest": self._shard.store.committed}
         )
 
     def open_digest(self, follower: str, ranges: bytes) -> Deferred[Arguments]:
-        opened = Deferred.fromCoroutine(self._followers.open_digest(self, follower, decode_ranges(ranges)))
+        followers, wanted = self._followers, decode_ranges(ranges)
+        opened = self._shard.gated(lambda: Deferred.fromCoroutine(followers.open_digest(self, follower, wanted)))
         return opened.addCallback(lambda digest: {"digest": digest[0], "head": encode_group(digest[1])})
 
     def read_digest(self, digest: str, indexes: bytes) -> Deferred[Arguments]:
@@ -309,8 +313,10 @@ class ShardProtocol(ServerConnection):
         self._followers.forget(follower)
         return {}
 
-    def report_moves(self) -> Arguments:
-        return {"reports": encode_reports(self._moves.reports())}
+    def report_moves(self) -> Deferred[Arguments]:
+        self._moves.update()  # also if it may report nothing
+        reports = self._shard.gated(lambda: succeed(self._moves.reports()))
+        return reports.addCallback(lambda found: {"reports": encode_reports(found)})
 
     def _greeting(self) -> Arguments:
         assignment, store = self._shard.assignment, self._shard.store

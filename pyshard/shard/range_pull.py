@@ -17,6 +17,8 @@ Rules:
   message, and the target a sync of its disk, which may be the source's, too.
 - Changes aren't held up: they must be caught up with. The time for which it chases them is without that in which it
   compares, or fetches again.
+- Among replicas it takes more when all members have what came before. So what the source needn't keep any more the next
+  primary has, too.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
+from twisted.internet.defer import succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
@@ -58,6 +61,7 @@ class RangePull:
     :param held: whether what has reached a seal is held, given its attempt.
     :param asked: how many things clients have asked the shard for, ever.
     :param pace: bytes of records that are copied in a second.
+    :param settled: gives what fires when the store will never lose what it has now.
     :ivar progress: how far it is.
     :ivar verdict: whether the copy was found equal to what the source has.
     """
@@ -73,6 +77,7 @@ class RangePull:
         held: Callable[[int], bool] = lambda _: False,
         asked: Callable[[], int] = lambda: 0,
         pace: float = settings.COPY_PACE,
+        settled: Callable[[], Awaitable[object]] = lambda: succeed(None),
     ) -> None:
         self._store = store
         self._name = name
@@ -83,6 +88,7 @@ class RangePull:
         self._held = held
         self._asked = asked
         self._pace = pace
+        self._settled = settled
         self.progress = PullProgress()
         self.verdict = CopyVerdict()
 
@@ -136,6 +142,7 @@ class RangePull:
             progress.begin(expected, began)
             while page := await source.page():
                 await self._take_rows(head, page, 0)
+                await self._settled()
                 await self._pause(began + progress.size / self._pace - self._clock.seconds())
         except SnapshotEnded:
             raise FollowerBehind("the copy ended before it was read") from None
@@ -180,6 +187,7 @@ class RangePull:
                 continue
             progress.sequence = staging.origin.sequence
             await self._aside(check.go_on(progress.sequence))
+            await self._settled()
             asked = self._clock.seconds()
             groups = await source.groups(progress.sequence)
             heard = self._clock.seconds()

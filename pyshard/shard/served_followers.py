@@ -207,7 +207,7 @@ class ServedFollowers:
         groups = await self._wait_for_groups(following)
         following.large, following.given = encode_groups(groups), 0
         following.newest = groups[-1].sequence if groups else after
-        if not groups or following.newest >= self._store.sequence:
+        if not groups or following.newest >= self._store.committed:
             following.even_at = self._clock.seconds()
         return self._next_part(following)
 

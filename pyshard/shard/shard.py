@@ -40,6 +40,7 @@ from pyshard.protocol.batch_operations import Read, Run, changes, count_of, give
 from pyshard.settings import settings
 from pyshard.shard.assignment import Assignment, accept, not_owned, remembered_assignment
 from pyshard.shard.batch_plan import BatchPlan, have_any_of
+from pyshard.shard.lost_copies import give_up_lost_copies
 from pyshard.shard.parked_requests import ParkedRequests
 from pyshard.shard.shard_replica import ShardReplica
 from pyshard.shard.store_stat import store_stat
@@ -232,13 +233,17 @@ class Shard:
         }
 
     async def _configure(self, name: str, state: ClusterState) -> None:
-        store, own = self._store, state.map.named(name)
-        one_of = self.replica is not None and own is not None and own.group is not None
-        identity = own.identity if one_of and own is not None else store.identity
-        assignment = accept(self.assignment, name, state, identity, store.documents)
-        if self.replica is not None and assignment.own.group is not None:
-            await self.replica.take_on(assignment.own.group)
-            if not self.replica.leads:
+        store, replica, own, before = self._store, self.replica, state.map.named(name), self.assignment
+        identity, leads = store.identity, replica is None or replica.leads
+        goes_on = leads  # with the ranges that it took on itself; else they come with another primary's log
+        if replica is not None and own is not None and own.group is not None:
+            identity, goes_on = own.identity, leads and before is not None and before.own.address == own.address
+        assignment = accept(before, name, state, identity, store.documents if goes_on else 0)
+        if replica is not None and assignment.own.group is not None:
+            if not leads:  # before it may lead: what has gone meanwhile it mustn't serve for a moment
+                self.assignment, self._taken_on = assignment, None
+            await replica.take_on(assignment.own.group)
+            if not replica.leads:
                 self.assignment, self._taken_on = assignment, None
                 self.on_assignment()
                 return
@@ -246,11 +251,13 @@ class Shard:
             # The text last: a shard that ends in between is told the assignment again, as it doesn't remember it.
             await store.set_indexes(state.indexes, state.next_index)
             if self.assignment is not None:  # what goes isn't served any more; what comes is when the store owns it
-                if without(assignment.ranges, self.assignment.ranges):  # they are closed until the store owns them
+                served = self.assignment.ranges if self._taken_on is not None else store.ranges.served
+                if without(assignment.ranges, served):  # they are closed until the store owns them
                     self._slots_closed()
                 self.assignment = assignment
                 self.on_assignment()
                 self._release()
+            await give_up_lost_copies(store, () if self._taken_on is not None else assignment.ranges)
             while await store.count_ahead(assignment.ranges, _COUNTED):
                 await self.pause()
             await store.own(assignment.ranges)
@@ -267,7 +274,7 @@ class Shard:
         operations = count_of(runs)
         if operations > settings.MAX_BATCH:
             check_size(operations)
-        if len(runs) == 1 and isinstance(run := runs[0], Read) and epoch >= assignment.newest_move:
+        if len(runs) == 1 and isinstance(run := runs[0], Read) and self.remembers and epoch >= assignment.newest_move:
             at_hand = self._at_hand(assignment, run)
             if at_hand is not None:
                 self.operations += operations

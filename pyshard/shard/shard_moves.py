@@ -9,7 +9,10 @@ Rules:
 - A target dials the source of each of its moves, and pulls over that connection; over a new one when it is lost.
 - It dials where the newest state says that the source is, also when that changes meanwhile. The copy goes on from where
   it is.
-- It pulls from that store alone which the state names.
+- It pulls from that store alone which the state names. When another replica leads the source, it goes on with that one.
+- One of several replicas does all that while it leads. The others take what it does with its log. The next primary goes
+  on from there: from the position of a copy that is complete, else with a new copy.
+- A target with fewer members than changes need isn't ready: what it would own is promised to be on more machines.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from __future__ import annotations
 from random import Random
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -42,6 +45,7 @@ from pyshard.shard.move_duties import (
     ToUnseal,
     duties,
     is_held,
+    not_ready,
     pulls,
     source_report,
     target_report,
@@ -52,6 +56,8 @@ from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.shard import Shard
 
 _log = Logger()
+
+_COUNTED = 500  # records that are counted together before a range is given up
 
 
 class _Pulling:
@@ -91,8 +97,12 @@ class _Pulling:
         """Whether it doesn't go on for want of room."""
         return self._full and bool(self.error)
 
-    def pull_from(self, dial: Dial, host: str, port: int) -> None:
-        """Dial the source, and pull; anew if it was at another address. What is copied stays."""
+    def pull_from(self, dial: Dial, move: RangeMove, host: str, port: int) -> None:
+        """Dial the source, and pull; anew if it was at another address. What is copied stays.
+
+        :param move: as the state has it now.
+        """
+        self.move = move
         if self._address == (host, port):
             return
         self.stop()
@@ -179,7 +189,7 @@ class ShardMoves:
         self._random = random
         self._pulling: dict[str, _Pulling] = {}
         self._busy = self._again = False  # whether duties are being done, and whether to look for more then
-        self._closed = False
+        self._closed = self._counting = False
         self._pace = LinePace(settings.SHARD_LINES)
         shard.on_assignment = followers.on_names = self.update
 
@@ -187,7 +197,10 @@ class ShardMoves:
         """The shard has another assignment, or what failed is to be tried again."""
         assignment = self._shard.assignment
         replica = self._shard.replica
-        if assignment is None or self._closed or (replica is not None and not replica.leads):
+        if assignment is None or self._closed:
+            return
+        if replica is not None and not replica.leads:
+            self._rest()
             return
         owned = self._shard.store.ranges.owned
         wanted = {move.name: move for move in pulls(assignment.name, assignment.state.moves, owned)}
@@ -207,7 +220,8 @@ class ShardMoves:
         self.update()
         assignment, store = self._shard.configured(), self._shard.store
         identity, now = StoreId(store.identity, store.incarnation), self._clock.seconds()
-        remembered = self._shard.remembers
+        remembered, replica = self._shard.remembers, self._shard.replica
+        has_enough = replica is None or replica.takes_changes
         going = next_in_line(assignment.state.moves)
         given = {
             move.number: source_report(move, identity, store.ranges, self._followers.names, remembered)
@@ -224,17 +238,46 @@ class ShardMoves:
                 judged = judged_report(report, CopyVerdict() if pulling is None else pulling.pull.verdict)
                 if pulling is not None:
                     judged = attrs.evolve(judged, full=pulling.full, failed=pulling.failed)
-                taken[move.number] = judged
+                taken[move.number] = judged if has_enough else not_ready(judged)
         return MoveReports(given, taken)
 
     def close(self) -> None:
         """Stop all pulls, and begin nothing any more; what they have stays."""
         self._closed = True
+        self._stop_pulls()
+
+    # ------------------------------------------------------------------ inside
+
+    def _stop_pulls(self) -> None:
         for pulling in self._pulling.values():
             pulling.stop()
         self._pulling = {}
 
-    # ------------------------------------------------------------------ inside
+    def _rest(self) -> None:
+        """Another replica leads: pull nothing, and keep nothing for moves that have ended."""
+        self._stop_pulls()
+        for duty in self._duties():
+            if isinstance(duty, ToForget):
+                self._followers.forget(duty.name)
+        if self._is_to_count() and not self._counting:
+            self._counting = True
+            Deferred.fromCoroutine(self._count_ahead()).addErrback(self._failed).addBoth(self._counted)
+
+    def _is_to_count(self) -> bool:
+        """Whether something is to be given up soon, when the primary's log says so."""
+        replica = self._shard.replica
+        follows = replica is not None and not replica.leads and not self._closed
+        return follows and bool(self._shard.store.ranges.given_up(self._shard.configured().ranges))
+
+    async def _count_ahead(self) -> None:
+        """Count that meanwhile, so that nobody waits for it then; see `IRangedStore.count_ahead`."""
+        while self._is_to_count():
+            if not await self._shard.store.count_ahead(self._shard.configured().ranges, _COUNTED):
+                return
+            await self._shard.pause()
+
+    def _counted(self, _: object) -> None:
+        self._counting = False
 
     def _pull(self, move: RangeMove, dial: Dial) -> None:
         assignment = self._shard.configured()
@@ -242,17 +285,26 @@ class ShardMoves:
         assert source is not None
         if move.name not in self._pulling:
             self._pulling[move.name] = _Pulling(move, self._pull_of(move), self._clock, self._random)
-        self._pulling[move.name].pull_from(dial, source.host, source.port)
+        self._pulling[move.name].pull_from(dial, move, source.host, source.port)
 
     def _pull_of(self, move: RangeMove) -> RangePull:
-        assert move.source_store is not None
-        origin = Origin(move.source_store.identity, move.source_store.incarnation)
+        copied_from = move.copied_from
+        assert copied_from is not None
+        origin = Origin(copied_from.identity, copied_from.incarnation)
 
         def held(sealed: int) -> bool:
             return is_held(self._known(move.number), sealed)
 
         return RangePull(
-            self._shard.store, move.name, move.ranges, origin, self._limit, self._clock, held, self._operations
+            self._shard.store,
+            move.name,
+            move.ranges,
+            origin,
+            self._limit,
+            self._clock,
+            held,
+            self._operations,
+            settled=lambda: self._shard.gated(lambda: succeed(None)),
         )
 
     def _known(self, number: int) -> RangeMove | None:

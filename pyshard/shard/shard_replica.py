@@ -68,6 +68,11 @@ class ShardReplica:
         """Whether this one answers clients."""
         return self._replica is None or self._replica.leads
 
+    @property
+    def takes_changes(self) -> bool:
+        """Whether it leads, and its shard has members enough for changes."""
+        return self._replica is None or self._replica.takes_changes
+
     def start(self) -> None:
         """Go on with the group that the store remembers."""
         if self._replica is not None:

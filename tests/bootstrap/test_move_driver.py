@@ -12,6 +12,7 @@ from pyshard.bootstrap.move_driver import MoveDriver
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.range_moves import Phase, SourceReport, TargetReport
 from pyshard.model.range_plan import Transfer
+from pyshard.model.replica_group import MapReplica, new_group
 from pyshard.model.shard_map import MapShard
 from pyshard.protocol.move_reports import MoveReports
 
@@ -86,6 +87,19 @@ def test_cancelled_while_the_shards_are_asked(bench: Bench) -> None:
     waiting, bench.waiting = bench.waiting, None
     waiting.callback(MoveReports({}, {1: EVEN}))
     assert bench.phase() is Phase.CANCELLED
+
+
+def test_led_by_others_while_the_shards_are_asked(bench: Bench) -> None:
+    """What a shard says counts under the ballot alone under which it was asked, also of a move that isn't begun."""
+    bench.waiting = Deferred()
+    bench.pass_time()
+    group = new_group([MapReplica("127.0.0.1", 5050, A), MapReplica("127.0.0.1", 6050)])
+    change_state(bench.bootstrap, bench.bootstrap.state.with_group("low", group))
+    waiting, bench.waiting = bench.waiting, None
+    waiting.callback(MoveReports({}, {1: EVEN}))
+    assert bench.phase() is Phase.PLANNED
+    bench.pass_time()
+    assert bench.phase() is Phase.COPYING
 
 
 def test_stopped(bench: Bench) -> None:

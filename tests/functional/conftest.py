@@ -16,6 +16,7 @@ from functional.cluster import Cluster, Daemon, NewCluster, clean_environment, i
 from functional.history_program import QUICK, QUICKENED
 from functional.history_round import Programs
 from functional.replicated_cluster import NewReplicatedCluster, ReplicatedCluster
+from functional.replicated_pair import NewReplicatedPair, ReplicatedPair
 
 import pyshard
 
@@ -112,6 +113,25 @@ def new_replicated_cluster(
         folder = tmp_path / f"replicated{len(made)}"
         folder.mkdir()
         cluster = ReplicatedCluster(folder, environment, replicas, **options)
+        made.append(cluster)
+        daemons.extend(cluster.daemons)
+        return cluster
+
+    yield make
+    for daemon in [daemon for cluster in made for daemon in cluster.daemons]:
+        daemon.kill()
+        sys.stdout.write(f"---- {daemon.name}{os.linesep}{daemon.log()}")  # as above
+
+
+@pytest.fixture
+def new_replicated_pair(
+    environment: Mapping[str, str], daemons: list[Daemon], no_complaints: None, tmp_path: Path
+) -> Iterator[NewReplicatedPair]:
+    """Makes a cluster of two shards with two replicas each, and ends its daemons after the test."""
+    made: list[ReplicatedPair] = []
+
+    def make() -> ReplicatedPair:
+        cluster = ReplicatedPair(tmp_path, environment)
         made.append(cluster)
         daemons.extend(cluster.daemons)
         return cluster

@@ -132,10 +132,11 @@ class ReplicatedCluster(Cluster):
 
     def contents(self) -> dict[str, Contents]:
         """What each durable replica has, by its name. All daemons have ended before."""
-        return {each.name: _digest(self.folder / f"data-{each.name}") for each in self.replicas}
+        return {each.name: contents_of(self.folder / f"data-{each.name}") for each in self.replicas}
 
 
-def _digest(path: Path) -> Contents:
+def contents_of(path: Path) -> Contents:
+    """What the durable store in a directory has. Its daemon has ended before."""
     store = LmdbStore(DataDirectory(path), time.time)
     try:
         copies: list[ICopy] = []

@@ -43,7 +43,8 @@ from pyshard.bootstrap.state_stores.state_address import state_address
 from pyshard.bootstrap.state_stores.state_store import NOTHING, StateStore
 from pyshard.errors import BadRequest, IndexExists, OutcomeUnknown, StaleEpoch, Unavailable
 from pyshard.model.cluster_state import ClusterState
-from pyshard.model.range_moves import Phase, RangeMove, StoreId, changed_move
+from pyshard.model.move_requests import changed_move
+from pyshard.model.range_moves import Phase, RangeMove, StoreId
 from pyshard.model.range_plan import Transfer
 
 pytestmark = [pytest.mark.functional, needs_etcd]

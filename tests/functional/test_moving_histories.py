@@ -21,6 +21,7 @@ import pytest_twisted
 from functional.cluster import Cluster, NewCluster
 from functional.history_round import Programs
 from functional.moving_round import Cables, CutRound, Happened, MovingRound
+from functional.replicated_pair import NewReplicatedPair
 from histories import Tally, total
 from history_calls import PAGES
 from twisted.internet.threads import deferToThread
@@ -96,6 +97,21 @@ async def test_in_memory(new_cluster: NewCluster, impatient: None, programs: lis
         happened,
         made,
     )
+
+
+@pytest.mark.long
+@PARTS
+@pytest_twisted.ensureDeferred
+async def test_replicas_killed_and_stopped(
+    new_replicated_pair: NewReplicatedPair, impatient: None, programs: list[Programs], part: int
+) -> None:
+    """Shards with two replicas each, any of which is killed or stopped at whatever moment; so is the bootstrap."""
+    cluster = new_replicated_pair()
+    made, happened, seed = await started(cluster, programs, SEED + part), Happened(), SEED + part
+    daemons = cluster.daemons
+    await run(seed, lambda number: MovingRound(cluster, made, seed, number, happened, daemons, daemons), happened, made)
+    assert happened.kills or happened.stops
+    await deferToThread(cluster.check_equal)
 
 
 @PARTS

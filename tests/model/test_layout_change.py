@@ -188,22 +188,13 @@ def test_member_does_not_go_by_a_config() -> None:
     ]
 
 
-def test_ranges_with_replicas_stay() -> None:
-    """What a target has copied is on one replica alone, perhaps, when its move is committed: so nothing is planned."""
+def test_ranges_with_replicas_move() -> None:
+    """To and from a shard with replicas, also one that is about to get some, or that has a part in a move."""
     moved = shards(("a", ((0, HALF // 2),)), ("b", ((HALF // 2, SLOTS),)))
     state = attrs.evolve(TWO, map=replicated(TWO.map))
-    for wanted in (moved, shards(("a", ((0, SLOTS),)))):
-        with pytest.raises(ConfigError, match=r"shard 'a': found replicas, and ranges that are to move.*remove"):
-            layout_change(state, replicated(wanted))
-    with pytest.raises(ConfigError, match="shard 'a': found replicas, and ranges"):
-        layout_change(state, shards(("b", ((0, SLOTS),))))
-    assert layout_change(attrs.evolve(TWO, map=replicated(TWO.map, replicas=1, least=1)), moved).transfers
-
-
-def test_no_replicas_while_ranges_move() -> None:
-    """A shard gets replicas before it has a part in a move, or after."""
+    assert layout_change(state, replicated(moved)).transfers == [Transfer("a", "b", QUARTER)]
+    assert layout_change(state, replicated(shards(("a", ((0, SLOTS),))))).transfers[0].target == "a"
+    assert layout_change(state, shards(("b", ((0, SLOTS),)))).emptied == ["a"]
     moving = TWO.with_moves([Transfer("a", "b", QUARTER)])
-    wanted = with_other_ranges(moving, [])
-    with pytest.raises(ConfigError, match=r"shard 'a': found replicas for it, and a move.*pyshard jobs"):
-        layout_change(moving, replicated(wanted))
-    assert layout_change(moving, wanted).nothing
+    change = layout_change(moving, replicated(with_other_ranges(moving, [])))
+    assert ([shard.name for shard in change.updated], change.transfers) == (["a"], [])

@@ -145,6 +145,8 @@ class StorageEngine(MemtableOverLmdb):
             self._given_bytes += changes.given_bytes
             payload = changes.payload(counters.version)
             if payload:
+                # Members are given what is synced, and answers may wait for them.
+                replaceable = replaceable and self.replica.role is _ALONE
                 sync = changes.must_sync or (self.durability is Durability.FSYNC and not replaceable)
                 self.log.append(payload, sync, counters.ballot)
                 if self.replica.uncommitted is not None:

@@ -109,9 +109,22 @@ def test_other_members_are_a_step() -> None:
 
 
 def test_moves_of_another_primary() -> None:
-    """A move that began with the store of the old primary is cancelled: the new one hasn't its seal."""
+    """A move goes on with the store of the next primary, without its seal."""
     moving = with_low(LOW.led_by_group(GROUP), MOVING)
     state = moving.with_group("low", GROUP.led_by(SECOND.address))
+    assert [move.phase for move in state.moves] == [Phase.COPYING, Phase.PLANNED]
+    assert (state.moves[0].source_store, state.moves[0].origin) == (SECOND.store, MOVING.moves[0].source_store)
+    assert from_json(to_json(state)) == state
+    assert b'"paused":false,"origin":["1d","a"]}' in to_json(state)
+    assert b"origin" not in to_json(moving), "where it is the source's store still, nobody has to be told"
+
+
+def test_moves_of_a_primary_that_may_lack_something() -> None:
+    """A move is cancelled when an operator has a replica lead that was no member."""
+    moving = with_low(LOW.led_by_group(GROUP), MOVING)
+    state = moving.with_group(
+        "low", GROUP.begun_anew(THIRD.address).with_store(THIRD.address, StoreId("3d", "x"), True)
+    )
     assert [move.phase for move in state.moves] == [Phase.CANCELLED, Phase.PLANNED]
 
 
@@ -148,10 +161,15 @@ def test_replicas_of_a_config() -> None:
     assert (alone.addresses, alone.identity, alone.group.least) == ([SECOND.address], "2d", 1)
 
 
-def test_no_replicas_during_a_move() -> None:
-    """A shard that has a part in a move gets none: what it has of the move isn't on other replicas."""
-    with pytest.raises(ConfigError, match="until the move has ended"):
-        MOVING.with_addresses(configured(plain(FIRST), plain(SECOND)))
+def test_replicas_during_a_move() -> None:
+    """A shard that has a part in a move may get some: its own store goes on."""
+    grown = MOVING.with_addresses(configured(plain(FIRST), plain(SECOND)))
+    assert grown.moves == MOVING.moves
+    low = grown.map.named("low")
+    assert low is not None
+    assert low.group is not None
+    seen = grown.with_group("low", low.group.with_store(FIRST.address, StoreId("1d", "a"), True))
+    assert seen.moves == MOVING.moves
 
 
 def test_members_do_not_go_by_a_config() -> None:

@@ -179,6 +179,19 @@ def test_rows_of_a_copy_wait_for_its_end(path: Path) -> None:
     at_once(store.close())
 
 
+def test_rows_of_a_copy_among_replicas(path: Path) -> None:
+    """Members are given what is synced alone, and answers may wait for them: so a primary syncs rows of a copy, too."""
+    store = opened(path)
+    at_once(store.own(BELOW))
+    at_once(store.stage("m", ABOVE, FROM))
+    at_once(store.promise(1))
+    at_once(store.lead(1))
+    broken, before = Broken(store), store.sequence
+    commit(store, [range_updates.absorbing_staged("m", page_of(records_from(HIGH)), 0, PLENTY)])
+    assert (broken.synced, store.safe) == (1, before + 1)
+    at_once(store.close())
+
+
 def test_rows_of_a_copy_are_synced_before_they_are_flushed(path: Path) -> None:
     """LMDB gets nothing that the log may still lose: a power failure would leave a part of it in the wrong place."""
     store = opened(path)
