@@ -163,7 +163,7 @@ def plan_lines(plan: LayoutPlan) -> list[str]:
             pace = size(settings.COPY_PACE)
             lines.append(
                 f"Expected time: at least {duration(plan.seconds)}, at {pace}/s. "
-                "Beside clients a move takes about 15 times as long."
+                "Beside clients a move takes about 30 times as long."
             )
     if plan.emptied:
         lines.append(

@@ -61,7 +61,7 @@ def test_plan() -> None:
         "New shards: new.",
         "Shards that leave the cluster now: old.",
         "All together: 25.0 % of the keyspace, about 90 documents, 57.6 MiB. The least possible: 20.0 %.",
-        "Expected time: at least 2 s, at 32.0 MiB/s. Beside clients a move takes about 15 times as long.",
+        "Expected time: at least 2 s, at 32.0 MiB/s. Beside clients a move takes about 30 times as long.",
         "Shards that leave the cluster when this is applied again, once nothing moves: older.",
     ]
     unknown = layout_plan(attrs.evolve(change, transfers=[*moves, Transfer("b", "new", ((SLOTS // 2, SLOTS),))]), loads)
