@@ -9,8 +9,8 @@ Rules:
 - There are so many connections. A further one takes the place of the one that has waited longest, for its next request
   or for the answer to one; if all are being answered, it is closed. It takes no place of an address that has fewer. Of
   one that has more it takes one in any case. So one address keeps nobody out, such as who checks the daemon's health.
-- So many requests a second are answered, fairly between addresses. Those beyond wait, each connection with one. Who
-  leaves gives its turn back.
+- So many requests a second are answered, fairly between addresses, in a fifth of the daemon's time at the most. Those
+  beyond wait, each connection with one. Who leaves gives its turn back.
 - A few connections are accepted in one turn of the reactor.
 - Nothing is logged of a request: its address may have a key in it.
 """
@@ -38,6 +38,7 @@ from pyshard.settings import settings
 
 _TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _SHORT = 0.001  # seconds for which no request waits
+_REST = 4  # times as long as an answer took, all else has the time before the next one
 _ACCEPTED = 2  # connections in one turn of the reactor
 _AHEAD = 1.0  # answers by which who has asked for few may be ahead of those that ask all the time
 _KEPT = 16 * 1024  # bytes that may come during a request before the connection isn't read any more
@@ -173,6 +174,7 @@ class BoundedSite(Site):
         self._turns: FairGroups[BoundedChannel, str] = FairGroups(_AHEAD)  # of those that wait
         self._clock = clock
         self._free_at = -inf  # up to when the pace is used up by the requests that were answered
+        self._rests_until = -inf  # up to when all else has the time
         self._next: IDelayedCall | None = None  # when the first of those that wait is answered
         self._answers = False  # whether one is being answered just now
 
@@ -246,8 +248,9 @@ class BoundedSite(Site):
         while self._waiting:
             now, pace = self._clock.seconds(), settings.HTTP_PACE
             free_at = max(self._free_at, now - settings.HTTP_BURST / pace) + 1 / pace
-            if free_at - now >= _SHORT:
-                return self._clock.callLater(free_at - now, self._answer)
+            wait = max(free_at, self._rests_until) - now
+            if wait >= _SHORT:
+                return self._clock.callLater(wait, self._answer)
             self._free_at = free_at
             channel = self._turns.take()
             assert channel is not None, "somebody waits"
@@ -255,6 +258,8 @@ class BoundedSite(Site):
             process = self._waiting.pop(channel)
             channel.answering = True
             process()
+            ended = self._clock.seconds()
+            self._rests_until = ended + _REST * max(0.0, ended - now)
         return None
 
     # ------------------------------------------------------------------ what Twisted calls
