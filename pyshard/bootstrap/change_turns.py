@@ -11,7 +11,8 @@ Rules:
   (`pyshard.server.fair_queue`);
 - what one asks for is done in the order in which it came;
 - what a peer has asked for that is gone isn't begun any more;
-- so many wait, and those of one address are at most half of what the others leave free (`Overloaded`).
+- so many wait, and those of one address are at most half of what the others leave free (`Overloaded`);
+- what is done at once, such as a refusal for time that has passed, is done some at a time.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from pyshard.errors import Overloaded, Unavailable
@@ -29,6 +31,8 @@ from pyshard.server.peer_class import CREDIT
 from pyshard.settings import settings
 
 _T = TypeVar("_T")
+
+_AT_ONCE = 20  # things that are done in one turn of the reactor: some milliseconds
 
 
 class Asker(Protocol):
@@ -58,16 +62,16 @@ class _Waiting(NamedTuple, Generic[_T]):
 class ChangeTurns:
     """Does one thing at a time.
 
-    :param seconds: a clock, by which it is measured what each takes.
+    :param clock: the reactor: measures what each takes, and calls back in its next turn.
     """
 
-    def __init__(self, seconds: Callable[[], float]) -> None:
-        self._seconds = seconds
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
         self._own: deque[_Waiting[Any]] = deque()
         self._asked: dict[str, deque[_Waiting[Any]]] = {}  # by the connection's id
         self._askers: FairGroups[str, str] = FairGroups(CREDIT)
         self._waiting_of: Counter[str] = Counter()  # by the address
-        self._busy = self._begins = False
+        self._busy = self._begins = self._pauses = False
 
     def run(self, work: Callable[[], Deferred[_T]], asker: Asker | None = None) -> Deferred[_T]:
         """Have something done when it is its turn.
@@ -99,14 +103,22 @@ class ChangeTurns:
     # ------------------------------------------------------------------ inside
 
     def _go_on(self) -> None:
-        if self._begins:  # what was begun was done at once, and the loop below goes on
+        if self._begins or self._pauses:  # what was begun was done at once, and the loop below goes on
             return
         self._begins = True
         try:
-            while not self._busy and (waiting := self._take()) is not None:
+            for _ in range(_AT_ONCE):
+                if self._busy or (waiting := self._take()) is None:
+                    return
                 self._begin(waiting)
         finally:
             self._begins = False
+        self._pauses = True
+        self._clock.callLater(0, self._resume)
+
+    def _resume(self) -> None:
+        self._pauses = False
+        self._go_on()
 
     def _take(self) -> _Waiting[Any] | None:
         if self._own:
@@ -131,11 +143,11 @@ class ChangeTurns:
             waiting.done.errback(Unavailable("the connection ended before the change began"))
             return
         self._busy = True
-        maybeDeferred(waiting.work).addBoth(self._ended, waiting, self._seconds())
+        maybeDeferred(waiting.work).addBoth(self._ended, waiting, self._clock.seconds())
 
     def _ended(self, outcome: _T | Failure, waiting: _Waiting[_T], began: float) -> None:
         if waiting.asker is not None:
-            took = max(0.0, self._seconds() - began)
+            took = max(0.0, self._clock.seconds() - began)
             self._askers.charge(waiting.asker.id, waiting.asker.origin, took)
         self._busy = False
         if isinstance(outcome, Failure):

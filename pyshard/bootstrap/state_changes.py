@@ -71,7 +71,7 @@ class StateChanges:
         self.trouble = "" if stored is not None else f"{store.name} wasn't reached yet"
         self._troubled_since = clock.seconds()
         self._pace = LinePace(settings.SHARD_LINES)
-        self._turns = ChangeTurns(clock.seconds)
+        self._turns = ChangeTurns(clock)
         self._closed = False
 
     @property

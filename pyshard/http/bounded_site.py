@@ -40,7 +40,6 @@ _TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Le
 _SHORT = 0.001  # seconds for which no request waits
 _REST = 4  # times as long as an answer took, all else has the time before the next one
 _ACCEPTED = 2  # connections in one turn of the reactor
-_AHEAD = 1.0  # answers by which who has asked for few may be ahead of those that ask all the time
 _KEPT = 16 * 1024  # bytes that may come during a request before the connection isn't read any more
 
 
@@ -171,7 +170,7 @@ class BoundedSite(Site):
         self._channels: dict[BoundedChannel, None] = {}  # those that have waited longest first
         self._places: Counter[str] = Counter()  # how many of them each address has
         self._waiting: dict[BoundedChannel, Callable[[], None]] = {}  # what answers their requests
-        self._turns: FairGroups[BoundedChannel, str] = FairGroups(_AHEAD)  # of those that wait
+        self._turns: FairGroups[BoundedChannel, str] = FairGroups(0)  # of those that wait
         self._clock = clock
         self._free_at = -inf  # up to when the pace is used up by the requests that were answered
         self._rests_until = -inf  # up to when all else has the time
@@ -254,7 +253,6 @@ class BoundedSite(Site):
             self._free_at = free_at
             channel = self._turns.take()
             assert channel is not None, "somebody waits"
-            self._turns.charge(channel, channel.origin, 1)
             process = self._waiting.pop(channel)
             channel.answering = True
             process()

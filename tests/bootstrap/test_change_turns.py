@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 from deferreds import result, watch
+from server.turns_bench import make_due_calls
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock, deferLater
 
@@ -29,7 +30,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.turns = ChangeTurns(self.clock.seconds)
+        self.turns = ChangeTurns(self.clock)
         self.done: list[str] = []
 
     def ask(self, what: str, peer: Peer | None = None) -> Deferred[None]:
@@ -104,8 +105,9 @@ def test_nothing_more_is_begun_for_who_has_gone(bench: Bench) -> None:
 
 
 def test_outcomes() -> None:
-    """Whatever it is, it is told, and the next thing begins; what is done at once needs no depth."""
-    turns, order = ChangeTurns(Clock().seconds), list[int]()
+    """Whatever it is, it is told, and the next thing begins; what is done at once is done some at a time."""
+    clock, order = Clock(), list[int]()
+    turns = ChangeTurns(clock)
     with pytest.raises(BadRequest):
         result(turns.run(lambda: fail(BadRequest("no"))))
 
@@ -125,6 +127,10 @@ def test_outcomes() -> None:
     assert (held, order) == ([], [])
     first.callback(None)
     assert held == [None]
+    while len(order) < 5000:
+        before = len(order)
+        make_due_calls(clock)
+        assert before < len(order) <= before + 20
     assert order == list(range(5000))
     assert rest == [[number] for number in range(5000)]
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from pyshard.metrics.collector_time import CollectorTime
+from pyshard.metrics.collector_time import COLLECTOR_TIME, CollectorTime
+from pyshard.server.serving_turns import ServingTurns
+from pyshard.storage.durable.group_commit import GroupCommit
 
 FULL, YOUNG = {"generation": 2}, {"generation": 0}
 
@@ -78,3 +81,11 @@ def test_collections_of_this_process(noted: CollectorTime) -> None:
     gc.collect()
     assert noted.seconds == seconds
     assert noted.note not in gc.callbacks
+
+
+@pytest.mark.parametrize("what", [ServingTurns, GroupCommit])
+def test_who_counts_time_takes_collections_off(what: type) -> None:
+    """Unless it is told otherwise, it asks for what this thread has done but for collections."""
+    defaults = inspect.signature(what).parameters
+    assert defaults["processor"].default == COLLECTOR_TIME.processor
+    assert "collector" not in defaults or defaults["collector"].default is COLLECTOR_TIME
