@@ -26,6 +26,9 @@ SECONDS = 3.0
 CONNECTIONS = 30
 IN_FLIGHT = 32
 
+#: Where the flood comes from; the others come from the usual address.
+FLOOD = "127.0.0.9" if sys.platform == "linux" else HOST
+
 #: Asks for the names of all indexes for some seconds, then prints how often that was, and the longest wait.
 _ASKING = """
 import sys, time
@@ -61,7 +64,7 @@ def flood(daemon: Daemon, number: int, over: threading.Event) -> None:
             for place, name in enumerate(names, sent - count)
         )
 
-    with suppress(OSError), socket.create_connection(daemon.place, timeout=PATIENCE) as peer:
+    with suppress(OSError), socket.create_connection(daemon.place, PATIENCE, (FLOOD, 0)) as peer:
         peer.sendall(changes(IN_FLIGHT))
         while not over.is_set() and (received := peer.recv(1 << 16)):
             parser.feed(received)
