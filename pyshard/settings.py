@@ -65,6 +65,8 @@ class Settings:
     MAX_REPLICAS: int = 7
     #: Moves of ranges that a cluster's state has: planned, under way, or not done with.
     MAX_MOVES: int = 1000
+    #: Changes of a cluster's state that wait for their turn at a bootstrap, each some KiB of memory.
+    MAX_WAITING_CHANGES: int = 10_000
     #: Bytes of a cluster state's JSON text: room for as many indexes, shards and ranges as above.
     MAX_STATE_BYTES: int = 4 * 1024 * 1024
     #: Bytes that a shard counts for each document besides its key and its record, about what the store needs for it.

@@ -160,6 +160,7 @@ TESTS = {
         "shard/test_parked_requests.py::test_for_so_long",
         "shard/test_closed_slots.py::test_for_so_long",
     ],
+    "MAX_WAITING_CHANGES": ["bootstrap/test_change_turns.py::test_so_many_wait"],
     "MAX_PARKED": ["shard/test_parked_requests.py::test_bounds"],
     "MAX_PARKED_OF_CONNECTION": [
         "shard/test_parked_requests.py::test_bound_of_a_connection",

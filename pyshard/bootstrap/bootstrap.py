@@ -21,6 +21,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from pyshard.bootstrap.change_turns import Asker
 from pyshard.bootstrap.state_changes import CHANGE_WITHIN, Change, StateChanges
 from pyshard.bootstrap.state_stores.state_store import StateStore, StoredState
 from pyshard.errors import ForeignCluster, StaleEpoch, WrongIdentity, of_peer
@@ -179,9 +180,9 @@ class Bootstrap:
         """Have `listener` called no more."""
         self._listeners.remove(listener)
 
-    def change(self, decide: Change, within: float = CHANGE_WITHIN) -> Deferred[None]:
+    def change(self, decide: Change, within: float = CHANGE_WITHIN, asker: Asker | None = None) -> Deferred[None]:
         """Change the state, then tell everybody; see `StateChanges.change`."""
-        return self.changes.change(decide, within)
+        return self.changes.change(decide, within, asker)
 
     def _changed(self) -> None:
         addresses = {shard.name: shard.address for shard in self.state.map.shards}

@@ -22,6 +22,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from pyshard.bootstrap.bootstrap import Bootstrap, Condition
+from pyshard.bootstrap.change_turns import Asker
 from pyshard.errors import BadRequest, ConfigError, StaleEpoch, Unavailable
 from pyshard.model import config_file
 from pyshard.model.cluster_state import ClusterState
@@ -57,11 +58,12 @@ class ConfigApplication:
         self._clock = clock
         self._find = find
 
-    async def apply(self, text: bytes, order: tuple[int, int]) -> list[int]:
+    async def apply(self, text: bytes, order: tuple[int, int], asker: Asker | None = None) -> list[int]:
         """Plan what a config wants.
 
         :param text: the config file's.
         :param order: of the state that it was made for.
+        :param asker: as of `Bootstrap.change`.
         :return: the numbers of the moves that were planned.
         :raises BadRequest: the config can't be read, or the cluster can't be brought to it; it says why.
         :raises StaleEpoch: the cluster has another state by now.
@@ -77,7 +79,7 @@ class ConfigApplication:
         except ConfigError as error:
             raise BadRequest(f"config: {error}") from None
         if change.added or change.updated or change.removed:
-            await bootstrap.change(lambda state: _with_shards(state, order, change))
+            await bootstrap.change(lambda state: _with_shards(state, order, change), asker=asker)
         if not change.transfers:
             return []
         bootstrap.state.with_moves(change.transfers)  # raises if they can't be planned anyway
@@ -85,11 +87,11 @@ class ConfigApplication:
         all_of_them = [*coming, *change.transfers]
         loads = await self._loads({name for each in all_of_them for name in (each.source, each.target)})
         check_transfers(all_of_them, loads, {shard.name: shard.limit for shard in bootstrap.state.map.shards})
-        return await self._plan(change, wanted)
+        return await self._plan(change, wanted, asker)
 
     # ------------------------------------------------------------------ inside
 
-    async def _plan(self, change: LayoutChange, wanted: ShardMap) -> list[int]:
+    async def _plan(self, change: LayoutChange, wanted: ShardMap, asker: Asker | None) -> list[int]:
         planned: list[int] = []
 
         def with_moves(state: ClusterState) -> ClusterState:
@@ -103,7 +105,7 @@ class ConfigApplication:
             planned[:] = [move.number for move in with_them.moves[len(state.moves) :]]
             return with_them
 
-        await self._bootstrap.change(with_moves)
+        await self._bootstrap.change(with_moves, asker=asker)
         return planned
 
     async def _loads(self, names: Collection[str]) -> Mapping[str, ShardLoad]:

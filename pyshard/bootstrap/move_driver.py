@@ -25,6 +25,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyshard.bootstrap.bootstrap import Bootstrap
+from pyshard.bootstrap.change_turns import Asker
 from pyshard.bootstrap.move_progress import MoveProgress
 from pyshard.bootstrap.repeated_questions import Question, RepeatedQuestions
 from pyshard.bootstrap.state_changes import Change
@@ -101,14 +102,17 @@ class MoveDriver(Service):
         """All moves that are planned or under way, and those that ended of late, as operators see them."""
         return self._progress.listed(self._bootstrap.state.moves, self._clock.seconds())
 
-    def change_move(self, number: int, change: str) -> Deferred[None]:
+    def change_move(self, number: int, change: str, asker: Asker | None = None) -> Deferred[None]:
         """Cancel a move, pause it, or have it go on.
 
         :param change: see `changed_move`.
+        :param asker: as of `Bootstrap.change`.
         :raises BadRequest: (in the Deferred) there is no such move or change, or it is too late for it.
         :raises PyshardError: (in the Deferred) as `Bootstrap.change`.
         """
-        return self._bootstrap.change(lambda state: state.with_move(changed_move(state.moves, number, change)))
+        return self._bootstrap.change(
+            lambda state: state.with_move(changed_move(state.moves, number, change)), asker=asker
+        )
 
     # ------------------------------------------------------------------ inside
 

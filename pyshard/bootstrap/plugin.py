@@ -9,12 +9,14 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, cast
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IReactorThreads, IReactorTime
+from twisted.internet.threads import deferToThreadPool
 
 from pyshard.bootstrap import state_file, state_options
 from pyshard.bootstrap.bootstrap import Bootstrap, first_state
 from pyshard.bootstrap.opened_state import open_file, warn_when_known
 from pyshard.bootstrap.service import BootstrapService
+from pyshard.bootstrap.state_stores.file_state_store import FileStateStore
 from pyshard.bootstrap.state_stores.state_store import StateStore
 from pyshard.errors import ConfigError, OutcomeUnknown
 from pyshard.http.http_option import HTTP_OPTION, add_http, http_endpoint
@@ -112,6 +114,7 @@ def makeService(options: BootstrapOptions) -> DaemonService:
     from twisted.internet import reactor
 
     assert IReactorTime.providedBy(reactor)
+    assert IReactorThreads.providedBy(reactor)
     run_steadily(reactor)
     poll_lightly(reactor)
     reloads: list[Reload] = []
@@ -123,6 +126,8 @@ def makeService(options: BootstrapOptions) -> DaemonService:
         store: StateStore = options["state store"] or state_options.open_etcd(options["state"], reactor, reloads)
     except ConfigError as error:
         end(error)
+    if isinstance(store, FileStateStore):
+        store.work_in(lambda work: deferToThreadPool(reactor, reactor.getThreadPool(), work))
     bootstrap = Bootstrap(store, reactor, uuid.uuid4().hex, options["stored state"])
     if store.shared:
         warn_when_known(bootstrap, options["configured"], options["config path"])

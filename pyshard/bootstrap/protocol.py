@@ -89,7 +89,7 @@ class BootstrapProtocol(ServerConnection):
 
     def apply_config(self, config: bytes, epoch: int, step: int) -> Deferred[Arguments]:
         self.operations += 1
-        applied = Deferred.fromCoroutine(self._application.apply(config, (epoch, step)))
+        applied = Deferred.fromCoroutine(self._application.apply(config, (epoch, step), self))
         return applied.addCallback(lambda numbers: {"moves": msgspec.msgpack.encode(numbers)})
 
     def list_moves(self) -> Arguments:
@@ -97,7 +97,7 @@ class BootstrapProtocol(ServerConnection):
 
     def change_move(self, number: int, change: str) -> Deferred[Arguments]:
         self.operations += 1
-        return self._driver.change_move(number, change).addCallback(lambda _: {})
+        return self._driver.change_move(number, change, self).addCallback(lambda _: {})
 
     def list_replicas(self) -> Arguments:
         return {"groups": encode_listed_replicas(self._replicas.listed())}
@@ -113,7 +113,7 @@ class BootstrapProtocol(ServerConnection):
         return Deferred.fromCoroutine(self._change_and_settle(decide))
 
     async def _change_and_settle(self, decide: Change) -> Arguments:
-        await self._bootstrap.change(decide)
+        await self.changes.add(self._bootstrap.change(decide, asker=self))
         epoch = self._bootstrap.state.epoch
         await self._settle()
         return {"epoch": epoch}

@@ -2,6 +2,7 @@
 
 Rules:
 
+- Whose change is next is decided by `pyshard.bootstrap.change_turns`.
 - A change is a function of the state: given the present one it gives the next, or raises. When another bootstrap was
   faster, its state is taken, and the function is asked again. Only the state store decides whose swap it was.
 - An unknown swap is tried again as it is, for some seconds. After that its caller hears `OutcomeUnknown`, and this
@@ -16,11 +17,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from pyshard.bootstrap.change_turns import Asker, ChangeTurns
 from pyshard.bootstrap.state_stores.state_store import NOTHING, StateStore, StoredState, SwapApplied, SwapOutcome
 from pyshard.errors import ConfigError, OutcomeUnknown, PyshardError, Unavailable
 from pyshard.model.cluster_state import ClusterState
@@ -69,7 +71,7 @@ class StateChanges:
         self.trouble = "" if stored is not None else f"{store.name} wasn't reached yet"
         self._troubled_since = clock.seconds()
         self._pace = LinePace(settings.SHARD_LINES)
-        self._turn = DeferredLock()
+        self._turns = ChangeTurns(clock)
         self._closed = False
 
     @property
@@ -86,20 +88,21 @@ class StateChanges:
         """Seconds since the state store was of use; 0: it is."""
         return self._clock.seconds() - self._troubled_since if self.trouble else 0.0
 
-    def change(self, decide: Change, within: float = CHANGE_WITHIN) -> Deferred[None]:
+    def change(self, decide: Change, within: float = CHANGE_WITHIN, asker: Asker | None = None) -> Deferred[None]:
         """Change the state.
 
         :param decide: gives the next state; the same one: nothing is to be changed.
         :param within: seconds that it may take; what is under way then has an unknown outcome.
+        :param asker: who asks for it; None: the bootstrap itself.
         :return: a Deferred that fires when the change is there, and known.
         :raises BadRequest: (in the Deferred) nobody could read the new state; nothing has changed.
         :raises ConfigError, Unavailable: (in the Deferred) it can't be put into the state store; nothing has changed.
+        :raises Overloaded: (in the Deferred) too many of that address wait already; nothing has changed.
         :raises OutcomeUnknown: (in the Deferred) it may be there, or will be, or won't.
         :raises PyshardError: (in the Deferred) what `decide` raises; nothing has changed.
         """
         end = self._clock.seconds() + within
-        changed: Deferred[None] = self._turn.run(lambda: Deferred.fromCoroutine(self._change(decide, end)))
-        return changed
+        return self._turns.run(lambda: Deferred.fromCoroutine(self._change(decide, end)), asker)
 
     def look(self) -> Deferred[None]:
         """Read what is in the state store, and take it on. It is no failure if that can't be: see `trouble`."""
@@ -119,8 +122,7 @@ class StateChanges:
     # ------------------------------------------------------------------ inside
 
     def _looked(self, first: Callable[[], ClusterState | None]) -> Deferred[None]:
-        looked: Deferred[None] = self._turn.run(lambda: Deferred.fromCoroutine(self._look(first)))
-        return looked
+        return self._turns.run(lambda: Deferred.fromCoroutine(self._look(first)))
 
     async def _look(self, first: Callable[[], ClusterState | None]) -> None:
         try:

@@ -7,16 +7,20 @@ Rules:
   is ended at once, and what it hasn't read is dropped.
 - A peer that doesn't read its answers gets no further ones, and nothing more is read from it.
 - There are so many connections. A further one takes the place of the one that has waited longest, for its next request
-  or for the answer to one; if all are being answered, it is closed.
-- So many requests a second are answered. Those beyond wait, each connection with one. Who leaves gives its turn back.
+  or for the answer to one; if all are being answered, it is closed. It takes no place of an address that has fewer. Of
+  one that has more it takes one in any case. So one address keeps nobody out, such as who checks the daemon's health.
+- So many requests a second are answered, fairly between addresses, in a fifth of the daemon's time at the most. Those
+  beyond wait, each connection with one. Who leaves gives its turn back.
 - A few connections are accepted in one turn of the reactor.
 - Nothing is logged of a request: its address may have a key in it.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from math import inf
+from operator import itemgetter
 from typing import cast
 
 from twisted.internet.interfaces import IDelayedCall, IListeningPort, IPushProducer, IReactorTime, ITCPTransport
@@ -28,10 +32,13 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from pyshard.net.twisted_internals import bound_accepts
+from pyshard.server.connection_admission import origin_of
+from pyshard.server.fair_queue import FairGroups
 from pyshard.settings import settings
 
 _TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _SHORT = 0.001  # seconds for which no request waits
+_REST = 4  # times as long as an answer took, all else has the time before the next one
 _ACCEPTED = 2  # connections in one turn of the reactor
 _KEPT = 16 * 1024  # bytes that may come during a request before the connection isn't read any more
 
@@ -40,11 +47,13 @@ class BoundedChannel(HTTPChannel):
     """One connection.
 
     :ivar answering: whether a request is being answered. One that waits for its turn isn't.
+    :ivar origin: what counts as the address that the peer comes from.
     """
 
     site: BoundedSite
     transport: ITCPTransport
     answering = False
+    origin = ""
     _refused = False
     _in_request = False  # whether there is a request whose answer isn't complete
     _kept = 0  # bytes that came meanwhile
@@ -69,6 +78,7 @@ class BoundedChannel(HTTPChannel):
 
     def connectionMade(self) -> None:
         super().connectionMade()
+        self.origin = origin_of(self.transport.getPeer())
         self.site.add(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -158,9 +168,12 @@ class BoundedSite(Site):
         )
         self.protocol = BoundedChannel  # type: ignore[assignment]  # in place of one that may speak HTTP/2
         self._channels: dict[BoundedChannel, None] = {}  # those that have waited longest first
-        self._waiting: dict[BoundedChannel, Callable[[], None]] = {}  # what answers their requests, the first one first
+        self._places: Counter[str] = Counter()  # how many of them each address has
+        self._waiting: dict[BoundedChannel, Callable[[], None]] = {}  # what answers their requests
+        self._turns: FairGroups[BoundedChannel, str] = FairGroups(0)  # of those that wait
         self._clock = clock
         self._free_at = -inf  # up to when the pace is used up by the requests that were answered
+        self._rests_until = -inf  # up to when all else has the time
         self._next: IDelayedCall | None = None  # when the first of those that wait is answered
         self._answers = False  # whether one is being answered just now
 
@@ -171,18 +184,33 @@ class BoundedSite(Site):
     def add(self, channel: BoundedChannel) -> None:
         """Give a connection a place, if need be another one's; or end it."""
         if len(self._channels) >= settings.HTTP_CONNECTIONS:
-            waiting = next((channel for channel in self._channels if not channel.answering), None)
-            if waiting is None:
+            gives_way = self._gives_way_to(channel.origin)
+            if gives_way is None:
                 channel.abort()
                 return
-            self.remove(waiting)
-            waiting.abort()
+            self.remove(gives_way)
+            gives_way.abort()
         self._channels[channel] = None
+        self._places[channel.origin] += 1
 
     def remove(self, channel: BoundedChannel) -> None:
         """Forget a connection that is lost, and its request that waits."""
-        self._channels.pop(channel, None)
         self._waiting.pop(channel, None)
+        self._turns.remove(channel, channel.origin)
+        if channel in self._channels:
+            del self._channels[channel]
+            self._places[channel.origin] -= 1
+            if not self._places[channel.origin]:
+                del self._places[channel.origin]
+
+    def _gives_way_to(self, origin: str) -> BoundedChannel | None:
+        """Whose place a further connection gets; None: nobody's."""
+        own = self._places[origin]
+        heaviest, most = max(self._places.items(), key=itemgetter(1))
+        if most > own + 1:
+            its = [channel for channel in self._channels if channel.origin == heaviest]
+            return next((channel for channel in its if not channel.answering), its[0])
+        return next((one for one in self._channels if not one.answering and self._places[one.origin] >= own), None)
 
     def move_back(self, channel: BoundedChannel) -> None:
         """Note that a connection begins to wait for its next request."""
@@ -201,6 +229,7 @@ class BoundedSite(Site):
         :param process: answers it.
         """
         self._waiting[channel] = process
+        self._turns.add(channel, channel.origin)
         if self._next is None and not self._answers:  # else a peer's next request would be answered within its last one
             self._answer()
 
@@ -218,13 +247,17 @@ class BoundedSite(Site):
         while self._waiting:
             now, pace = self._clock.seconds(), settings.HTTP_PACE
             free_at = max(self._free_at, now - settings.HTTP_BURST / pace) + 1 / pace
-            if free_at - now >= _SHORT:
-                return self._clock.callLater(free_at - now, self._answer)
+            wait = max(free_at, self._rests_until) - now
+            if wait >= _SHORT:
+                return self._clock.callLater(wait, self._answer)
             self._free_at = free_at
-            channel = next(iter(self._waiting))
+            channel = self._turns.take()
+            assert channel is not None, "somebody waits"
             process = self._waiting.pop(channel)
             channel.answering = True
             process()
+            ended = self._clock.seconds()
+            self._rests_until = ended + _REST * max(0.0, ended - now)
         return None
 
     # ------------------------------------------------------------------ what Twisted calls

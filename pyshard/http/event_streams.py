@@ -2,7 +2,8 @@
 
 Rules:
 
-- There are so many streams; a further one is refused.
+- There are so many streams; a further one is refused. But if an address has more of them than its own, the oldest of
+  those is ended for it.
 - A peer that reads slowly misses events, and never gets old ones: no more than one waits for it, beside what the system
   and the transport hold. One that reads nothing for some time is cut off.
 - A stream ends when its token is valid no more.
@@ -11,7 +12,9 @@ Rules:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from operator import itemgetter
 from typing import cast
 
 from twisted.internet.interfaces import IPushProducer, IReactorTime
@@ -21,6 +24,7 @@ from zope.interface import implementer
 from pyshard.http.bounded_site import BoundedChannel
 from pyshard.http.token_guard import TokenGuard
 from pyshard.http.web_page import WebAnswer, WebPage, send
+from pyshard.server.connection_admission import origin_of
 from pyshard.settings import settings
 
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
@@ -102,12 +106,23 @@ class EventStreams(WebPage):
         if request.method != b"GET" or self.refusal(request) is not None:
             return super().render(request)
         if len(self._streams) >= settings.HTTP_STREAMS:
-            return send(request, TOO_MANY)
+            gives_way = self._gives_way_to(origin_of(request.client))
+            if gives_way is None:
+                return send(request, TOO_MANY)
+            gives_way.finish()
         stream = EventStream(request, self._clock)
         self._streams[stream] = None
         request.notifyFinish().addBoth(lambda _: self._streams.pop(stream, None))
         stream.send(self._opened())
         return NOT_DONE_YET
+
+    def _gives_way_to(self, origin: str) -> EventStream | None:
+        """Whose place a further stream gets; None: nobody's."""
+        places = Counter(map(_origin, self._streams))
+        heaviest, most = max(places.items(), key=itemgetter(1))
+        if most <= places[origin] + 1:
+            return None
+        return next(stream for stream in self._streams if _origin(stream) == heaviest)
 
     def send(self, event: bytes) -> None:
         """Send an event to all of them."""
@@ -116,6 +131,10 @@ class EventStreams(WebPage):
                 stream.finish()
             else:
                 stream.send(event)
+
+
+def _origin(stream: EventStream) -> str:
+    return origin_of(stream.request.client)
 
 
 def event_of(data: bytes) -> bytes:

@@ -253,6 +253,7 @@ class ServerConnection(AcceptedConnection):
         )
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        began = self._clock.seconds()
         if self._end_calls is not None:
             self._end_calls()
         self.factory.connection_lost(self)
@@ -260,6 +261,7 @@ class ServerConnection(AcceptedConnection):
         if self._session is not None:
             session = self._session
             self.fence().addCallback(lambda _: self.factory.sessions.forget(session, self))
+        self.factory.turns.count(self.origin, self._clock.seconds() - began)  # whoever connects ends it, too
 
     # ------------------------------------------------------------------ inside
 

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import ILogObserver
 from twisted.python.components import Componentized
 
+from pyshard.metrics.collector_time import COLLECTOR_TIME
 from pyshard.security.file_change import Reload
 from pyshard.server.daemon_log import IDaemonLog
 from pyshard.server.described_service import DescribedService
@@ -61,6 +62,7 @@ class DaemonService(MultiService):
         super().privilegedStartService()
 
     def startService(self) -> None:
+        COLLECTOR_TIME.begin()
         super().startService()
         notifier, serving = self._notifier, self.serving
         if notifier is not None:
@@ -70,6 +72,7 @@ class DaemonService(MultiService):
             )
 
     def stopService(self) -> Deferred[object]:
+        COLLECTOR_TIME.end()
         notifier = self._notifier
         if notifier is None:
             return maybeDeferred(super().stopService)

@@ -24,6 +24,7 @@ from twisted.internet.protocol import Factory
 from pyshard import __version__
 from pyshard.clocks import wall_seconds
 from pyshard.compiled import IN_USE
+from pyshard.metrics.collector_time import COLLECTOR_TIME
 from pyshard.metrics.connection_counts import CLOSED, LIMIT, ConnectionCounts
 from pyshard.net.twisted_internals import turn_number
 from pyshard.protocol.boxes import Limits
@@ -112,7 +113,7 @@ class ServerFactory(Factory):
 
         :param accept: accepts at most so many.
         """
-        began = self._clock.seconds()
+        began, nobodys = self._clock.seconds(), COLLECTOR_TIME.seconds
         self._accepted = []
         seconds, wanted, left = 0.0, 0, _ACCEPTED_BESIDE if self.turns.contended else settings.ACCEPTED_AT_ONCE
         while left > 0:
@@ -122,6 +123,7 @@ class ServerFactory(Factory):
             if len(self._accepted) < wanted or not 0 <= seconds < _CLOSING:  # nobody waits any more, or others do
                 break
             left = min(2 * left if self._closed_now == left else self._closed_now, _CLOSED_IN_TURN - wanted)
+        seconds = max(0.0, seconds - (COLLECTOR_TIME.seconds - nobodys))
         for origin, times in Counter(self._accepted).items():
             self.turns.count(origin, seconds * times / len(self._accepted))
 

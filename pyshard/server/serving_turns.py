@@ -19,25 +19,25 @@ Rules:
   has long boxes served as short ones by connecting anew for each.
 - A connection whose peer has ended it while it waited is ended when it would be its turn.
 - Peers that have shown no token yet come last, but always get a small part, since everybody begins as one.
+- What Python's garbage collector takes is nobody's: whoever is served in that moment doesn't wait for it later.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from math import inf
 from typing import Generic, TypeVar
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from pyshard.metrics.collector_time import COLLECTOR_TIME, CollectorTime
 from pyshard.server.address_time_shares import COMMIT, SHORT, AddressShares
-from pyshard.server.fair_queue import FairGroups
 from pyshard.server.handshake_turns import HandshakeTurns
 from pyshard.server.long_boxes import LongBoxes, long_of
+from pyshard.server.peer_class import CREDIT, PeerClass
 from pyshard.server.served_connection import Served
 from pyshard.settings import settings
 
-_CREDIT = 0.02  # seconds by which a peer that has asked little may be ahead of those that ask all the time
 _WATCHED = 0.1  # seconds after a long box in which it is measured how much of the processor each takes
 _WALL = 3  # times as long as a processor worked on it a step of a handshake counts at the most, where others work, too
 _HANDSHAKES = "handshakes"  # what counts as their address
@@ -47,20 +47,6 @@ _TURN = 0.0005  # seconds after which a turn of the reactor counts as over where
 _S = TypeVar("_S", bound=Served)
 
 
-class _Class(Generic[_S]):
-    """Peers of one class: those with a role, or strangers.
-
-    :param at_once: seconds for which they are served at once, until the reactor's next turn.
-    :param in_turn: seconds for which one that waits is served.
-    :ivar left: what is left of `at_once`; 0 while anybody waits.
-    """
-
-    def __init__(self, at_once: float, in_turn: float) -> None:
-        self.at_once = self.left = at_once
-        self.in_turn = in_turn
-        self.waiting: FairGroups[_S, str] = FairGroups(_CREDIT)
-
-
 class ServingTurns(Generic[_S]):
     """Serves the boxes of all connections of one daemon.
 
@@ -68,21 +54,24 @@ class ServingTurns(Generic[_S]):
     :param turn: the number of the reactor's turn; without it, time is divided into turns.
     :param processor: seconds of a processor that this thread has had. Where others want it, too, a short box may seem
         to take long.
+    :param collector: knows how long Python's garbage collector took, which is nobody's time.
     """
 
     def __init__(
         self,
         clock: IReactorTime,
         turn: Callable[[], int] | None = None,
-        processor: Callable[[], float] = time.thread_time,
+        processor: Callable[[], float] = COLLECTOR_TIME.processor,
+        collector: CollectorTime = COLLECTOR_TIME,
     ) -> None:
         self._clock = clock
+        self._collector = collector
         self._processor = processor
         self._turn = turn or (lambda: int(clock.seconds() / _TURN))
-        self._known: _Class[_S] = _Class(settings.SERVED_AT_ONCE, settings.SERVED_SLICE)
-        self._strangers: _Class[_S] = _Class(settings.STRANGERS_SERVED, settings.STRANGERS_SERVED)
+        self._known: PeerClass[_S] = PeerClass(settings.SERVED_AT_ONCE, settings.SERVED_SLICE)
+        self._strangers: PeerClass[_S] = PeerClass(settings.STRANGERS_SERVED, settings.STRANGERS_SERVED)
         self._shares = AddressShares()
-        self._handshakes: HandshakeTurns[_S] = HandshakeTurns(_CREDIT)
+        self._handshakes: HandshakeTurns[_S] = HandshakeTurns(CREDIT)
         self._long: LongBoxes[_S] = LongBoxes(self._shares, self._turn)
         self._watched_until = 0.0
         self._in_line: dict[_S, str] = {}  # those that wait, and for which account
@@ -115,9 +104,10 @@ class ServingTurns(Generic[_S]):
                 self._wait_in_line(connection)
                 return None
             self._counted, had = 0.0, self._processor() if began < self._watched_until else 0.0
+            nobodys = self._collector.seconds
             result = read()
             now = clock.seconds()
-            rest = now - began - self._counted
+            rest = now - began - self._counted - (self._collector.seconds - nobodys)
             if rest > 0:
                 self._note_use(connection, rest, now, had)
                 shares.charge(connection.account, rest, now, self._turn(), 0)
@@ -133,10 +123,12 @@ class ServingTurns(Generic[_S]):
                 return write()
             began = self._clock.seconds()
             had = self._processor() if began < self._watched_until else 0.0
+            nobodys = self._collector.seconds
             result = write()
             now = self._clock.seconds()
-            self._note_use(connection, now - began, now, had)
-            self.count(connection.account or connection.origin, now - began)
+            used = now - began - (self._collector.seconds - nobodys)
+            self._note_use(connection, used, now, had)
+            self.count(connection.account or connection.origin, used)
             return result
 
         return write_counted
@@ -194,11 +186,11 @@ class ServingTurns(Generic[_S]):
             return
         watched = began < self._watched_until
         had = self._processor() if watched else 0.0
-        more, used, boxes = True, 0.0, 0
+        more, used, boxes, nobodys = True, 0.0, 0, self._collector.seconds
         while more and 0 <= used < most:
             more = connection.serve_next()
             boxes += 1
-            used = self._clock.seconds() - began
+            used = self._clock.seconds() - began - (self._collector.seconds - nobodys)
         used = min(used, _LONGEST) if used >= 0 else most
         if shares.contended or used >= SHORT or account != shares.last or account is not connection.origin:
             self._counted += used
@@ -252,7 +244,7 @@ class ServingTurns(Generic[_S]):
             self._go_on_later()
             return None
         self._counted, had = 0.0, self._processor()
-        result = read()
+        result = read()  # what the garbage collector takes meanwhile counts as others' use of the processor does
         now = self._clock.seconds()
         used = max(0.0, min(now - began - self._counted, _WALL * (self._processor() - had)))
         handshakes.count(connection, used, now, self._turn())

@@ -38,9 +38,10 @@ from pyshard.shard.slow_operations import SlowOperationLog
 
 _SWEEP_EVERY = 0.5  # seconds between looks for records that nobody can see any more
 _SWEEP_NEXT = 0.005  # seconds until the next sweep while there are more; at the least
-_SWEEP_REST = 3  # times that a sweep took of the reactor: so long others are served before the next one
+_SWEEP_REST = 5  # times that a sweep took of the reactor: so long others are served before the next one
 _TRIM_REST = 12  # the same while it removes what a move has left over: nobody waits for that room
-_SWEEP_MOST = 500  # records of one sweep
+_SWEEP_MOST = 100  # records of one sweep, about a millisecond of the reactor
+_SWEEP_MOST_DURABLE = 500  # the same where the store's own thread sweeps, in groups of its log
 
 
 class ShardService(DescribedService):
@@ -173,7 +174,8 @@ class ShardService(DescribedService):
     def _sweep(self) -> None:
         self._next_sweep = None
         began = self._clock.seconds()
-        swept = maybeDeferred(self.shard.store.sweep, _SWEEP_MOST)
+        most = _SWEEP_MOST if self.shard.store.ephemeral else _SWEEP_MOST_DURABLE
+        swept = maybeDeferred(self.shard.store.sweep, most)
         took = self._clock.seconds() - began  # a durable store sweeps in its own thread, at its own pace
         swept.addCallbacks(self._sweep_later, self._not_swept, callbackArgs=(took,))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import pytest_twisted
 from bootstrap.command_lines import parsed, refused, written
-from deferreds import change_state
 from ports import free_port
 from twisted.application.service import IService
 
@@ -99,8 +99,9 @@ def test_help() -> None:
         assert words in text
 
 
-def test_service(file: Path, asked: list[tuple[str, int]]) -> None:
-    """The service has the state that was opened, saves changes in its file, and listens nowhere yet."""
+@pytest_twisted.ensureDeferred
+async def test_service(file: Path, asked: list[tuple[str, int]]) -> None:
+    """The service has the state that was opened, saves changes in its file by a thread, and listens nowhere yet."""
     options = parsed("--config", file)
     service = makeService(options).serving
     assert IService.providedBy(service)
@@ -108,7 +109,10 @@ def test_service(file: Path, asked: list[tuple[str, int]]) -> None:
     assert not service.running
     state: ClusterState = options["stored state"].state
     assert service.bootstrap.state == state
-    change_state(service.bootstrap, state.with_index("pages"))
+    changed = service.bootstrap.change(lambda state: state.with_index("pages"))
+    assert service.bootstrap.state == state, "the disk isn't waited for"
+    await changed
+    assert service.bootstrap.state == state.with_index("pages")
     assert state_file.load(file.with_name("shards.state")) == state.with_index("pages")
 
 

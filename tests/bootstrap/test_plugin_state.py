@@ -7,9 +7,9 @@ from pathlib import Path
 
 import attrs
 import pytest
+import pytest_twisted
 from bootstrap.command_lines import SHARDS, SPLIT, parsed, refused, written
 from bootstrap.states import fail_to_sync
-from deferreds import change_state
 
 from pyshard.bootstrap import state_file
 from pyshard.bootstrap.opened_state import open_state
@@ -137,12 +137,13 @@ def test_new_address_in_the_config_file(file: Path, tmp_path: Path) -> None:
     assert state_file.load(tmp_path / "one") == state
 
 
-def test_service_that_cannot_save(file: Path, asked: list[tuple[str, int]]) -> None:
+@pytest_twisted.ensureDeferred
+async def test_service_that_cannot_save(file: Path, asked: list[tuple[str, int]]) -> None:
     """A change that can't be saved is refused by the service too."""
     options = parsed("--config", file)
     service = makeService(options).serving
     assert isinstance(service, BootstrapService)
     file.with_name("shards.state.new").mkdir()
     with pytest.raises(ConfigError):
-        change_state(service.bootstrap, service.bootstrap.state.with_index("pages"))
+        await service.bootstrap.change(lambda state: state.with_index("pages"))
     assert service.bootstrap.state == options["stored state"].state

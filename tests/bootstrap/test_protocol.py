@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from bootstrap.states import STATE, Log
-from deferreds import change_state, result
+from deferreds import change_state, result, watch
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
@@ -158,3 +158,25 @@ def test_commands_of_shards(bench: Bench, command: type[Command], arguments: dic
     with pytest.raises(UnknownCommand):
         result(bench.ask(command, **arguments))
     assert result(bench.ask(commands.Ping)) == {}
+
+
+def test_whose_changes_wait(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Changes that a peer asks for wait in its own line, and the next connection of its session waits for them."""
+    asked: list[object] = []
+    pending: Deferred[None] = Deferred()
+
+    def change(decide: object, within: float = 5.0, asker: object = None) -> Deferred[None]:
+        asked.append(asker)
+        return pending
+
+    monkeypatch.setattr(bench.bootstrap.changes, "change", change)
+    bench.ask(commands.CreateIndex, name="a")
+    bench.ask(commands.DropIndex, name="a")
+    bench.ask(commands.ChangeMove, number=1, change="pause")
+    (own,) = set(asked)
+    assert isinstance(own, BootstrapProtocol)
+    assert len(asked) == 3
+    fenced = watch(own.changes.done())
+    assert fenced == []
+    pending.callback(None)
+    assert fenced == [None]

@@ -26,7 +26,7 @@ LONGEST = 1.5
 _tags = count(1)
 
 
-def command(name: str, **arguments: bytes) -> bytes:
+def command(name: str, /, **arguments: bytes) -> bytes:
     """The bytes of a command."""
     values = {key.encode(): value for key, value in arguments.items()}
     return serialize({b"_command": name.encode(), b"_ask": b"%d" % next(_tags), **values})

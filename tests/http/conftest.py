@@ -16,11 +16,15 @@ from pyshard.http.web_page import Root, WebAnswer, WebPage
 
 
 class Peer:
-    """A peer of a site, which tells what it was sent."""
+    """A peer of a site, which tells what it was sent.
 
-    def __init__(self, site: BoundedSite) -> None:
-        self.transport = StringTransport()
-        channel = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40_000))
+    :param host: where it comes from.
+    """
+
+    def __init__(self, site: BoundedSite, host: str = "127.0.0.1") -> None:
+        address = IPv4Address("TCP", host, 40_000)
+        self.transport = StringTransport(peerAddress=address)
+        channel = site.buildProtocol(address)
         assert isinstance(channel, BoundedChannel)
         self.channel = channel
         channel.makeConnection(self.transport)
@@ -71,6 +75,6 @@ def site(clock: Clock, root: Root) -> BoundedSite:
 
 
 @pytest.fixture
-def connect(site: BoundedSite) -> Callable[[], Peer]:
-    """Makes peers of the site."""
-    return lambda: Peer(site)
+def connect(site: BoundedSite) -> Callable[..., Peer]:
+    """Makes peers of the site, from one address or from others."""
+    return lambda host="127.0.0.1": Peer(site, host)

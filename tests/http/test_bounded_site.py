@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import attrs
@@ -132,6 +133,26 @@ def test_pace(connect: Connect, clock: Clock) -> None:
     peer.lose()
     clock.advance(2)
     assert peer.heard() == b""
+    assert connect().get().endswith(b"hello\n")
+
+
+def test_answers_that_take_long(root: Root, connect: Connect, clock: Clock) -> None:
+    """All else has four times as long before the next one, however many are asked for at once."""
+    begun: list[float] = []
+
+    def work(_: object) -> WebAnswer:
+        begun.append(clock.seconds())
+        clock.rightNow += 0.01
+        return WebAnswer(b"done\n")
+
+    root.putChild(b"work", WebPage(work))
+    peers = [connect() for _ in range(10)]
+    for peer in peers:
+        peer.send(b"GET /work HTTP/1.1\r\nHost: here\r\n\r\n")
+    assert len(begun) == 1
+    clock.pump([0.001] * 500)
+    assert len(begun) == 10
+    assert all(0.05 <= later - earlier < 0.053 for earlier, later in pairwise(begun))
     assert connect().get().endswith(b"hello\n")
 
 

@@ -6,12 +6,15 @@ import pytest
 from deferreds import result
 from server.listener_bench import WHERE
 from twisted.internet.address import IPv4Address
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 
+from pyshard.metrics.collector_time import CollectorTime
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol.commands import Authenticate, Ping
 from pyshard.security.tokens_and_roles import parse
+from pyshard.server import factory
 from pyshard.server.connection import ServerConnection
 from pyshard.server.connection_attempts import ConnectionAttempts
 from pyshard.server.factory import ServerFactory
@@ -121,6 +124,25 @@ def test_a_queue_full_of_one_address() -> None:
     queue.waiting = [*[FLOOD] * 800, HONEST]
     assert [queue.turn() for _ in range(9)] == [100] * 8 + [1]
     assert queue.made == [FLOOD] * 400 + [HONEST]
+
+
+def test_a_collection_while_connections_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is counted for none of their addresses; what accepting takes itself is."""
+    queue, counted = Queue([HONEST], seconds=0.25), list[tuple[str, float]]()
+    collector = CollectorTime(queue.clock.seconds, queue.clock.seconds)
+    monkeypatch.setattr(factory, "COLLECTOR_TIME", collector)
+    monkeypatch.setattr(queue.factory.turns, "count", lambda origin, used: counted.append((origin, used)))
+    may_connect = queue.factory.may_connect
+
+    def collects(peer: IAddress) -> bool:
+        collector.note("start", {"generation": 2})
+        queue.clock.advance(8)
+        collector.note("stop", {"generation": 2})
+        return may_connect(peer)
+
+    monkeypatch.setattr(queue.factory, "may_connect", collects)
+    queue.turn()
+    assert counted == [(HONEST, 0.25)]
 
 
 def test_closing_takes_a_bounded_time() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver
 
+from pyshard.metrics.collector_time import COLLECTOR_TIME
 from pyshard.server.daemon_service import DaemonService
 from pyshard.server.described_service import DescribedService
 from pyshard.server.log_lines import LogFormat
@@ -132,3 +134,13 @@ def test_reload(tmp_path: Path) -> None:
     log.close()
     assert done == ["tokens", "certificates"] * 2
     assert [each.name for each in sorted(tmp_path.iterdir())] == ["shard.log", "shard.log.1"]
+
+
+def test_collections_are_noted_while_it_runs(installed: list[int]) -> None:
+    """So that what the garbage collector takes is counted against nobody."""
+    service = DaemonService(Running(), Served(), None, [])
+    assert COLLECTOR_TIME.note not in gc.callbacks
+    service.startService()
+    assert COLLECTOR_TIME.note in gc.callbacks
+    service.stopService()
+    assert COLLECTOR_TIME.note not in gc.callbacks

@@ -258,3 +258,18 @@ def test_connections_of_a_unix_socket_share_one_turn() -> None:
         bench.turn()
     *unix, of_other = (len(bench.answered(number)) - before[number] for number in range(41))
     assert sum(unix) == pytest.approx(of_other, rel=0.2)
+
+
+def test_to_end_a_connection_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it takes is time spent for its address: whoever dials again and again has each connection ended, too."""
+    bench, counted = Bench(3), list[tuple[str, float]]()
+    monkeypatch.setattr(bench.factory.turns, "count", lambda origin, used: counted.append((origin, used)))
+    lost = bench.factory.connection_lost
+
+    def takes(side: ServerConnection) -> None:
+        bench.clock.rightNow += 0.25
+        lost(side)
+
+    monkeypatch.setattr(bench.factory, "connection_lost", takes)
+    bench.sides[2].connectionLost()
+    assert counted == [("192.0.2.1", 0.25)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.task import Clock
 
+from pyshard.metrics.collector_time import CollectorTime
 from pyshard.security.tokens_and_roles import Role
 from pyshard.server.served_connection import SMALL
 from pyshard.server.serving_turns import ServingTurns
@@ -29,13 +30,23 @@ class Bench:
     def __init__(self) -> None:
         self.clock = Clock()
         self.number = 0  # of the reactor's turn
-        self.turns: ServingTurns[Connection] = ServingTurns(self.clock, lambda: self.number, self.processor)
+        self.collector = CollectorTime(self.clock.seconds, self.clock.seconds)
+        self.turns: ServingTurns[Connection] = ServingTurns(
+            self.clock, lambda: self.number, self.processor, self.collector
+        )
         self.served: list[str] = []
         self.taken = 0.0  # seconds for which the processor was others'
 
     def processor(self) -> float:
         """The seconds of a processor that the daemon has had: all, but for those that others had meanwhile."""
         return self.clock.seconds() - self.taken
+
+    def collect(self, seconds: float) -> None:
+        """Have Python's garbage collector stop everything."""
+        self.collector.note("start", {"generation": 2})
+        self.clock.rightNow += seconds
+        self.taken += seconds
+        self.collector.note("stop", {"generation": 2})
 
     def peer(self, name: str, boxes: int = 0, cost: float = BOX, **more: object) -> Connection:
         """A connection over which so many boxes have come, each of which takes `cost` seconds."""
@@ -75,6 +86,7 @@ class Connection:
         self.origin, self.role, self.account = origin or name, role, ""
         self.costs: list[float] = []  # of its next boxes, one after the other, again and again
         self.taken = 0.0  # seconds for which others have the processor while a box is served
+        self.collected = 0.0  # seconds for which the garbage collector has it
         self.waits = self.ended = self.handshaking = False
         self.peer_has_ended = self.was_ended = False
         self.size = 0  # bytes of each box
@@ -108,6 +120,8 @@ class Connection:
         self.bench.clock.rightNow += self.costs[self.boxes % len(self.costs)] if self.costs else self.cost
         self.bench.clock.rightNow += self.taken
         self.bench.taken += self.taken
+        if self.collected:
+            self.bench.collect(self.collected)
         self.served_at = self.bench.clock.seconds()
         return self.boxes > 0
 

@@ -4,10 +4,16 @@ Rules:
 
 - the lock of the file is held, so nobody else changes it: what is there is what was found, or was put there last;
 - what is found when it is opened is written and synced again before anybody hears of it;
+- once the reactor runs, a thread reads and writes, since a disk may take long to sync. One write is over before the
+  next one begins, also where nobody waits for it any more;
 - a state whose directory couldn't be synced is there only once a later one could be.
 """
 
 from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, execute
 
@@ -22,6 +28,16 @@ from pyshard.bootstrap.state_stores.state_store import (
     SwapRefused,
 )
 from pyshard.model.cluster_state import ClusterState
+
+_T = TypeVar("_T")
+
+
+class RunIn(Protocol):
+    """Has a function called somewhere."""
+
+    def __call__(self, function: Callable[[], _T], /) -> Deferred[_T]:
+        """A Deferred of what the function gives, or raises."""
+        ...
 
 
 class FileStateStore:
@@ -39,14 +55,20 @@ class FileStateStore:
         self._opened = False
         self._durable: StoredState | None = None
         self._last = 0
+        self._run: RunIn = execute
+        self._one_at_a_time = threading.RLock()
+
+    def work_in(self, run: RunIn) -> None:
+        """Read and write elsewhere from now on, such as in a thread."""
+        self._run = run
 
     def get(self) -> Deferred[StoredState | None]:
         """See `StateStore`."""
-        return execute(self.read)
+        return self._run(self.read)
 
     def swap(self, state: ClusterState, expected: Revision, write: str) -> Deferred[SwapOutcome]:
         """See `StateStore`."""
-        return execute(self.write, state, expected, write)
+        return self._run(lambda: self.write(state, expected, write))
 
     def wait(self, after: Revision) -> Deferred[None]:
         """See `StateStore`: nobody else changes it."""
@@ -62,12 +84,13 @@ class FileStateStore:
         :raises ConfigError: it can't be read or written.
         :raises OutcomeUnknown: as `state_file.save`.
         """
-        if not self._opened:
-            found = state_file.load(self._lock.path)
-            if found is not None:
-                self._save(found, "")
-            self._opened = True
-        return self._durable
+        with self._one_at_a_time:
+            if not self._opened:
+                found = state_file.load(self._lock.path)
+                if found is not None:
+                    self._save(found, "")
+                self._opened = True
+            return self._durable
 
     def write(self, state: ClusterState, expected: Revision, write: str) -> SwapOutcome:
         """See `swap`.
@@ -75,12 +98,13 @@ class FileStateStore:
         :raises ConfigError: it can't be written; the old file stands.
         :raises OutcomeUnknown: as `state_file.save`.
         """
-        there = self.read()
-        if there is not None and there.write == write:
-            return SwapApplied(there.revision)
-        if expected != (NOTHING if there is None else there.revision):
-            return SwapRefused(there)
-        return SwapApplied(self._save(state, write).revision)
+        with self._one_at_a_time:
+            there = self.read()
+            if there is not None and there.write == write:
+                return SwapApplied(there.revision)
+            if expected != (NOTHING if there is None else there.revision):
+                return SwapRefused(there)
+            return SwapApplied(self._save(state, write).revision)
 
     def _save(self, state: ClusterState, write: str) -> StoredState:
         self._lock.save(state)

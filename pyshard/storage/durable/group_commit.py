@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -36,6 +35,7 @@ from twisted.python.failure import Failure
 
 from pyshard.clocks import steady_seconds
 from pyshard.errors import Overloaded, PyshardError, ShuttingDown, Unavailable
+from pyshard.metrics.collector_time import COLLECTOR_TIME
 from pyshard.metrics.commit_counts import CommitCounts
 from pyshard.settings import settings
 from pyshard.storage.durable.anticipatory_pause import AnticipatoryPause
@@ -80,7 +80,7 @@ class GroupCommit(Generic[_U]):
         is committed alone and at once where it is submitted (for tests and tools).
     :param finish: called once after the last update, in the same thread.
     :param steady: the clock for pauses between large updates.
-    :param processor: seconds of a processor that the calling thread has had.
+    :param processor: seconds of a processor that the calling thread has had, but for garbage collections.
     :ivar commits: what is counted of commits in the thread.
     """
 
@@ -90,7 +90,7 @@ class GroupCommit(Generic[_U]):
         call_from_thread: Callable[..., Any] | None,
         finish: Callable[[], None] = lambda: None,
         steady: Callable[[], float] = steady_seconds,
-        processor: Callable[[], float] = time.thread_time,
+        processor: Callable[[], float] = COLLECTOR_TIME.processor,
     ) -> None:
         self._commit = commit
         self._finish = finish

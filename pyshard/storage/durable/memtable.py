@@ -4,16 +4,17 @@ Rules:
 
 - a removed record is in it as `REMOVED`, so that it hides what LMDB still has;
 - `records` is in order of change; `sorted_keys` gives the keys in order, and sorts only what is new;
-- `first_expiry` is never later than the earliest expiry, but may be earlier: `expired` sets it right.
+- `first_expiry` is never later than the earliest expiry, but may be earlier: `expired` sets it right. It is all that
+  readers look at of expiries; what knows of each (`pyshard.storage.durable.expiry_heap`) is the writer's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Protocol, TypeAlias
 
-from pyshard.storage.durable import lmdb_encoding
+from pyshard.storage.durable.expiry_heap import ExpiryHeap
 
 #: A value as `pyshard.storage.durable.lmdb_encoding` packs it.
 Value: TypeAlias = bytes | memoryview
@@ -59,6 +60,7 @@ class Memtable:
         self.put_bytes = 0
         self.given_bytes = 0
         self._sorted_keys: list[bytes] = []
+        self._expiries = ExpiryHeap(self.records)
         self._cleared: set[int] = set()  # dropped indexes of which there is surely nothing
 
     def put(self, db_key: bytes, value: bytes, expires: int) -> None:
@@ -66,7 +68,8 @@ class Memtable:
         self.records[db_key] = value
         self.put_bytes += len(value)
         self.longest = max(self.longest, len(value))
-        self.note_expiry(expires)
+        if expires:
+            self.note_expiry(db_key, expires)
 
     def put_many(self, db_keys: Sequence[bytes], values: Iterable[bytes], size: int, longest: int) -> None:
         """Set the values of many records without expiry. Plain twin: `put`.
@@ -86,7 +89,9 @@ class Memtable:
         """Put newer changes over these."""
         self.records.update(newer.records)
         self.longest = max(self.longest, newer.longest)
-        self.note_expiry(newer.first_expiry)
+        if newer.first_expiry:
+            self._expiries.merge(newer._expiries)  # it is a memtable, too
+            self._note_first(newer.first_expiry)
 
     def discard(self, flushed: dict[bytes, bytes]) -> None:
         """Drop records that LMDB has now, unless they were changed again.
@@ -98,13 +103,11 @@ class Memtable:
             if records[db_key] is value:
                 del records[db_key]
         self._sorted_keys = []
-        if self.first_expiry and any(
-            value and lmdb_encoding.expiry_of(value) == self.first_expiry for value in flushed.values()
-        ):
-            self.first_expiry = self._earliest_expiry()
+        if self.first_expiry:
+            self.first_expiry = self._expiries.first()
 
     def copy(self) -> Memtable:
-        """The same records, which later changes of this one don't touch."""
+        """The same records, which later changes of this one don't touch. It is for readers: `expired` gives none."""
         copied = Memtable()
         copied.records = self.records.copy()  # five times as fast as to put all of them into an empty one
         copied.longest, copied.first_expiry = self.longest, self.first_expiry
@@ -138,22 +141,20 @@ class Memtable:
             self._cleared.add(index)
         return some
 
-    def expired(self, now: int) -> Iterator[bytes]:
-        """Database keys of records that have expired.
+    def expired(self, now: int) -> Generator[bytes, None, None]:
+        """Database keys of records that have expired, the earliest first. It must be closed, or taken to its end.
 
         :param now: milliseconds since 1970.
         """
-        if not 0 < self.first_expiry <= now:
-            return iter(())
-        self.first_expiry = self._earliest_expiry()  # the record that it was of may have another expiry now
-        return (db_key for db_key, value in self.records.items() if value and 0 < lmdb_encoding.expiry_of(value) <= now)
+        if 0 < self.first_expiry <= now:
+            self.first_expiry = self._expiries.first()  # the record that it was of may have another expiry now
+            yield from self._expiries.due(now)
 
-    def _earliest_expiry(self) -> int:
-        return min(
-            filter(None, (lmdb_encoding.expiry_of(value) for value in self.records.values() if value)), default=0
-        )
+    def note_expiry(self, db_key: bytes, expires: int) -> None:
+        """Know that a record's value expires, and when."""
+        self._expiries.add(expires, db_key)
+        self._note_first(expires)
 
-    def note_expiry(self, expires: int) -> None:
-        """Know that a value expires, and when; 0: it doesn't."""
-        if expires and not 0 < self.first_expiry <= expires:
+    def _note_first(self, expires: int) -> None:
+        if not 0 < self.first_expiry <= expires:
             self.first_expiry = expires

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from heapq import merge
 from operator import itemgetter
 from typing import NamedTuple
@@ -141,12 +142,13 @@ class MergedView:
         more = looked_at >= most
         for memtable in self._memtables:
             looked_at = 0
-            for db_key in memtable.expired(now):
-                if looked_at >= most:
-                    break
-                if not _is_hidden(db_key, hidden):
-                    looked_at += self._entries_of(db_key)
-                    candidates.append(db_key)
+            with closing(memtable.expired(now)) as due:
+                for db_key in due:
+                    if looked_at >= most:
+                        break
+                    if not _is_hidden(db_key, hidden):
+                        looked_at += self._entries_of(db_key)
+                        candidates.append(db_key)
             more |= looked_at >= most
         for db_key in candidates:
             value = self.get(db_key)

@@ -108,7 +108,9 @@ def put_in_columns(view: MergedView, counters: Counters, changes: GroupChanges, 
         count_records(counters, new, 1)
     changes.put_many(db_keys, values, size, max(map(len, values), default=0))
     if expiring:
-        changes.note_expiry(min(filter(None, map(lmdb_encoding.expiry_of, values))))
+        for db_key, expires in zip(db_keys, map(lmdb_encoding.expiry_of, values), strict=True):
+            if expires:
+                changes.note_expiry(db_key, expires)
     return True
 
 

@@ -1,0 +1,62 @@
+"""What Python's garbage collector takes in somebody's turn is counted for nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from server.turns_bench import Bench, Connection
+
+FULL = 0.05  # seconds of a collection where there is much
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """Turns by a clock of their own, in which several addresses ask all the time."""
+    made = Bench()
+    for number in range(3):
+        made.peer(f"busy{number}", cost=0.00003).arrive(1_000_000)
+    return made
+
+
+def wait_of(bench: Bench, peer: Connection) -> float:
+    """Seconds until a peer that asks one thing is answered."""
+    began = bench.clock.seconds()
+    bench.ask(peer)
+    return peer.served_at - began
+
+
+def test_no_wait_for_a_collection(bench: Bench) -> None:
+    """Whoever was served when there was one waits no longer for the next things, and counts as what it was."""
+    honest = bench.peer("honest", cost=0.00003)
+    for _ in range(300):
+        bench.ask(honest)
+    for _ in range(20):
+        honest.collected = FULL
+        bench.ask(honest)
+        honest.collected = 0.0
+        assert max(wait_of(bench, honest) for _ in range(10)) < 0.005
+        assert honest.account == honest.origin
+
+
+@pytest.mark.parametrize("wrapped", ["reading", "writing"])
+def test_no_wait_for_one_while_reading_or_writing(bench: Bench, wrapped: str) -> None:
+    """Nor does it count for whoever was read from, or written to."""
+    honest = bench.peer("honest", cost=0.00003)
+    for _ in range(300):
+        bench.ask(honest)
+    wrap: Callable[[Connection, Callable[[], object]], Callable[[], object]] = getattr(bench.turns, wrapped)
+    wrap(honest, lambda: bench.collect(FULL))()
+    assert wait_of(bench, honest) < 0.005
+    assert honest.account == honest.origin
+
+
+def test_what_a_box_takes_itself_counts(bench: Bench) -> None:
+    """A box that takes long is one, with a collection in it or not."""
+    honest = bench.peer("honest", cost=FULL)
+    honest.collected = FULL
+    for _ in range(3):  # of the first one it isn't known how much of it was a processor's work
+        bench.ask(honest)
+    assert honest.account != honest.origin
+    honest.cost, honest.collected = 0.00003, 0.0
+    assert wait_of(bench, honest) > FULL
