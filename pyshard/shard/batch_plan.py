@@ -10,7 +10,7 @@ from pyshard.errors import IndexNotFound, PyshardError
 from pyshard.model.key_slots import LazySlots
 from pyshard.model.slot_ranges import SlotRanges, holds_all, positions_in
 from pyshard.protocol.batch_answers import Answer, Result
-from pyshard.protocol.batch_operations import Run, part
+from pyshard.protocol.batch_operations import Run, gives, part
 from pyshard.shard.assignment import Assignment, not_owned
 from pyshard.storage import IStore, Task
 
@@ -93,3 +93,15 @@ def have_any_of(assignment: Assignment, runs: Sequence[Run], slots: SlotRanges) 
     """Whether runs have keys in some slots; those of unknown indexes have none."""
     known = (run for run in runs if not run.index or run.index in assignment.state.indexes)
     return bool(slots) and any(positions_in(LazySlots(run.keys, run.index.encode()), slots) for run in known)
+
+
+def bytes_given(assignment: Assignment, store: IStore, runs: Sequence[Run]) -> int:
+    """About how many bytes the answers to a batch that changes something will have; see `IStore.will_give`."""
+    giving = list(filter(gives, runs))
+    if not giving:
+        return 0
+    state = assignment.state
+    known = [run for run in giving if not run.index or run.index in state.indexes]
+    return store.will_give(
+        [Task(run, state.index_id(run.index), LazySlots(run.keys, run.index.encode())) for run in known]
+    )

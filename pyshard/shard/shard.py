@@ -32,19 +32,19 @@ from pyshard.message_texts import plain
 from pyshard.metrics.batch_counts import BatchCounts
 from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
-from pyshard.model.key_slots import SLOTS, LazySlots
+from pyshard.model.key_slots import SLOTS
 from pyshard.model.slot_ranges import SlotRanges, common, in_ranges, range_with, without
 from pyshard.protocol.batch_answers import Answer, Result
 from pyshard.protocol.batch_encoding import check_size
-from pyshard.protocol.batch_operations import Read, Run, changes, count_of, gives
+from pyshard.protocol.batch_operations import Read, Run, changes, count_of
 from pyshard.settings import settings
 from pyshard.shard.assignment import Assignment, accept, not_owned, remembered_assignment
-from pyshard.shard.batch_plan import BatchPlan, have_any_of
+from pyshard.shard.batch_plan import BatchPlan, bytes_given, have_any_of
 from pyshard.shard.lost_copies import give_up_lost_copies
 from pyshard.shard.parked_requests import ParkedRequests
 from pyshard.shard.shard_replica import ShardReplica
 from pyshard.shard.store_stat import store_stat
-from pyshard.storage import ITSELF, IStore, Page, PageBounds, Sender, Task
+from pyshard.storage import ITSELF, IStore, Page, PageBounds, Sender
 
 _log = Logger()
 _T = TypeVar("_T")
@@ -175,14 +175,7 @@ class Shard:
 
     def will_give(self, runs: Sequence[Run]) -> int:
         """About how many bytes the answers to a batch that changes something will have; see `IStore.will_give`."""
-        giving = list(filter(gives, runs))
-        if not giving or self.assignment is None:
-            return 0
-        state = self.assignment.state
-        known = [run for run in giving if not run.index or run.index in state.indexes]
-        return self._store.will_give(
-            [Task(run, state.index_id(run.index), LazySlots(run.keys, run.index.encode())) for run in known]
-        )
+        return 0 if self.assignment is None else bytes_given(self.assignment, self._store, runs)
 
     def keys(self, epoch: int, index: str, slot: int, after: bytes | None, sender: Sender = ITSELF) -> Deferred[Page]:
         """One page of keys of the range that has `slot`; see `pyshard.storage.interface.IStore.page`.
