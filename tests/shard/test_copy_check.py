@@ -90,9 +90,10 @@ def test_expired_rows(pulling: Pulling) -> None:
     before = len(records(pulling.source, MOVING))
     pulling.run()
     until_equal(pulling)
-    pulling.source.result(pulling.source.store.sweep(20))
+    pulling.source.result(pulling.source.store.sweep(len(KEYS) // 4))
     compare_anew(pulling)
     assert len(records(pulling.source, MOVING)) < before
+    assert records(pulling.source, MOVING)
     pulling.source.sweep()
     compare_anew(pulling)
     assert pulling.pull.verdict.differed == 0
