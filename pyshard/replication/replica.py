@@ -203,7 +203,7 @@ class Replica:
 
     def _wish(self) -> Wish | None:
         if self._primary is not None:
-            self._advance()
+            self.look()
             return self._primary.wish(self._store.position.sequence, self._clock.seconds())
         if self.group is None or self._closed:
             return None
