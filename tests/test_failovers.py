@@ -10,6 +10,7 @@ import pytest
 from moving import DurableStores
 from stores import folder
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import deferLater
 
 from pyshard.client.silent_primary import SILENT
 from pyshard.errors import OutcomeUnknown, PartialFailure, StorageFailed
@@ -152,6 +153,26 @@ def test_reads_wait_for_what_they_saw_alone(kept: MemoryCluster) -> None:
     assert not any(each.called for each in [*changes, *waits])
     assert [kept.run(read) for read in waits] == [2, 2, None, 3]
     assert all(change.called for change in changes)
+
+
+def test_what_is_on_its_way_to_the_disk_when_the_group_changes(
+    kept: MemoryCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change that the store is at when a member is removed is answered under the next ballot of the same primary."""
+    client = kept.connect()
+    kept.run(client.write("key", 1))
+    store = kept.services[primary(kept)].shard.store
+    apply = store.apply
+    monkeypatch.setattr(store, "apply", lambda *given: deferLater(kept.clock, 3, apply, *given))
+    write = client.write("key", 2, deadline=20)
+    kept.advance(0.1)
+    before = group_of(kept)
+    kept.kill_shard(name_of(kept, min(before.others)))
+    kept.advance(2.5)
+    assert (group_of(kept).primary, group_of(kept).others) == (before.primary, frozenset())
+    assert not write.called
+    kept.advance(1)
+    assert write.called
 
 
 def freeze(cluster: MemoryCluster, address: str) -> None:

@@ -61,6 +61,7 @@ class AnswerGate:
             return fail(_why(self._ended, changed))
         if seen > self._term.committed:
             self._advance()
+            self.look()  # others may wait for that, and where no replica asks nobody else looks
         if seen <= self._term.committed and (self._term.has_enough if changed else self._may_answer()):
             return succeed(None)
         waiter: Deferred[None] = Deferred()

@@ -217,7 +217,7 @@ class Replica:
 
     def _wish(self) -> Wish | None:
         if self._primary is not None:
-            self._advance()
+            self.look()
             return self._primary.wish(self._store.position.sequence, self._clock.seconds())
         if self.group is None or self._closed:
             return None
@@ -283,9 +283,10 @@ class Replica:
         term = PrimaryTerm(group, of_lease(group.lease), self._clock.seconds(), self._random(16), self._bound_until)
         term.committed = self._store.committed
         self._primary = term
-        self.leads_since = self.leads_since if gate else group.ballot
-        self._gate = gate or AnswerGate(term, self._clock.seconds, self._advance)
-        self._gate.go_on(term)
+        if gate is None:  # one at which nobody waits goes on, too: something may be on its way to it
+            self.leads_since, gate = group.ballot, AnswerGate(term, self._clock.seconds, self._advance)
+        self._gate = gate
+        gate.go_on(term)
         self.look()
 
     def _begin_member(self, standing: bool = False) -> None:

@@ -65,6 +65,19 @@ def test_read_waits_for_what_it_saw_and_for_a_lease() -> None:
     assert len(gate.gate) == 1
 
 
+def test_who_waits_where_nobody_else_asks() -> None:
+    """A primary without other members: one that came a moment before its group was safe passes with the next one."""
+    gate = Gate()
+    gate.gate.go_on(PrimaryTerm(group_of("A"), GroupTimes(3.0, 4.0), gate.now, b"1" * 16))
+    gate.term = gate.gate._term
+    gate.safe = 1
+    gate.wait("first", 2, changed=True)
+    assert gate.passed == []
+    gate.safe = 3
+    gate.wait("second", 3, changed=True)
+    assert sorted(map(str, gate.passed)) == ["first", "second"]
+
+
 def test_order_of_those_that_wait() -> None:
     """One that saw less doesn't wait for one that saw more, though it asks later."""
     gate = Gate()
