@@ -283,9 +283,10 @@ class Replica:
         term = PrimaryTerm(group, of_lease(group.lease), self._clock.seconds(), self._random(16), self._bound_until)
         term.committed = self._store.committed
         self._primary = term
-        self.leads_since = self.leads_since if gate else group.ballot
-        self._gate = gate or AnswerGate(term, self._clock.seconds, self._advance)
-        self._gate.go_on(term)
+        if gate is None:  # one at which nobody waits is kept, too: who is about to may have it in hand
+            gate, self.leads_since = AnswerGate(term, self._clock.seconds, self._advance), group.ballot
+        self._gate = gate
+        gate.go_on(term)
         self.look()
 
     def _begin_member(self, standing: bool = False) -> None:
