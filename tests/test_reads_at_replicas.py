@@ -14,7 +14,7 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from pyshard.client_core.nearest_replica import MEASURED_EVERY, PATIENCE
-from pyshard.errors import NotConfigured
+from pyshard.errors import NotConfigured, PermissionDenied
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.protocol import commands
@@ -23,6 +23,7 @@ from pyshard.protocol.batch_answers import Answer, decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Read, Run, Write
 from pyshard.replication.group_times import of_lease
+from pyshard.security.tokens_and_roles import Role, Token, Tokens
 from pyshard.shard.shard import Shard
 from pyshard.testing import MemoryCluster
 
@@ -313,6 +314,29 @@ def reads_of_running(cluster: MemoryCluster, address: str, work: Callable[[], An
     before = shard.operations
     found = work()
     return shard.operations - before, found
+
+
+def test_with_a_token_to_read() -> None:
+    """A client that may read alone reads at members, too, and still changes nothing there."""
+    secrets = {role: f"the-secret-of-{role.word}-tokens".encode() for role in Role}
+    tokens = Tokens(tuple(Token(role, secret) for role, secret in secrets.items()))
+    with MemoryCluster(1, replicas=3, lease=LEASE, tokens=tokens) as cluster:
+        wait_whole(cluster)
+        cluster.run(cluster.connect(secret=secrets[Role.WRITE]).write("key", 1))
+        cluster.advance(1.0)
+        client = cluster.connect(secret=secrets[Role.READ], read_from="nearest")
+
+        def read(verb: str, *given: Any) -> Any:
+            return cluster.run(getattr(client, verb)(*given))
+
+        for _ in range(3):
+            read("has", "key")
+            cluster.advance(0.01)
+        member = nearest(cluster, read)
+        counts, found = reads_of(cluster, lambda: read("get_many", ["key", "nothing"]))
+        assert (found, list(counts)) == ([1, None], [member])
+        with pytest.raises(PermissionDenied):
+            read("write", "key", 2)
 
 
 def test_a_shard_without_replicas() -> None:

@@ -28,7 +28,6 @@ class StaleWitness:
     """It.
 
     :ivar answers: how often a replica would have answered.
-    :ivar oldest: seconds for which something had been acknowledged that an answer didn't show, at the most.
     """
 
     def __init__(self, clock: SimulatedClock, machines: Mapping[str, Machine], times: GroupTimes) -> None:
@@ -38,7 +37,6 @@ class StaleWitness:
         self._acknowledged: list[tuple[int, float]] = []  # rising numbers, and when each was acknowledged
         self._ballots: dict[int, int] = {}
         self.answers = 0
-        self.oldest = 0.0
         self.stopped = False
         clock.callLater(_EVERY, self._look)
 
@@ -71,7 +69,6 @@ class StaleWitness:
         if lacking < len(self._acknowledged):
             sequence, moment = self._acknowledged[lacking]
             age = self._clock.seconds() - moment
-            self.oldest = max(self.oldest, age)
             assert age <= self._bound, (
                 f"{machine.address} shows {last}, and {sequence} was acknowledged {age:.2f} s ago"
             )

@@ -259,6 +259,23 @@ def test_answers_go_on_under_the_next_ballot() -> None:
     assert one.replica.leads_since == 5
 
 
+def test_answers_that_are_under_way_go_on_under_the_next_ballot() -> None:
+    """Also where nobody waits when the ballot changes: what is begun before asks the gate that it took then."""
+    one = One()
+    one.replica.take_on(group_of("AB"))
+    gate = one.replica.gate
+    _, seen, changed, _ = one.store.execute(lambda _: (None, {b"a": b"1"}))
+    one.replica.take_on(group_of("A", 6))
+    assert (one.replica.gate, one.replica.leads_since) == (gate, 5)
+    assert gate.passed(seen, changed).called
+    one.replica.take_on(group_of("AB", 7))
+    _, seen, changed, _ = one.store.execute(lambda _: (None, {b"a": b"2"}))
+    passed = gate.passed(seen, changed)
+    assert [passed.called] == [False]
+    one.replica.take_on(group_of("A", 8))
+    assert passed.called
+
+
 def test_answers_end_where_a_ballot_is_left_out() -> None:
     """Another one may have led in between."""
     one = One()
