@@ -40,7 +40,7 @@ _FIELD = re.compile(r"^(\s*:\w+ (?:[^:]*\s)?\w+)_:")
 def connect(app: Any) -> None:
     """Have Sphinx call what is below."""
     # Sphinx prints how the stand-in of an alias is made, where it is a part of another type: `Iterable[Key]`.
-    TypeAliasForwardRef.__repr__ = lambda self: self.name  # type: ignore[method-assign]
+    TypeAliasForwardRef.__repr__ = lambda self: self.name
     app.connect("autodoc-before-process-signature", show_defaults)
     app.connect("autodoc-process-docstring", complete_docstring)
     app.connect("doctree-read", keep_types_apart)

@@ -10,6 +10,7 @@ from cli.growing import grown, ranges, state_of
 from deferreds import change_state
 from in_process_command import Commands
 
+from pyshard.bootstrap.change_turns import Asker
 from pyshard.bootstrap.config_application import ConfigApplication
 from pyshard.model.shard_map import ShardMap
 from pyshard.model.slot_ranges import union
@@ -109,7 +110,7 @@ def test_a_shard_that_leaves_meanwhile(
         assert pyshard3("move", "0:0.1", "--to", "third", "--wait").code == 0
     plain, tries = ConfigApplication.apply, list[tuple[int, int]]()
 
-    async def apply(self: ConfigApplication, text: bytes, order: tuple[int, int]) -> list[int]:
+    async def apply(self: ConfigApplication, text: bytes, order: tuple[int, int], asker: Asker) -> list[int]:
         if not tries:
             tries.append(order)
             state, bootstrap = state_of(pyshard3), pyshard3.cluster.bootstrap
@@ -118,7 +119,7 @@ def test_a_shard_that_leaves_meanwhile(
             left[0] = attrs.evolve(left[0], ranges=union((*left[0].ranges, *owned["third"])))
             assert bootstrap is not None
             change_state(bootstrap.bootstrap, attrs.evolve(state, epoch=state.epoch + 1, map=ShardMap(left)))
-        return await plain(self, text, order)
+        return await plain(self, text, order, asker)
 
     monkeypatch.setattr(ConfigApplication, "apply", apply)
     ended = pyshard3(*arguments)

@@ -11,6 +11,7 @@ from cli.growing import ADDED, grown, ranges, start_third, state_of
 from deferreds import change_state
 from in_process_command import Commands
 
+from pyshard.bootstrap.change_turns import Asker
 from pyshard.bootstrap.config_application import ConfigApplication
 from pyshard.cli import config_sending
 from pyshard.errors import StaleEpoch
@@ -179,11 +180,11 @@ def test_apply_again_when_the_state_changed(pyshard: Commands, tmp_path: Path, m
     file = third_of(grown(pyshard), tmp_path)
     plain, tries = ConfigApplication.apply, []
 
-    async def apply(self: ConfigApplication, text: bytes, order: tuple[int, int]) -> list[int]:
+    async def apply(self: ConfigApplication, text: bytes, order: tuple[int, int], asker: Asker) -> list[int]:
         tries.append(order)
         if len(tries) != 3:
             raise StaleEpoch("the cluster is at another epoch by now")
-        return await plain(self, text, order)
+        return await plain(self, text, order, asker)
 
     monkeypatch.setattr(ConfigApplication, "apply", apply)
     assert pyshard("apply", "--yes", file).out.startswith("Planned move 1;")
@@ -201,12 +202,12 @@ def test_asked_again_when_something_else_would_move(
     monkeypatch.setattr(config_sending, "can_answer", lambda: True)
     plain, tries = ConfigApplication.apply, []
 
-    async def apply(self: ConfigApplication, text: bytes, order: tuple[int, int]) -> list[int]:
+    async def apply(self: ConfigApplication, text: bytes, order: tuple[int, int], asker: Asker) -> list[int]:
         tries.append(order)
         if len(tries) == 1:
             await plain(self, _with_third(pyshard, 4), state_of(pyshard).order)
             raise StaleEpoch("the cluster is at another epoch by now")
-        return await plain(self, text, order)
+        return await plain(self, text, order, asker)
 
     monkeypatch.setattr(ConfigApplication, "apply", apply)
     ended = pyshard("apply", file, text="y\nn\n")
