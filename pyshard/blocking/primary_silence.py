@@ -36,11 +36,12 @@ def answer(pool: ShardPool, connection: PooledConnection, tag: bytes, until: flo
     :raises TooLate: it didn't come in time.
     :raises Broken: the connection ended, or another replica leads.
     """
-    for pause in _looks(pool, until):
-        try:
-            return connection.answer_at_once(tag, pause)
-        except TooLate:
-            run(pool.network, _look(pool, connection, until))
+    if pool.own.lease is not None:
+        for pause in _looks(pool, until):
+            try:
+                return connection.answer_at_once(tag, pause)
+            except TooLate:
+                run(pool.network, _look(pool, connection, until))
     return connection.answer_at_once(tag, until)
 
 
