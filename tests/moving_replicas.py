@@ -20,6 +20,9 @@ from pyshard.testing import MemoryCluster
 
 LEASE = 1.0
 
+#: The shards of a move.
+SIDES = {"source": "shard0", "target": "shard1"}
+
 #: Seconds within which another replica leads in the place of one that was killed, by far.
 LED = 5.0
 

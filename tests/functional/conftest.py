@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +96,7 @@ def new_cluster(
         return cluster
 
     yield make
-    for daemon in [daemon for cluster in made for daemon in cluster.daemons]:
-        daemon.kill()
-        # pytest shows it when the test failed.
-        sys.stdout.write(f"---- {daemon.name}{os.linesep}{daemon.log()}")
+    _end([daemon for cluster in made for daemon in cluster.daemons])
 
 
 @pytest.fixture
@@ -118,9 +115,7 @@ def new_replicated_cluster(
         return cluster
 
     yield make
-    for daemon in [daemon for cluster in made for daemon in cluster.daemons]:
-        daemon.kill()
-        sys.stdout.write(f"---- {daemon.name}{os.linesep}{daemon.log()}")  # as above
+    _end([daemon for cluster in made for daemon in cluster.daemons])
 
 
 @pytest.fixture
@@ -137,9 +132,7 @@ def new_replicated_pair(
         return cluster
 
     yield make
-    for daemon in [daemon for cluster in made for daemon in cluster.daemons]:
-        daemon.kill()
-        sys.stdout.write(f"---- {daemon.name}{os.linesep}{daemon.log()}")  # as above
+    _end([daemon for cluster in made for daemon in cluster.daemons])
 
 
 @pytest.fixture
@@ -178,3 +171,10 @@ def programs() -> Iterator[list[Programs]]:
     for one in [one for programs in made for one in programs.running]:
         one.kill()
         one.end()
+
+
+def _end(daemons: Iterable[Daemon]) -> None:
+    """Kill the daemons of a test, and write their logs, which pytest shows when the test failed."""
+    for daemon in daemons:
+        daemon.kill()
+        sys.stdout.write(f"---- {daemon.name}{os.linesep}{daemon.log()}")

@@ -5,11 +5,9 @@ What it lacks is lost, and nothing else: no range has two owners, or none, and n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from conftest import TakeErrors
-from moving import DOCS, MOVING, DurableStores, owner, plan, slow_down, until
+from moving import DOCS, MOVING, owner, plan, slow_down, until
 from moving_replicas import (
     HungDisk,
     check_members,
@@ -18,11 +16,9 @@ from moving_replicas import (
     has_staged,
     others,
     primary,
-    replicated,
     store_of,
     until_so,
 )
-from stores import folder
 from twisted.internet.defer import succeed
 
 from pyshard.client.layout_client import LayoutClient
@@ -30,15 +26,6 @@ from pyshard.model.range_moves import Phase
 from pyshard.testing import MemoryCluster
 
 ALL = ("shard0", "shard0.2", "shard1", "shard1.2")
-
-
-@pytest.fixture(params=["memory", "durable"])
-def cluster(request: pytest.FixtureRequest) -> Iterator[MemoryCluster]:
-    """Two shards with two replicas each, in memory, or durable."""
-    with folder() as path:
-        store = None if request.param == "memory" else DurableStores(path).open
-        with replicated(store) as made:
-            yield made
 
 
 class LeftBehind:

@@ -5,14 +5,11 @@ Either side's primary is killed in each phase. The next one takes the move up, b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import attrs
 import pytest
 from moving import (
     DOCS,
     MOVING,
-    DurableStores,
     cancel,
     filled,
     owner,
@@ -23,6 +20,7 @@ from moving import (
 )
 from moving_replicas import (
     LEASE,
+    SIDES,
     check_whole,
     copies_of_last,
     fail_over,
@@ -30,13 +28,11 @@ from moving_replicas import (
     has_staged,
     others,
     primary,
-    replicated,
     store_of,
     until_so,
     wait_led,
     wait_whole,
 )
-from stores import folder
 
 from pyshard.client import Client
 from pyshard.client.layout_client import LayoutClient
@@ -47,24 +43,6 @@ from pyshard.model.range_moves import Phase
 from pyshard.model.replica_group import MapReplica, new_group
 from pyshard.model.shard_map import ShardMap
 from pyshard.testing import MemoryCluster
-
-SIDES = {"source": "shard0", "target": "shard1"}
-
-
-@pytest.fixture(params=["memory", "durable"])
-def cluster(request: pytest.FixtureRequest) -> Iterator[MemoryCluster]:
-    """Two shards with two replicas each, in memory, or durable."""
-    with folder() as path:
-        store = None if request.param == "memory" else DurableStores(path).open
-        with replicated(store) as made:
-            yield made
-
-
-@pytest.fixture
-def durable() -> Iterator[MemoryCluster]:
-    """Durable ones."""
-    with folder() as path, replicated(DurableStores(path).open) as made:
-        yield made
 
 
 def test_a_range_moves(cluster: MemoryCluster) -> None:

@@ -5,8 +5,6 @@ A member's disk hangs meanwhile, so that the primary has groups that aren't comm
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from deferreds import watch
 from moving import (
@@ -14,7 +12,6 @@ from moving import (
     MOVING,
     QUARTER,
     STAYING,
-    DurableStores,
     owner,
     plan,
     slow_down,
@@ -34,7 +31,6 @@ from moving_replicas import (
     until_so,
     wait_led,
 )
-from stores import folder
 from twisted.internet.task import deferLater
 
 from pyshard.errors import NotConfigured, OutcomeUnknown
@@ -44,24 +40,6 @@ from pyshard.protocol.pages import encode_ranges
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.storage import LmdbStore
 from pyshard.testing import MemoryCluster
-
-SIDES = {"source": "shard0", "target": "shard1"}
-
-
-@pytest.fixture(params=["memory", "durable"])
-def cluster(request: pytest.FixtureRequest) -> Iterator[MemoryCluster]:
-    """Two shards with two replicas each, in memory, or durable."""
-    with folder() as path:
-        store = None if request.param == "memory" else DurableStores(path).open
-        with replicated(store) as made:
-            yield made
-
-
-@pytest.fixture
-def durable() -> Iterator[MemoryCluster]:
-    """Durable ones."""
-    with folder() as path, replicated(DurableStores(path).open) as made:
-        yield made
 
 
 def _says_sealed(group: ChangeGroup) -> bool:

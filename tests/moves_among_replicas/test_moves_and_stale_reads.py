@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-from moving import DOCS, MOVING, STAYING, DurableStores, owner, plan, state_of
-from moving_replicas import LEASE, others, replicated, store_of, until_so
-from stores import folder
+from moving import DOCS, MOVING, STAYING, owner, plan, state_of
+from moving_replicas import LEASE, others, store_of, until_so
 
 from pyshard.errors import ShardBehind, WrongShard
 from pyshard.model.range_moves import Phase
@@ -16,15 +12,6 @@ from pyshard.replication.group_times import of_lease
 from pyshard.testing import MemoryCluster
 
 BOUND = of_lease(LEASE).staleness
-
-
-@pytest.fixture(params=["memory", "durable"])
-def cluster(request: pytest.FixtureRequest) -> Iterator[MemoryCluster]:
-    """Two shards with two replicas each, in memory, or durable."""
-    with folder() as path:
-        store = None if request.param == "memory" else DurableStores(path).open
-        with replicated(store) as made:
-            yield made
 
 
 def test_sealed_ranges(cluster: MemoryCluster) -> None:
