@@ -146,7 +146,7 @@ def count(target: Target) -> None:
 @click.option("--yes", is_flag=True, help="Really remove them; without it, nothing is done.")
 @json_option
 def clear(target: Target, yes: bool, as_json: bool) -> None:
-    """Remove all documents of the index, and print how many there were. The index itself stays.
+    """Remove all documents of the index, and print how many were removed. The index itself stays.
 
     `pyshard index drop` removes an index with its documents, and is faster.
 

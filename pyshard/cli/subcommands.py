@@ -56,7 +56,7 @@ _LINES = {
         "replace": "Store DOC in place of the document of KEY, and print its size.",
         "locate": "Print where KEY lies, whether it exists or not, as one line of JSON.",
         "count": "Print how many documents the index has.",
-        "clear": "Remove all documents of the index, and print how many there were.",
+        "clear": "Remove all documents of the index, and print how many were removed.",
     },
     "keys_and_indexes": {
         "keys": "Print all keys, one a line, in the order of their hashes.",
