@@ -50,7 +50,7 @@ class ChangeGroup(msgspec.Struct, array_like=True, frozen=True):
     """Changes that take effect together.
 
     :param sequence: its number; each group's is higher than that of the one before.
-    :param ballot: see `pyshard.storage.durable.log_format.Group`.
+    :param ballot: see `pyshard.protocol.log_groups.LogGroup`.
     :param version: the last version that the store has given to a write.
     :param changes: of records, in any order, each record once.
     :param indexes: name → id of all named indexes; None: as before.

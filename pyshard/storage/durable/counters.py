@@ -50,7 +50,7 @@ class Counters:
     :param dropped: ids of dropped indexes whose records aren't all swept away yet.
     :param bucket_counts: documents in each bucket; see `pyshard.storage.slot_histogram`.
     :param sequence: the last group of the log that LMDB has completely; 0: there is no log yet.
-    :param ballot: the ballot of the last group; see `pyshard.storage.durable.log_format.Group`.
+    :param ballot: the ballot of the last group; see `pyshard.protocol.log_groups.LogGroup`.
     :param indexes: name → id of the named indexes; never changed, but replaced.
     :param indexes_since: the group of the log that has set them; 0: none has.
     :param next_index: no index has had this id or a higher one.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pyshard.model.slot_ranges import SlotRanges, in_ranges
 from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.protocol.log_groups import LogGroup
 from pyshard.storage.batch_executor import StoredRecord
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.group_changes import LoggedGroup, decoded, encoded
-from pyshard.storage.durable.log_format import Group
 
 
 def change_of(db_key: bytes, value: bytes | memoryview) -> Change:
@@ -30,7 +30,7 @@ def change_of(db_key: bytes, value: bytes | memoryview) -> Change:
     return Change(index, slot, key, stored.version, stored.expires, bytes(stored.record))
 
 
-def change_group(group: Group, ranges: SlotRanges | None) -> ChangeGroup:
+def change_group(group: LogGroup, ranges: SlotRanges | None) -> ChangeGroup:
     """A group of the log, with those records alone whose slots are in some ranges; None: with all."""
     logged = decoded(group.payload)
     changes = [

@@ -22,12 +22,12 @@ from pathlib import Path
 
 from pyshard.errors import ConfigError
 from pyshard.model.regular_file import open_regular
+from pyshard.protocol.log_groups import LogGroup
 from pyshard.security.private_files import private_descriptor, sync_directory
 from pyshard.storage.durable.log_format import (
     HEADER_BYTES,
     SALT_BYTES,
     Found,
-    Group,
     Lap,
     groups_in,
     lap_of,
@@ -61,7 +61,7 @@ class LogFile:
         self._identity = bytes.fromhex(identity)
         self._random = random
         self._file = private_descriptor(path, os.O_RDWR)
-        self.groups: list[Group] = []
+        self.groups: list[LogGroup] = []
         self.lap = Lap(b"", 0)
         self.sequence = self.synced = self.size = 0
         self.broken = False
@@ -142,13 +142,13 @@ class LogFile:
         """Write a group.
 
         :param sync: whether to return only when the disk has it, and so all groups before it.
-        :param ballot: see `Group`.
+        :param ballot: see `LogGroup`.
         :raises OSError: the group isn't in the log.
         """
         if self.broken:
             raise OSError(EIO, "the log could not be mended after a write had failed")
         group = packed_group(
-            self.lap.salt, Group(self.sequence + 1, payload, ballot), sync and self.synced == self.sequence
+            self.lap.salt, LogGroup(self.sequence + 1, payload, ballot), sync and self.synced == self.sequence
         )
         try:
             _write(self._file, group, self.size)

@@ -18,6 +18,8 @@ import struct
 import zlib
 from typing import NamedTuple
 
+from pyshard.protocol.log_groups import LogGroup
+
 _NAME = b"pyshard log 4\n\0\0"
 _HEADER = struct.Struct(">16s16s8sQI")  # name, identity, salt, number before the first group's, checksum of these
 _CHECKSUM = struct.Struct(">I")  # the last field of a header
@@ -31,19 +33,6 @@ GROUP_BYTES = _GROUP.size
 
 #: Bytes of a salt.
 SALT_BYTES = 8
-
-
-class Group(NamedTuple):
-    """What the log takes in one append: the changes of batches that are acknowledged together.
-
-    :param sequence: rises by 1 with each group.
-    :param payload: the changes; the log doesn't look into them.
-    :param ballot: the number of the shard's configuration of replicas under which it was made; 0: it never had any.
-    """
-
-    sequence: int
-    payload: bytes
-    ballot: int = 0
 
 
 class Lap(NamedTuple):
@@ -84,7 +73,7 @@ def lap_of(data: bytes, identity: bytes) -> Lap:
     return lap
 
 
-def packed_group(salt: bytes, group: Group, synced: bool) -> bytes:
+def packed_group(salt: bytes, group: LogGroup, synced: bool) -> bytes:
     """The bytes of a group.
 
     :param salt: 8 bytes, of the lap.
@@ -103,7 +92,7 @@ class Found(NamedTuple):
     :param end: the place behind the last group.
     """
 
-    groups: list[Group]
+    groups: list[LogGroup]
     last: int
     end: int
 
@@ -116,7 +105,7 @@ def groups_in(data: bytes, lap: Lap, flushed: int, until: int | None = None) -> 
     :param until: groups above this number were being cut off: whatever is left of them is nothing; None: none were.
     :raises ValueError: acknowledged groups are damaged.
     """
-    groups: list[Group] = []
+    groups: list[LogGroup] = []
     end, last = _HEADER.size, lap.base
     while (found := group_at(data, end, lap.salt)) is not None and found[0].sequence == last + 1:
         group, _ = found
@@ -154,11 +143,11 @@ def size_of_group(head: bytes, salt: bytes) -> int | None:
     return _GROUP.size + int(_GROUP.unpack_from(head)[4])
 
 
-def group_at(data: bytes, place: int, salt: bytes) -> tuple[Group, bool] | None:
+def group_at(data: bytes, place: int, salt: bytes) -> tuple[LogGroup, bool] | None:
     """The group at a place, and whether it is a synced one; None if no valid group is there."""
     if data[place : place + SALT_BYTES] != salt or len(data) < place + _GROUP.size:
         return None
     _, sequence, ballot, synced, size, _ = _GROUP.unpack_from(data, place)
     begin = place + _GROUP.size
-    group = Group(sequence, data[begin : begin + size], ballot)
+    group = LogGroup(sequence, data[begin : begin + size], ballot)
     return (group, bool(synced)) if packed_group(salt, group, synced) == data[place : begin + size] else None

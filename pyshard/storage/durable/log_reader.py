@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
-from pyshard.storage.durable.log_format import GROUP_BYTES, HEADER_BYTES, Group, group_at, lap_of, size_of_group
+from pyshard.protocol.log_groups import LogGroup
+from pyshard.storage.durable.log_format import GROUP_BYTES, HEADER_BYTES, group_at, lap_of, size_of_group
 from pyshard.storage.durable.write_ahead_log import Segment
 
 _CHUNK = 256 * 1024  # bytes that are read at a time
@@ -40,7 +41,7 @@ class LogReader:
         self._salt = b""
         self._place = 0  # of the next group in the file
 
-    def read(self, until: int, most_bytes: int) -> list[Group]:
+    def read(self, until: int, most_bytes: int) -> list[LogGroup]:
         """The next groups, at least one if there is one.
 
         :param until: the number of the last group that may be read; the log has it.
@@ -48,7 +49,7 @@ class LogReader:
         :raises GroupGone: the log doesn't have the next group any more.
         :raises OSError: the log can't be read.
         """
-        groups: list[Group] = []
+        groups: list[LogGroup] = []
         size, buffer, begin = 0, b"", 0
         while self.sequence < until and (size < most_bytes or not groups):
             if self._file is None:

@@ -24,6 +24,7 @@ import lmdb
 
 from pyshard.clocks import steady_seconds
 from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.log_groups import LogGroup
 from pyshard.protocol.store_ranges import StoreRanges
 from pyshard.storage.durable.checkpoint import CheckpointSchedule
 from pyshard.storage.durable.counters import Counters
@@ -34,7 +35,6 @@ from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.hidden_records import recount
 from pyshard.storage.durable.lmdb_data import LmdbData
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
-from pyshard.storage.durable.log_format import Group
 from pyshard.storage.durable.log_retention import opened_log
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate
 from pyshard.storage.durable.memtable import Memtable
@@ -168,7 +168,7 @@ class MemtableOverLmdb:
             with self.reading() as view:
                 recount(view, self.counters)
 
-    def replay(self, group: Group) -> None:
+    def replay(self, group: LogGroup) -> None:
         """Do what a group of the log did, and show it to readers."""
         counters, changes = self.counters.copy(), GroupChanges()
         with self.environment.begin(buffers=True) as transaction:
@@ -179,7 +179,7 @@ class MemtableOverLmdb:
         self.take(changes, counters, group.sequence)
         self.ahead.take(difference, counters.hidden.ranges.owned)
 
-    def go_back(self, groups: Sequence[Group]) -> None:
+    def go_back(self, groups: Sequence[LogGroup]) -> None:
         """Forget all that LMDB doesn't have, and do what some groups of the log did.
 
         :param groups: all that LMDB may lack of what is to be seen.

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from msgspec import structs
 
 from pyshard.model.slot_ranges import without
+from pyshard.protocol.log_groups import LogGroup
 from pyshard.protocol.store_ranges import NOBODY, Origin
 from pyshard.settings import settings
 from pyshard.storage.batch_executor import cost, growth
@@ -25,20 +26,19 @@ from pyshard.storage.durable.group_changes import GroupChanges, LoggedGroup, dec
 from pyshard.storage.durable.hidden_records import set_ranges
 from pyshard.storage.durable.index_records import DurableIndex
 from pyshard.storage.durable.lmdb_flush_transaction import count_records
-from pyshard.storage.durable.log_format import Group
 from pyshard.storage.durable.merged_view import MergedView
 
 _MANY = 10  # records: fewer take less time one by one
 
 
-def not_ahead(group: Group, counters: Counters) -> LoggedGroup:
+def not_ahead(group: LogGroup, counters: Counters) -> LoggedGroup:
     """What a group says, but for its indexes if LMDB has newer ones: else it would drop those made since."""
     logged = decoded(group.payload)
     return logged if group.sequence > counters.indexes_since else structs.replace(logged, indexes=None, next_index=0)
 
 
 def replay_logged(
-    view: MergedView, counters: Counters, changes: GroupChanges, group: Group, ahead: CountsAhead | None = None
+    view: MergedView, counters: Counters, changes: GroupChanges, group: LogGroup, ahead: CountsAhead | None = None
 ) -> None:
     """Do what a group of the log did; for the other parameters see `replay`."""
     replay(view, counters, changes, not_ahead(group, counters), ahead)

@@ -17,6 +17,7 @@ from errno import EIO
 from pyshard.errors import BadRequest
 from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.protocol.log_groups import LogGroup
 from pyshard.protocol.log_positions import BallotHistory, LogPosition
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.durability_modes import Durability
@@ -24,7 +25,6 @@ from pyshard.storage.durable.engine import StorageEngine
 from pyshard.storage.durable.group_changes import barrier, decoded
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
 from pyshard.storage.durable.log_changes import change_value, logged_payload
-from pyshard.storage.durable.log_format import Group
 from pyshard.storage.durable.log_reader import GroupGone, LogReader
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate
 from pyshard.storage.durable.memtable import Memtable
@@ -86,7 +86,7 @@ class ReplicaLog:
         else:
             engine.advance_checkpoint()
         version = decoded(state.pending[-1].payload).version if state.pending else engine.counters.version
-        self._append(Group(engine.log.sequence + 1, barrier(version), ballot), sync=True)
+        self._append(LogGroup(engine.log.sequence + 1, barrier(version), ballot), sync=True)
         if state.uncommitted is None:
             state.uncommitted = UncommittedGroups(engine.sequence, engine.counters, engine.text)
         state.role = ReplicaRole.PRIMARY
@@ -117,7 +117,7 @@ class ReplicaLog:
         sync = engine.durability is Durability.FSYNC
         for group in new:
             sync = sync or group.text is not None or group.indexes is not None or group.ranges is not None
-            self._append(Group(group.sequence, logged_payload(group), group.ballot), sync=sync and group is new[-1])
+            self._append(LogGroup(group.sequence, logged_payload(group), group.ballot), sync=sync and group is new[-1])
         if sync and engine.log.synced < engine.log.sequence:  # of a call that has failed
             engine.log.sync()
         if not sync and new:
@@ -256,7 +256,7 @@ class ReplicaLog:
             state.cutting = sequence
             raise
 
-    def _append(self, group: Group, sync: bool) -> None:
+    def _append(self, group: LogGroup, sync: bool) -> None:
         """Append a group to the log. It is pending then."""
         self._engine.log.append(group.payload, sync, group.ballot)
         self._state.add(group.ballot, group.sequence)
@@ -286,11 +286,11 @@ class ReplicaLog:
             engine.recount()
         state.uncommitted = None
 
-    def _read_log(self) -> list[Group]:
+    def _read_log(self) -> list[LogGroup]:
         """All groups that LMDB may lack."""
         engine = self._engine
         reader = LogReader(lambda: engine.log.segments, self._identity, engine.lmdb.counters.sequence)
-        groups: list[Group] = []
+        groups: list[LogGroup] = []
         try:
             while reader.sequence < engine.log.sequence:
                 groups += reader.read(engine.log.sequence, _READ)

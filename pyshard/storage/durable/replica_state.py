@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+from pyshard.protocol.log_groups import LogGroup
 from pyshard.protocol.log_positions import BallotHistory, LogPosition, cut_off, with_group
 from pyshard.storage.durable.counters import Counters
-from pyshard.storage.durable.log_format import Group
 from pyshard.storage.durable.memtable import FlushableMemtable, Memtable
 from pyshard.storage.durable.saved_meta import SavedReplica
 from pyshard.storage.durable.uncommitted_groups import UncommittedGroups
@@ -49,7 +49,7 @@ class ReplicaState:
         self.incomplete = known.incomplete
         self.cutting: int | None = None
         self.committed = 0 if known.incomplete else max(known.committed, counters.sequence)
-        self.pending: deque[Group] = deque()
+        self.pending: deque[LogGroup] = deque()
         self.uncommitted: UncommittedGroups | None = None
         self.begin_history(known.starts, counters.sequence)
         if saved is None:
@@ -75,7 +75,7 @@ class ReplicaState:
         while self.pending and self.pending[-1].sequence > sequence:
             self.pending.pop()
 
-    def found(self, groups: Sequence[Group]) -> Sequence[Group]:
+    def found(self, groups: Sequence[LogGroup]) -> Sequence[LogGroup]:
         """Take what the log has and LMDB doesn't, at a start.
 
         :return: those groups that are to be applied at once.

@@ -26,8 +26,9 @@ from typing import NamedTuple
 import attrs
 
 from pyshard.metrics.histogram import BYTES, Histogram
+from pyshard.protocol.log_groups import LogGroup
 from pyshard.storage.durable.log_file import LogFile, cut_segment, cut_to_header, lap_in, unusable
-from pyshard.storage.durable.log_format import HEADER_BYTES, Group, Lap
+from pyshard.storage.durable.log_format import HEADER_BYTES, Lap
 
 #: How many files a log has at the least.
 FEWEST = 2
@@ -90,7 +91,7 @@ class WriteAheadLog:
         self._random = random
         self._spare: list[Path] = []
         self.files = files
-        self.groups: list[Group] = []
+        self.groups: list[LogGroup] = []
         self.kept: list[KeptSegment] = []
         self.segments: tuple[Segment, ...] = ()
         self.sizes = Histogram(BYTES)

@@ -11,8 +11,8 @@ from disks import Disk, Stopped
 from storage.durable.power_failures import told
 from stores import folder
 
+from pyshard.protocol.log_groups import LogGroup
 from pyshard.storage.durable.log_file import LogFile
-from pyshard.storage.durable.log_format import Group
 
 IDENTITY = "00112233445566778899aabbccddeeff"
 
@@ -49,7 +49,7 @@ class LogHistory:
         self.seen = seen
         self.flushed = self.sure = 0
         self.written: dict[int, bytes] = {}
-        self.doubtful: Group | None = None
+        self.doubtful: LogGroup | None = None
 
     def run(self, steps: int) -> None:
         """Start, do so many steps, and check once more."""
@@ -68,7 +68,7 @@ class LogHistory:
     def append(self) -> None:
         """One more group."""
         size = self._random.choice([8, 40, 443, 1000, 2500])
-        group = Group(self.log.sequence + 1, self._random.randbytes(8).ljust(size, b"."))
+        group = LogGroup(self.log.sequence + 1, self._random.randbytes(8).ljust(size, b"."))
         sync, broken = self._random.random() < self._syncs, self.log.broken
         try:
             self.log.append(group.payload, sync)
@@ -114,7 +114,7 @@ class LogHistory:
         self._power_failed = False
         self.flushed = max(self.flushed, 1)
 
-    def check(self, groups: list[Group]) -> None:
+    def check(self, groups: list[LogGroup]) -> None:
         """Compare what was found with what was written."""
         last = self.flushed + len(groups)
         newest = max(self.written, default=self.flushed)

@@ -21,8 +21,9 @@ from storage.durable.write_ahead_log.files import (
 )
 
 from pyshard.errors import ConfigError
+from pyshard.protocol.log_groups import LogGroup
 from pyshard.storage.durable.log_file import LogFile
-from pyshard.storage.durable.log_format import Found, Group, Lap, groups_in, lap_of, packed_group, packed_header
+from pyshard.storage.durable.log_format import Found, Lap, groups_in, lap_of, packed_group, packed_header
 
 # -- the format -----------------------------------------------------------------------------------------------------
 
@@ -39,10 +40,10 @@ def test_header() -> None:
 
 def test_group() -> None:
     """A group is salt, number, ballot, whether synced, size, checksum and payload."""
-    assert packed_group(SALT, Group(258, b"text", 5), True).hex() == (
+    assert packed_group(SALT, LogGroup(258, b"text", 5), True).hex() == (
         "73616c7473616c74" + "0000000000000102" + "0000000000000005" + "01" + "00000004" + "7527b77a" + "74657874"
     )
-    assert packed_group(SALT, Group(2, b""), False).hex() == (
+    assert packed_group(SALT, LogGroup(2, b""), False).hex() == (
         "73616c7473616c74" + "0000000000000002" + "0000000000000000" + "00" + "00000000" + "69b6fb56"
     )
 
@@ -60,7 +61,7 @@ def test_file(path: Path) -> None:
     log.append(b"", True)
     log.append(b"three", False, 7)
     log.close()
-    groups = [(Group(2, b"one"), True), (Group(3, b""), True), (Group(4, b"three", 7), False)]
+    groups = [(LogGroup(2, b"one"), True), (LogGroup(3, b""), True), (LogGroup(4, b"three", 7), False)]
     lap = Lap(SALT, FLUSHED)
     written = packed_header(bytes.fromhex(IDENTITY), lap) + b"".join(packed_group(SALT, *each) for each in groups)
     assert (path.read_bytes(), salts) == (written, [8])
