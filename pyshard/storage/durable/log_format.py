@@ -80,7 +80,7 @@ def packed_group(salt: bytes, group: LogGroup, synced: bool) -> bytes:
     :param synced: whether the disk has all groups before it.
     """
     sequence, payload, ballot = group
-    checksum = zlib.crc32(payload, zlib.crc32(_GROUP.pack(salt, sequence, ballot, synced, len(payload), 0)))
+    checksum = _checksum(salt, sequence, ballot, synced, payload)
     return _GROUP.pack(salt, sequence, ballot, synced, len(payload), checksum) + payload
 
 
@@ -147,7 +147,13 @@ def group_at(data: bytes, place: int, salt: bytes) -> tuple[LogGroup, bool] | No
     """The group at a place, and whether it is a synced one; None if no valid group is there."""
     if data[place : place + SALT_BYTES] != salt or len(data) < place + _GROUP.size:
         return None
-    _, sequence, ballot, synced, size, _ = _GROUP.unpack_from(data, place)
+    _, sequence, ballot, synced, size, checksum = _GROUP.unpack_from(data, place)
     begin = place + _GROUP.size
-    group = LogGroup(sequence, data[begin : begin + size], ballot)
-    return (group, bool(synced)) if packed_group(salt, group, synced) == data[place : begin + size] else None
+    payload = data[begin : begin + size]
+    if len(payload) < size or checksum != _checksum(salt, sequence, ballot, synced, payload):
+        return None
+    return LogGroup(sequence, payload, ballot), bool(synced)
+
+
+def _checksum(salt: bytes, sequence: int, ballot: int, synced: int, payload: bytes) -> int:
+    return zlib.crc32(payload, zlib.crc32(_GROUP.pack(salt, sequence, ballot, synced, len(payload), 0)))

@@ -88,7 +88,6 @@ class UncommittedGroups:
         self.sequence, self.counters, self.text = sequence, counters, text
         self._groups: deque[_Uncommitted] = deque()
         self._before: dict[bytes, bytes | None] = {}  # what LMDB may get of records that are changed; None: nothing
-        self._newest: dict[bytes, int] = {}  # the number of the last group that has changed each of them
         self._newest_other = 0  # that of the last group that has changed more than records
 
     def __len__(self) -> int:
@@ -103,37 +102,49 @@ class UncommittedGroups:
         """
         group = _Uncommitted(sequence, changes.records, counters, changes.text, changes.indexes, changes.next_index)
         self._groups.append(group)
-        value_of, before = memtable.records.get, self._before
-        for db_key in changes.records:  # not `keys() - keys()`, which looks at all that is in the second one
-            if db_key not in before:
-                before[db_key] = value_of(db_key)
-        self._newest.update(dict.fromkeys(changes.records, sequence))
+        before = self._before
+        new = [db_key for db_key in changes.records if db_key not in before]
+        before.update(zip(new, map(memtable.records.get, new), strict=True))
         if changes.must_sync:
             self._newest_other = sequence
 
     def any_of(self, db_keys: Iterable[bytes], committed: int) -> bool:
         """Whether a group behind a number has changed one of these records, or more than records."""
-        newest_of = self._newest.get
-        return self._newest_other > committed or any(newest_of(db_key, 0) > committed for db_key in db_keys)
+        if self._newest_other > committed:
+            return True
+        found = [db_key for db_key in db_keys if db_key in self._before]
+        groups = [group.records for group in self._groups.copy() if group.sequence > committed] if found else []
+        return any(db_key in records for records in groups for db_key in found)
 
     def settle(self, committed: int, lmdb_counters: Counters) -> None:
         """Take out the groups up to a number.
 
         :param lmdb_counters: get to know the newest indexes.
         """
-        groups, before, newest = self._groups, self._before, self._newest
+        groups = self._groups
+        settled: dict[bytes, bytes] = {}
         while groups and groups[0].sequence <= committed:
             group = groups.popleft()
-            for db_key, value in group.records.items():
-                if newest[db_key] > group.sequence:
-                    before[db_key] = value
-                else:
-                    del before[db_key], newest[db_key]
+            settled.update(group.records)
             if group.indexes is not None:
                 lmdb_counters.set_indexes(group.indexes, group.next_index)
                 lmdb_counters.indexes_since = group.sequence
             self.sequence, self.counters = group.sequence, group.counters
             self.text = self.text if group.text is None else group.text
+        if not groups:
+            self._before.clear()
+        elif settled:
+            self._settle_records(settled)
+
+    def _settle_records(self, settled: dict[bytes, bytes]) -> None:
+        """Take out records that committed groups have changed, unless a later one has changed them again.
+
+        :param settled: as they are after the last committed group.
+        """
+        before = self._before
+        again: set[bytes] = set().union(*(settled.keys() & group.records.keys() for group in self._groups))
+        before.update((db_key, settled[db_key]) for db_key in again)
+        deque(map(before.__delitem__, settled.keys() - again if again else settled), maxlen=0)
 
     def settled(self, memtable: Memtable) -> FlushableMemtable:
         """The records of a memtable as LMDB may get them; good until either changes."""
