@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pyshard.compiled import box_leaves, lmdb_leaves
+from pyshard.model.key_slots import SLOTS
 from pyshard.protocol.boxes import Box, BoxBreach, Limits, parse_plainly, serialize
 from pyshard.storage.durable import lmdb_encoding
 
@@ -50,6 +51,37 @@ def test_stored_results(values: list[bytes | memoryview | None], room: int, kept
     assert lmdb_leaves.stored_results(values, room, kept, begin) == expected
 
 
+keys_of_rows = st.binary(max_size=12) | st.builds(
+    lmdb_encoding.database_key,
+    st.integers(0, 2**32 - 1),
+    st.integers(0, SLOTS + 1),
+    st.binary(max_size=5) | st.binary(min_size=502, max_size=503),
+)
+numbers = st.sampled_from([0, 1, 2**63 - 1, 2**63]) | st.integers(0, 2**64 - 1)
+values_of_rows = st.binary(max_size=20) | st.tuples(numbers, numbers, st.binary(max_size=9)).map(
+    lambda row: row[0].to_bytes(8, "big") + row[1].to_bytes(8, "big") + row[2]
+)
+
+
+@built
+@given(st.dictionaries(keys_of_rows, values_of_rows, max_size=3))
+def test_are_short_rows(records: dict[bytes, bytes]) -> None:
+    """It says yes to rows that a store can have, as long as none is that of a long key, or removed."""
+    plain = all(
+        lmdb_encoding.is_row(key, value) and not lmdb_encoding.is_long(key) and bool(value)
+        for key, value in records.items()
+    )
+    assert lmdb_leaves.are_short_rows(records, SLOTS) == plain
+
+
+@built
+@given(st.lists(values_of_rows.filter(lambda value: len(value) >= 16)))
+def test_expiring(values: list[bytes]) -> None:
+    """As many of many values have an expiry, in bytes and in views."""
+    assert lmdb_leaves.expiring(values) == lmdb_encoding.expiring_plainly(values)
+    assert lmdb_leaves.expiring(list(map(view_of, values))) == lmdb_encoding.expiring_plainly(values)
+
+
 @built
 def test_what_lmdb_does_not_take() -> None:
     """A number that has no room where it belongs, and what is no bytes, is refused by its type or size."""
@@ -63,6 +95,11 @@ def test_what_lmdb_does_not_take() -> None:
             lmdb_leaves.stored_values([0], [nothing])  # type: ignore[list-item]  # the test's point
     with pytest.raises(TypeError):
         lmdb_leaves.stored_results(["text"], 9, 8, 16)  # type: ignore[list-item]  # the test's point
+    with pytest.raises(ValueError, match="16 bytes at the least, not 15"):
+        lmdb_leaves.expiring([bytes(15)])
+    for records in ({None: b""}, {b"": None}, {"text": b""}, {b"": "text"}):
+        with pytest.raises(TypeError):
+            lmdb_leaves.are_short_rows(records, SLOTS)  # type: ignore[arg-type]  # the test's point
 
 
 # ---------------------------------------------------------------------- boxes

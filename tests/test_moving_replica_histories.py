@@ -28,9 +28,11 @@ from twisted.internet.defer import Deferred
 from pyshard.model.range_moves import Phase
 from pyshard.model.slot_ranges import SlotRanges, common, union
 from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.log_groups import ReplicatedGroup
 from pyshard.protocol.store_ranges import StoreRanges
 from pyshard.shard.shard_replica import ShardReplica
 from pyshard.storage import DataDirectory, IStore, LmdbStore
+from pyshard.storage.durable.log_changes import for_log
 from pyshard.testing import MemoryCluster
 
 SEEDS = int(os.environ.get("PYSHARD_TEST_HISTORIES", "2"))
@@ -69,8 +71,8 @@ class MortalLmdbStore(LmdbStore):
     def lead(self, ballot: int) -> Deferred[int]:
         return self._step(lambda: super(MortalLmdbStore, self).lead(ballot))
 
-    def append(self, groups: Sequence[ChangeGroup]) -> Deferred[None]:
-        other = any(group.ranges is not None or group.text is not None for group in groups)
+    def append(self, groups: Sequence[ReplicatedGroup]) -> Deferred[None]:
+        other = any(for_log(group).must_sync for group in groups)
         return self._step(lambda: super(MortalLmdbStore, self).append(groups)) if other else super().append(groups)
 
     def _step(self, do: Callable[[], Deferred[_T]]) -> Deferred[_T]:

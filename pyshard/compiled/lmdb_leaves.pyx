@@ -9,6 +9,7 @@ from libc.string cimport memcpy, memset
 cdef enum:
     KEY_HEAD = 9  # bytes of a database key before its key
     VALUE_HEAD = 16  # bytes of a value before its record
+    LONGEST = 502  # bytes of the longest key that stands in the database key itself
 
 
 def database_keys(uint32_t index, slots, keys):
@@ -55,6 +56,50 @@ def stored_values(versions, records):
         memcpy(at + VALUE_HEAD, PyBytes_AS_STRING(record), length)
         found.append(value)
     return found
+
+
+def are_short_rows(dict records not None, uint32_t slots):
+    """Whether `pyshard.storage.durable.lmdb_encoding.is_row` says yes to each record, and none is removed, or long.
+
+    :param records: database key → value.
+    :param slots: how many there are.
+    """
+    cdef bytes db_key, value
+    cdef const unsigned char* at
+    for key, put in records.items():
+        db_key, value = key, put
+        if db_key is None or value is None:
+            raise TypeError("database keys and values are bytes, not None")
+        at = <const unsigned char*>PyBytes_AS_STRING(db_key)
+        if not KEY_HEAD <= PyBytes_GET_SIZE(db_key) <= KEY_HEAD + LONGEST or at[8] or big_endian(at + 4, 4) >= slots:
+            return False
+        at = <const unsigned char*>PyBytes_AS_STRING(value)
+        if PyBytes_GET_SIZE(value) < VALUE_HEAD or not big_endian(at, 8) or at[0] & 0x80 or at[8] & 0x80:
+            return False
+    return True
+
+
+def expiring(values):
+    """See `pyshard.storage.durable.lmdb_encoding.expiring`."""
+    cdef Py_ssize_t count = 0
+    cdef Py_buffer view
+    for value in values:
+        PyObject_GetBuffer(value, &view, PyBUF_SIMPLE)
+        try:
+            if view.len < VALUE_HEAD:
+                raise ValueError(f"a value has {VALUE_HEAD} bytes at the least, not {view.len}")
+            count += big_endian(<const unsigned char*>view.buf + 8, 8) != 0
+        finally:
+            PyBuffer_Release(&view)
+    return count
+
+
+cdef inline uint64_t big_endian(const unsigned char* at, int size) noexcept nogil:
+    cdef uint64_t number = 0
+    cdef int byte
+    for byte in range(size):
+        number = number << 8 | at[byte]
+    return number
 
 
 cdef inline void put_big_endian(char* at, uint64_t number, int size) noexcept nogil:

@@ -8,7 +8,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -16,6 +16,7 @@ import msgspec
 from pyshard.errors import BadRequest, plain
 from pyshard.model.key_slots import SLOTS
 from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.protocol.log_groups import LogGroup, ReplicatedGroup
 from pyshard.protocol.pages import MOST_ROWS
 
 #: Groups that an answer may have: more than `settings.FOLLOW_BYTES` of the smallest.
@@ -31,6 +32,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _changes = msgspec.msgpack.Decoder(Annotated[list[Change], msgspec.Meta(max_length=MOST_ROWS)])
 _group = msgspec.msgpack.Decoder(ChangeGroup)
 _groups = msgspec.msgpack.Decoder(Annotated[list[ChangeGroup], msgspec.Meta(max_length=MOST_GROUPS)])
+_log_groups = msgspec.msgpack.Decoder(Annotated[list[LogGroup], msgspec.Meta(max_length=MOST_GROUPS)])
 
 #: A copy's page as MessagePack.
 encode_changes: Callable[[list[Change]], bytes] = _encode
@@ -39,7 +41,7 @@ encode_changes: Callable[[list[Change]], bytes] = _encode
 encode_group: Callable[[ChangeGroup], bytes] = _encode
 
 #: Groups as MessagePack.
-encode_groups: Callable[[list[ChangeGroup]], bytes] = _encode
+encode_groups: Callable[[Sequence[ReplicatedGroup]], bytes] = _encode
 
 
 def decode_changes(data: bytes) -> list[Change]:
@@ -73,6 +75,19 @@ def decode_groups(data: bytes) -> list[ChangeGroup]:
     groups: list[ChangeGroup] = _decoded(_groups, data, "groups")
     for group in groups:
         _check(group.changes)
+    return groups
+
+
+def decode_log_groups(data: bytes) -> list[LogGroup]:
+    """Groups of a log. Whether their payloads can be read, the store looks that takes them.
+
+    :param data: MessagePack.
+    :raises BadRequest: these are none.
+    """
+    groups: list[LogGroup] = _decoded(_log_groups, data, "groups")
+    for group in groups:
+        if not 0 <= group.sequence < 2**63 or not 0 <= group.ballot < 2**63:
+            raise BadRequest(f"groups: found number {group.sequence} of ballot {group.ballot}, expected those of a log")
     return groups
 
 

@@ -1,8 +1,10 @@
-"""A group of changes as a durable store's log has it: replicas with such logs pass it on as it is. Pure."""
+"""A group of changes as the log of a durable store has it: replicas with such logs pass it on as it is. Pure."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
+
+from pyshard.protocol.change_groups import ChangeGroup
 
 
 class LogGroup(NamedTuple):
@@ -16,3 +18,7 @@ class LogGroup(NamedTuple):
     sequence: int
     payload: bytes
     ballot: int = 0
+
+
+#: A group as one replica gives it to another: both have logs of one format, or it is one that any store takes.
+ReplicatedGroup: TypeAlias = ChangeGroup | LogGroup

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
 from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.protocol.log_groups import ReplicatedGroup
 from pyshard.replication.pulls import Pull, Pulled
 from pyshard.storage.replicated_interface import IReplicatedStore
 
@@ -48,8 +49,10 @@ class Primary(Protocol):
 class GroupSource(Protocol):
     """Gives the groups of the primary's own log."""
 
-    def groups(self, follower: str, after: int) -> Awaitable[list[ChangeGroup]]:
+    def groups(self, follower: str, after: int, log_format: int) -> Awaitable[Sequence[ReplicatedGroup]]:
         """Those behind a number, when there are some; none after a while.
+
+        :param log_format: of the follower's store; see `IReplicatedStore.log_format`.
 
         :raises FollowerBehind: they aren't kept.
         """

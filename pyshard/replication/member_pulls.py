@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import BadRequest, FollowerBehind, PyshardError, SnapshotEnded
 from pyshard.model.replica_group import ReplicaGroup
-from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.log_groups import ReplicatedGroup
 from pyshard.protocol.log_positions import ballot_at, cut_off
 from pyshard.replication.interfaces import Primary, ReplicaStore
 from pyshard.replication.member_term import MemberTerm
@@ -169,6 +169,7 @@ class MemberPulls:
             not store.incomplete,
             term.beacon,
             self._owner.shown.age,
+            store.log_format,
         )
 
     async def _take(self, question: Pull, answer: Pulled, began: float) -> None:
@@ -200,7 +201,7 @@ class MemberPulls:
             self._owner.shown.shows(told, self._settled)
             self._settled = None
 
-    def _has_another(self, group: ChangeGroup) -> bool:
+    def _has_another(self, group: ReplicatedGroup) -> bool:
         """Whether the log has another group at the same place."""
         store = self._store
         if group.sequence > store.position.sequence:

@@ -10,10 +10,10 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pyshard.errors import BadRequest, FollowerBehind, NotConfigured
-from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.log_groups import ReplicatedGroup
 from pyshard.protocol.log_positions import common_point
 from pyshard.replication.interfaces import GroupSource, ReplicaStore
 from pyshard.replication.primary_term import Course, PrimaryTerm
@@ -54,10 +54,10 @@ class PullAnswers:
             raise BadRequest(f"replica {question.address}: found a store that isn't of the group")
         if term.gives_way(question.address, now):
             raise NotConfigured("this replica can't lead its shard without another one; ask the bootstrap")
-        groups: list[ChangeGroup] = []
+        groups: Sequence[ReplicatedGroup] = ()
         if course is Course.GROUPS:
             try:
-                groups = await self._source.groups(question.address, question.last)
+                groups = await self._source.groups(question.address, question.last, question.log_format)
             except FollowerBehind:
                 term.falls_behind(question.address)
                 course = Course.COPY
@@ -65,7 +65,8 @@ class PullAnswers:
             raise NotConfigured("this replica leads its shard no more; ask the bootstrap for the newest group")
         cut = self._common(question) if course is Course.CUT else None
         beacon, settled = term.beacon(now := self._now()), term.is_settled(store.ballots, now)
-        return Pulled(term.group.ballot, None, term.committed, beacon, cut, course is Course.COPY, groups, settled)
+        copy = course is Course.COPY
+        return Pulled(term.group.ballot, None, term.committed, beacon, cut, copy, settled, groups=groups)
 
     def _common(self, question: Pull) -> int:
         store = self._store

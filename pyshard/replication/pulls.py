@@ -6,12 +6,13 @@ question is at the same time its promise not to lead for a while (`pyshard.repli
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
 
 from pyshard.model.replica_group import ReplicaGroup
-from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.log_groups import LogGroup, ReplicatedGroup
 from pyshard.protocol.log_positions import BallotHistory
 from pyshard.settings import settings
 
@@ -32,6 +33,7 @@ class Pull(msgspec.Struct, array_like=True, frozen=True):
     :param complete: whether it has all up to that; else it needs a copy.
     :param beacon: of the last answer that it had under this ballot; empty: there was none.
     :param stale: how old the state is that it shows, in seconds, for operators; None: it doesn't know.
+    :param log_format: see `IReplicatedStore.log_format`.
     """
 
     ballot: _Count
@@ -43,10 +45,11 @@ class Pull(msgspec.Struct, array_like=True, frozen=True):
     complete: bool
     beacon: _Token = b""
     stale: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    log_format: _Count = 0
 
 
-class Pulled(msgspec.Struct, array_like=True, frozen=True):
-    """The primary's answer.
+class PulledHead(msgspec.Struct, array_like=True, frozen=True):
+    """The primary's answer, but for the groups.
 
     :param ballot: of the group as the primary knows it. With another one than the member's nothing else counts, but for
         the group.
@@ -55,9 +58,9 @@ class Pulled(msgspec.Struct, array_like=True, frozen=True):
     :param beacon: to be given back with the next question: the primary counts the lease from it.
     :param cut: the number up to which the member's log is the primary's: what is behind it must go first; None: all is.
     :param copy: whether the member must begin from a copy, since the primary's log doesn't go back so far.
-    :param groups: those behind the member's last one, in order.
     :param settled: whether nobody else could lead when this was made, and all that was ever acknowledged before is
         among the committed groups.
+    :param of_log: whether the groups are those of a log (`LogGroup`), as the member's store takes them.
     """
 
     ballot: _Count
@@ -66,5 +69,20 @@ class Pulled(msgspec.Struct, array_like=True, frozen=True):
     beacon: _Token = b""
     cut: _Count | None = None
     copy: bool = False
-    groups: list[ChangeGroup] = []
     settled: bool = False
+    of_log: bool = False
+
+
+class Pulled(PulledHead, frozen=True):
+    """The primary's answer.
+
+    :param groups: those behind the member's last one, in order.
+    """
+
+    groups: Sequence[ReplicatedGroup] = ()
+
+    @property
+    def head(self) -> PulledHead:
+        """All but the groups, and of which sort these are."""
+        fields = {name: getattr(self, name) for name in PulledHead.__struct_fields__}
+        return PulledHead(**{**fields, "of_log": bool(self.groups) and isinstance(self.groups[0], LogGroup)})

@@ -22,7 +22,7 @@ from pyshard.net.disconnect_reason import reason_of
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
 from pyshard.protocol.change_groups import Change, ChangeGroup
-from pyshard.protocol.change_pages import MOST_GROUPS_BYTES, decode_changes, decode_group, decode_groups
+from pyshard.protocol.change_pages import MOST_GROUPS_BYTES, decode_changes, decode_group
 from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.greeting import Greeting
 from pyshard.replication.pulls import Pull, Pulled
@@ -112,7 +112,7 @@ class PrimaryConnection:
             more = answer["more"]
             if len(data) > MOST_GROUPS_BYTES or (more and not answer["groups"]):
                 raise BadRequest(f"groups: found {len(data):,} bytes or more, expected {MOST_GROUPS_BYTES:,} at most")
-        return decode_pulled(pulled, decode_groups(bytes(data)))
+        return decode_pulled(pulled, bytes(data))
 
     async def _open_copy(self) -> ChangeGroup:
         answer = await self._ask(commands.OpenReplicaCopy, settings.TIMEOUT, replica=self._me)

@@ -71,7 +71,7 @@ class _Following:
 
     owner: Hashable
     ranges: SlotRanges
-    follower: IFollower
+    follower: IFollower[ChangeGroup]
     after: int
     asked: Deferred[list[ChangeGroup]] | None = None
     large: bytes = b""

@@ -11,7 +11,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 import attrs
 import msgspec
@@ -20,17 +20,19 @@ from twisted.internet.interfaces import IReactorTime
 
 from pyshard.errors import BadRequest, plain
 from pyshard.protocol.change_groups import ChangeGroup
-from pyshard.protocol.change_pages import encode_groups
+from pyshard.protocol.change_pages import decode_groups, decode_log_groups, encode_groups
+from pyshard.protocol.log_groups import LogGroup, ReplicatedGroup
 from pyshard.replication.group_times import of_lease
-from pyshard.replication.pulls import Pull, Pulled
+from pyshard.replication.pulls import Pull, Pulled, PulledHead
 from pyshard.replication.replica import Replica
 from pyshard.settings import settings
-from pyshard.storage import IFollower, IStore
+from pyshard.storage import IFollowingReplica, IStore
 
 _PREFIX = "replica "
 _PART = 4 * 1024 * 1024  # bytes of groups in one answer
 
 _pull = msgspec.msgpack.Decoder(Pull)
+_head = msgspec.msgpack.Decoder(PulledHead)
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -48,13 +50,15 @@ def follower_name(address: str) -> str:
 class _Given:
     """A replica that is given groups.
 
+    :ivar log_format: of its store.
     :ivar after: the number of the last group that it was given.
     :ivar asked: the question that waits for an answer.
     """
 
-    follower: IFollower
+    follower: IFollowingReplica
+    log_format: int
     after: int
-    asked: Deferred[list[ChangeGroup]] | None = None
+    asked: Deferred[list[ChangeGroup]] | Deferred[list[LogGroup]] | None = None
 
 
 @attrs.define(eq=False)
@@ -80,7 +84,7 @@ class ServedReplicas:
         self._given: dict[str, _Given] = {}
         self._rests: dict[Hashable, _Rest] = {}
 
-    async def groups(self, follower: str, after: int) -> list[ChangeGroup]:
+    async def groups(self, follower: str, after: int, log_format: int) -> Sequence[ReplicatedGroup]:
         """See `GroupSource`.
 
         :param follower: the replica's address.
@@ -90,15 +94,16 @@ class ServedReplicas:
         if given is not None and given.asked is not None:
             given.asked.cancel()
             given = None
-        if given is None or given.after != after:
-            given = self._given[name] = _Given(self._store.follow(name, after, uncommitted=True), after)
+        if given is None or (given.after, given.log_format) != (after, log_format):
+            follower_anew = self._store.follow_as_replica(name, after, log_format)
+            given = self._given[name] = _Given(follower_anew, log_format, after)
         given.follower.confirm(after)
         asked = given.asked = given.follower.groups(settings.FOLLOW_BYTES)
         waited = self._clock.callLater(self.wait, asked.cancel)
         try:
             groups = await asked
         except CancelledError:
-            return []
+            return ()
         finally:
             given.asked = None
             if waited.active():
@@ -128,7 +133,7 @@ class ServedReplicas:
             raise BadRequest(f"pull: found what can't be read, {plain(str(error))}") from None
         answer = await replica.pulled(question)
         self._rests[owner] = rest = _Rest(encode_groups(answer.groups))
-        return _encode(msgspec.structs.replace(answer, groups=[])), *self._next_part(owner, rest)
+        return _encode(answer.head), *self._next_part(owner, rest)
 
     def lost(self, owner: Hashable) -> None:
         """A connection is gone."""
@@ -156,13 +161,16 @@ class ServedReplicas:
         return part, more
 
 
-def decode_pulled(data: bytes, groups: list[ChangeGroup]) -> Pulled:
+def decode_pulled(data: bytes, groups: bytes) -> Pulled:
     """The answer to a pull.
 
     :param data: MessagePack, without the groups.
+    :param groups: these.
     :raises BadRequest: it can't be read.
     """
     try:
-        return msgspec.structs.replace(msgspec.msgpack.decode(data, type=Pulled), groups=groups)
+        head = _head.decode(data)
+        decoded = decode_log_groups(groups) if head.of_log else decode_groups(groups)
+        return Pulled(**msgspec.structs.asdict(head), groups=decoded)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise BadRequest(f"pulled: found what can't be read, {plain(str(error))}") from None

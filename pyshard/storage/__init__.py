@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
 from pyshard.storage.follower_places import FollowedBound
-from pyshard.storage.following_interface import ICopy, IFollower
+from pyshard.storage.following_interface import ICopy, IFollower, IFollowingReplica
 from pyshard.storage.interface import ITSELF, ISnapshot, IStore, Page, PageBounds, Sender, Task
 from pyshard.storage.memory.store import MemoryStore
 from pyshard.storage.replicated_interface import IReplicatedStore, Promise, ReplicaRole, SeenAnswers
@@ -32,6 +32,7 @@ __all__ = [
     "FollowedBound",
     "ICopy",
     "IFollower",
+    "IFollowingReplica",
     "IReplicatedStore",
     "ISnapshot",
     "IStore",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Protocol
+from typing import Protocol, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred
 
 from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.protocol.log_groups import LogGroup
 from pyshard.protocol.store_ranges import Origin
 from pyshard.settings import settings
+
+_G = TypeVar("_G")
 
 
 class ICopy(Protocol):
@@ -36,10 +39,10 @@ class ICopy(Protocol):
         ...
 
 
-class IFollower(Protocol):
+class IFollower(Protocol[_G]):
     """Who is given a store's groups of changes, in order, none left out; see `IFollowedStore.follow`."""
 
-    def groups(self, most_bytes: int) -> Deferred[list[ChangeGroup]]:
+    def groups(self, most_bytes: int) -> Deferred[list[_G]]:
         """The next groups, when there are some. They are as safe as the store makes them. One call at a time.
 
         Groups that change nothing which is wanted are left out, but for the last one, which says how far they go.
@@ -57,6 +60,10 @@ class IFollower(Protocol):
     def close(self) -> None:
         """Stop. The follower's place stays, so that `follow` can go on there; see `IFollowedStore.forget`."""
         ...
+
+
+#: Another replica as a follower; see `IFollowedStore.follow_as_replica`.
+IFollowingReplica: TypeAlias = IFollower[ChangeGroup] | IFollower[LogGroup]
 
 
 class IFollowedStore(Protocol):
@@ -86,7 +93,7 @@ class IFollowedStore(Protocol):
         """
         ...
 
-    def follow(self, name: str, after: int, ranges: SlotRanges | None = None, uncommitted: bool = False) -> IFollower:
+    def follow(self, name: str, after: int, ranges: SlotRanges | None = None) -> IFollower[ChangeGroup]:
         """Follow the store's changes, and have them kept until they are confirmed, within a bound.
 
         A follower that is too slow is left behind. It never stops a writer.
@@ -94,8 +101,18 @@ class IFollowedStore(Protocol):
         :param name: of the follower; one at a time.
         :param after: the number of the last group that it has.
         :param ranges: only changes of records of these slots; None: all. Indexes, text and ranges are given anyway.
-        :param uncommitted: for another replica: a primary gives groups that aren't committed, too, and none is left
-            out, whatever it changes. It ends when the store is primary no more.
+        :raises FollowerBehind: what comes after that number isn't kept, or was never there.
+        """
+        ...
+
+    def follow_as_replica(self, name: str, after: int, log_format: int) -> IFollowingReplica:
+        """Be given all that the store has, as another replica of its shard.
+
+        A primary gives groups that aren't committed, too, and none is left out, whatever it changes. It ends when the
+        store is primary no more. For the rest see `follow`.
+
+        :param log_format: of the other replica's store; see `IReplicatedStore`. With the same one it is given groups of
+            the log.
         :raises FollowerBehind: what comes after that number isn't kept, or was never there.
         """
         ...

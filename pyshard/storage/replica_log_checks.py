@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from pyshard.errors import BadRequest, FollowerBehind, ShuttingDown
-from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.log_groups import ReplicatedGroup
 from pyshard.protocol.log_positions import BallotHistory, LogPosition, ballot_at
 from pyshard.storage.replicated_interface import ReplicaRole
+
+_G = TypeVar("_G", bound=ReplicatedGroup)
 
 
 def not_primary() -> ShuttingDown:
@@ -48,16 +51,14 @@ def refuse_unless_member(what: str, role: ReplicaRole, incomplete: bool) -> None
         raise BadRequest(f"{what}: found a store with a part of a copy, expected a whole one; load it anew")
 
 
-def new_groups(
-    history: BallotHistory, last: LogPosition, promised: int, groups: Sequence[ChangeGroup]
-) -> list[ChangeGroup]:
+def new_groups(history: BallotHistory, last: LogPosition, promised: int, groups: Sequence[_G]) -> list[_G]:
     """Those of a primary's groups that the log doesn't have yet.
 
     :param history: of the log.
     :param last: the log's last group.
     :raises BadRequest: see `IReplicatedStore.append`.
     """
-    new: list[ChangeGroup] = []
+    new: list[_G] = []
     for group in groups:
         if group.sequence <= last.sequence and not new:
             known = ballot_at(history, group.sequence)

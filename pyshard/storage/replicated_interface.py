@@ -29,6 +29,7 @@ from twisted.internet.defer import Deferred
 
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.protocol.log_groups import ReplicatedGroup
 from pyshard.protocol.log_positions import BallotHistory, LogPosition
 
 
@@ -72,6 +73,11 @@ class IReplicatedStore(Protocol):
     @property
     def position(self) -> LogPosition:
         """The last group of its log, applied or pending; (0, 0) while the store is incomplete."""
+        ...
+
+    @property
+    def log_format(self) -> int:
+        """The format of its log, of which another store with that format takes groups as they are; 0: it has none."""
         ...
 
     @property
@@ -143,14 +149,15 @@ class IReplicatedStore(Protocol):
         """
         ...
 
-    def append(self, groups: Sequence[ChangeGroup]) -> Deferred[None]:
+    def append(self, groups: Sequence[ReplicatedGroup]) -> Deferred[None]:
         """Take groups of the primary, in order. They are pending then; whoever calls bounds how many there are.
 
         A group that is here already, with the same ballot, is passed over.
 
         :return: a Deferred that fires when all of these are as safe as the store makes them.
         :raises BadRequest: (in the Deferred) one isn't the next, its ballot falls, is above the promised one, or isn't
-            that of the group which is here; or the store isn't a member, or is incomplete. None was taken.
+            that of the group which is here; or it can't be read; or the store isn't a member, or is incomplete. None
+            was taken.
         :raises StorageFailed: (in the Deferred) the disk failed. Some at the front may have been taken.
         """
         ...

@@ -9,14 +9,17 @@ Rules:
 
 from __future__ import annotations
 
+from typing import Generic, TypeVar
+
 from twisted.internet.defer import Deferred
 
 from pyshard.errors import FollowerBehind, StorageFailed
-from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.storage.follower_places import FollowerPlaces
 
+_G = TypeVar("_G")
 
-class WaitingFollower:
+
+class WaitingFollower(Generic[_G]):
     """`IFollower`, but for the reading.
 
     :param name: its name.
@@ -26,10 +29,10 @@ class WaitingFollower:
     def __init__(self, name: str, places: FollowerPlaces) -> None:
         self._name = name
         self._places = places
-        self._waiting: tuple[Deferred[list[ChangeGroup]], int] | None = None
+        self._waiting: tuple[Deferred[list[_G]], int] | None = None
         self._ended = ""
 
-    def read(self, most_bytes: int) -> list[ChangeGroup]:
+    def read(self, most_bytes: int) -> list[_G]:
         """The next groups that there are; none: whoever waits goes on to wait, and `wake` is called later.
 
         :param most_bytes: see `IFollower.groups`.
@@ -38,10 +41,10 @@ class WaitingFollower:
         """
         raise NotImplementedError
 
-    def groups(self, most_bytes: int) -> Deferred[list[ChangeGroup]]:
+    def groups(self, most_bytes: int) -> Deferred[list[_G]]:
         """See `IFollower`."""
         assert self._waiting is None, "one call at a time"
-        waiting: Deferred[list[ChangeGroup]] = Deferred(self._cancel)
+        waiting: Deferred[list[_G]] = Deferred(self._cancel)
         self._waiting = waiting, most_bytes
         self.wake()
         return waiting

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from pyshard.errors import BadRequest, FollowerBehind, NotConfigured
 from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.protocol.log_groups import ReplicatedGroup
 from pyshard.protocol.log_positions import BallotHistory, LogPosition, cut_off, with_group
 from pyshard.storage.replicated_interface import Promise, ReplicaRole
 
@@ -51,6 +52,8 @@ class ModelStore:
     :param ephemeral: whether the disk is none: it is gone with the process.
     :param synced: gives a Deferred that fires when the disk has what was written before.
     """
+
+    log_format = 0
 
     def __init__(self, disk: Disk, ephemeral: bool, synced: Callable[[], Deferred[None]]) -> None:
         self.disk = disk
@@ -153,9 +156,10 @@ class ModelStore:
         self._leads = 0
         return succeed(None)
 
-    def append(self, groups: Sequence[ChangeGroup]) -> Deferred[None]:
+    def append(self, groups: Sequence[ReplicatedGroup]) -> Deferred[None]:
         """See `ReplicaStore`."""
         for group in groups:
+            assert isinstance(group, ChangeGroup)
             last = self.position
             if group.sequence <= last.sequence:
                 known = (

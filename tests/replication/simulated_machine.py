@@ -174,7 +174,7 @@ class _Source:
     def __init__(self, store: ModelStore, clock: MachineClock, wait: float) -> None:
         self._store, self._clock, self._wait = store, clock, wait
 
-    async def groups(self, follower: str, after: int) -> list[ChangeGroup]:
+    async def groups(self, follower: str, after: int, log_format: int) -> list[ChangeGroup]:
         """See `GroupSource`."""
         if found := self._store.groups_behind(after):
             return found[:50]

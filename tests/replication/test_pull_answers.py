@@ -43,7 +43,7 @@ class Answers:
         """Count."""
         self.looked += 1
 
-    async def groups(self, follower: str, after: int) -> list[ChangeGroup]:
+    async def groups(self, follower: str, after: int, log_format: int) -> list[ChangeGroup]:
         """See `GroupSource`."""
         self.asked.append((follower, after))
         await self.groups_come
@@ -119,7 +119,7 @@ def test_copy() -> None:
     primary = Answers()
     primary.behind = True
     answer = primary.answered()
-    assert (answer.copy, answer.groups, answer.cut) == (True, [], None)
+    assert (answer.copy, answer.groups, answer.cut) == (True, (), None)
 
 
 def test_nobody() -> None:

@@ -53,7 +53,7 @@ class One:
         for each in held or []:
             each.errback(StorageFailed("the disk fails"))
 
-    async def groups(self, follower: str, after: int) -> list[ChangeGroup]:
+    async def groups(self, follower: str, after: int, log_format: int) -> list[ChangeGroup]:
         """See `GroupSource`."""
         if self.unreadable:
             raise StorageFailed("the log can't be read")

@@ -17,20 +17,24 @@ from twisted.internet.defer import Deferred, succeed
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.model.key_slots import slots_of
 from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.protocol.log_groups import ReplicatedGroup
 from pyshard.protocol.log_positions import BallotHistory, LogPosition
 from pyshard.storage.durable import lmdb_encoding
+from pyshard.storage.durable.data_directory import FORMAT
 from pyshard.storage.durable.durability_modes import Durability
 from pyshard.storage.durable.engine import StorageEngine
 from pyshard.storage.durable.group_commit import GroupCommit
 from pyshard.storage.durable.logged_and_direct_updates import ReplicaUpdate, Update
 from pyshard.storage.durable.replica_log import ReplicaLog, ballots_of, position_of
 from pyshard.storage.durable.store_followers import StoreFollowers
+from pyshard.storage.following_interface import IFollowingReplica
 from pyshard.storage.replicated_interface import Promise, ReplicaRole
 
 
 class DurableReplica:
     """What of `IReplicatedStore` the durable store does; see there for what each method promises."""
 
+    log_format = FORMAT
     incarnation: str
     _engine: StorageEngine
     _writer: GroupCommit[Update]
@@ -104,7 +108,11 @@ class DurableReplica:
         self._followers.end_uncommitted("this store isn't the primary any more")
         return self._writer.submit(ReplicaUpdate(self._replica_log.be_member))
 
-    def append(self, groups: Sequence[ChangeGroup]) -> Deferred[None]:
+    def follow_as_replica(self, name: str, after: int, log_format: int) -> IFollowingReplica:
+        """See `IFollowedStore`."""
+        return self._followers.follow_as_replica(name, after, log_format)
+
+    def append(self, groups: Sequence[ReplicatedGroup]) -> Deferred[None]:
         """See `IReplicatedStore`."""
         return self._writer.submit(ReplicaUpdate(lambda: self._replica_log.append(groups)))
 

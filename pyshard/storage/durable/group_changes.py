@@ -41,6 +41,11 @@ class LoggedGroup(msgspec.Struct, array_like=True, frozen=True, gc=False):
     ranges: StoreRanges | None = None
     origin: Origin | None = None
 
+    @property
+    def must_sync(self) -> bool:
+        """See `GroupChanges`."""
+        return self.indexes is not None or self.text is not None or self.ranges is not None or self.origin is not None
+
     def changed(self) -> Iterator[tuple[bytes, bytes]]:
         """Database key and value of each record; `REMOVED` is the value of one that was removed."""
         for db_key, value in self.records.items():

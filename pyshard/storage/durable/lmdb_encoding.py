@@ -17,13 +17,14 @@ Rules:
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import repeat
 from operator import add, itemgetter
 from typing import cast
 
 from pyshard.compiled import IN_USE, lmdb_leaves
+from pyshard.model.key_slots import SLOTS
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.settings import settings
 from pyshard.storage.batch_executor import StoredRecord
@@ -48,6 +49,7 @@ _DIGEST = 32  # bytes of the digest of a long key
 _LONG_DB_KEY = _SHORT_PREFIX.size + _DIGEST  # bytes of the database key of a long key
 _EXPIRY = struct.Struct(">Q")
 _NO_VERSION = 0  # no write has it
+_MOST = 2**63 - 1  # of versions and expiries
 
 
 def database_key(index: int, slot: int, key: bytes) -> bytes:
@@ -196,9 +198,13 @@ def bytes_of_records(sizes: Sequence[int]) -> int:
     return sum(sizes) - (len(sizes) - sizes.count(0)) * _HEAD.size
 
 
-def expiring(values: Sequence[bytes | memoryview]) -> int:
-    """How many of many records have an expiry. Plain twin: `expiry_of`."""
+def expiring_plainly(values: Sequence[bytes | memoryview]) -> int:
+    """What `expiring` gives."""
     return len(values) - list(map(_EXPIRY.unpack_from, values, repeat(VERSION.size))).count((0,))
+
+
+#: How many of many records have an expiry, given their values. Plain twin: `expiry_of`.
+expiring: Callable[[Sequence[bytes | memoryview]], int] = lmdb_leaves.expiring if IN_USE else expiring_plainly
 
 
 def is_live(key: bytes, value: bytes | memoryview, now: int) -> bool:
@@ -216,6 +222,33 @@ def _record_begins(key: bytes, value: bytes | memoryview) -> int | None:
     begin = _HEAD.size + _LENGTH.size
     found = bytes(value[begin : begin + length])  # to compare a view takes forty times as long
     return begin + length if found == key else None
+
+
+def are_rows(records: Mapping[bytes, bytes]) -> bool:
+    """Whether a store can have all of these records, as the log has them. Plain twin: `is_row`.
+
+    :param records: database key → value, or what stands for it where the record was removed.
+    """
+    if IN_USE and lmdb_leaves.are_short_rows(records, SLOTS):  # nearly all are
+        return True
+    return all(is_row(db_key, value) for db_key, value in records.items())
+
+
+def is_row(db_key: bytes, value: bytes) -> bool:
+    """Whether a store can have a record, as the log has it. That a digest is its key's own isn't looked at."""
+    if len(db_key) < _SHORT_PREFIX.size or 0 < len(value) < _HEAD.size:
+        return False
+    _, slot, flag = _SHORT_PREFIX.unpack_from(db_key)
+    version, expires = _HEAD.unpack_from(value) if value else (_NO_VERSION, 0)
+    if slot >= SLOTS or flag > 1 or version > _MOST or expires > _MOST:
+        return False
+    if flag == 0:
+        return len(db_key) <= _SHORT_PREFIX.size + LONGEST and (not value or version != _NO_VERSION)
+    if len(db_key) != _LONG_DB_KEY or len(value) < _HEAD.size + _LENGTH.size:
+        return False
+    (length,) = _LENGTH.unpack_from(value, _HEAD.size)
+    behind = len(value) - _HEAD.size - _LENGTH.size - length
+    return bool(length > LONGEST and (behind >= 0 if version != _NO_VERSION else behind == 0))
 
 
 def expiry_key(expires: int, db_key: bytes) -> bytes:

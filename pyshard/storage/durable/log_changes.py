@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from pyshard.errors import BadRequest
 from pyshard.model.slot_ranges import SlotRanges, in_ranges
 from pyshard.protocol.change_groups import Change, ChangeGroup
-from pyshard.protocol.log_groups import LogGroup
+from pyshard.protocol.log_groups import LogGroup, ReplicatedGroup
 from pyshard.storage.batch_executor import StoredRecord
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.group_changes import LoggedGroup, decoded, encoded
@@ -59,9 +62,32 @@ def logged_group(group: ChangeGroup) -> LoggedGroup:
     return LoggedGroup(group.version, records, group.indexes, group.text, group.next_index, group.ranges)
 
 
-def logged_payload(group: ChangeGroup) -> bytes:
-    """A group of changes as the payload of a group of the log."""
-    return encoded(logged_group(group))
+class ForLog(NamedTuple):
+    """What a replica is to have in its log.
+
+    :param group: as the log has it.
+    :param must_sync: whether the disk must have it before anybody is told of it, whatever the durability.
+    """
+
+    group: LogGroup
+    must_sync: bool
+
+
+def for_log(group: ReplicatedGroup) -> ForLog:
+    """A group that another replica has made, for the log.
+
+    :raises BadRequest: it is of a log, and can't be read, or no store makes such a group.
+    """
+    if isinstance(group, ChangeGroup):
+        logged = logged_group(group)
+        return ForLog(LogGroup(group.sequence, encoded(logged), group.ballot), logged.must_sync)
+    try:
+        logged = decoded(group.payload)
+    except ValueError as error:
+        raise BadRequest(f"append: found group {group.sequence:,}, which can't be read ({error})") from None
+    if not lmdb_encoding.are_rows(logged.records):
+        raise BadRequest(f"append: found group {group.sequence:,} with a record that no store has")
+    return ForLog(group, logged.must_sync)
 
 
 def change_value(change: Change) -> bytes:

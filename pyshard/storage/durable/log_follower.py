@@ -11,26 +11,26 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from pyshard.errors import StorageFailed
-from pyshard.model.slot_ranges import SlotRanges
-from pyshard.protocol.change_groups import ChangeGroup, without_gaps
+from pyshard.protocol.log_groups import LogGroup
 from pyshard.storage.durable.failed_updates import reason_of
-from pyshard.storage.durable.log_changes import change_group
 from pyshard.storage.durable.log_reader import GroupGone, LogReader
 from pyshard.storage.follower_places import FollowerPlaces, behind
 from pyshard.storage.waiting_follower import WaitingFollower
 
+_G = TypeVar("_G")
 
-class LogFollower(WaitingFollower):
+
+class LogFollower(WaitingFollower[_G]):
     """`IFollower` of a durable store.
 
     :param name: its name.
     :param reader: stands at its place.
-    :param ranges: which slots it wants; None: all.
+    :param given: makes of groups of the log what it is given; at least one of some.
     :param places: the places of all followers.
     :param readable: gives the number of the last group that it may be given.
-    :param whole: whether it is given groups that change nothing, too.
     :param wait: called when somebody waits for the next groups; then `wake` is to be called when there are some.
     """
 
@@ -38,25 +38,23 @@ class LogFollower(WaitingFollower):
         self,
         name: str,
         reader: LogReader,
-        ranges: SlotRanges | None,
+        given: Callable[[list[LogGroup]], list[_G]],
         places: FollowerPlaces,
         readable: Callable[[], int],
         wait: Callable[[], None],
-        whole: bool = False,
     ) -> None:
         super().__init__(name, places)
         self._reader = reader
-        self._ranges = ranges
+        self._given = given
         self._readable = readable
         self._wait = wait
-        self._whole = whole
 
     def end(self, why: str) -> None:
         """See `WaitingFollower`."""
         self._reader.close()
         super().end(why)
 
-    def read(self, most_bytes: int) -> list[ChangeGroup]:
+    def read(self, most_bytes: int) -> list[_G]:
         """See `WaitingFollower`."""
         self._wait()  # before it is read, so that no group becomes safe of which nobody is told
         if self._places.of(self._name) is None:
@@ -68,5 +66,4 @@ class LogFollower(WaitingFollower):
             raise behind(self._name, self._reader.sequence) from None
         except OSError as error:
             raise StorageFailed(f"the shard's log could not be read: {reason_of(error)}") from None
-        found = [change_group(group, self._ranges) for group in groups]
-        return found if self._whole else without_gaps(found)
+        return self._given(groups)

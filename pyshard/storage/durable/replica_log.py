@@ -17,14 +17,14 @@ from errno import EIO
 from pyshard.errors import BadRequest
 from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol.change_groups import Change, ChangeGroup
-from pyshard.protocol.log_groups import LogGroup
+from pyshard.protocol.log_groups import LogGroup, ReplicatedGroup
 from pyshard.protocol.log_positions import BallotHistory, LogPosition
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.durability_modes import Durability
 from pyshard.storage.durable.engine import StorageEngine
 from pyshard.storage.durable.group_changes import barrier, decoded
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
-from pyshard.storage.durable.log_changes import change_value, logged_payload
+from pyshard.storage.durable.log_changes import change_value, for_log
 from pyshard.storage.durable.log_reader import GroupGone, LogReader
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate
 from pyshard.storage.durable.memtable import Memtable
@@ -107,17 +107,17 @@ class ReplicaLog:
         if engine.lmdb.meta.replica is None:
             engine.transact([])  # so that it is a member after a restart, too
 
-    def append(self, groups: Sequence[ChangeGroup]) -> None:
+    def append(self, groups: Sequence[ReplicatedGroup]) -> None:
         """See `IReplicatedStore.append`."""
         engine, state = self._engine, self._state
         self._refuse_unless_whole_member("append")
-        new = new_groups(state.ballots, state.position, state.promised.ballot, groups)
+        new = list(map(for_log, new_groups(state.ballots, state.position, state.promised.ballot, groups)))
         if new or engine.log.broken:
             engine.advance_checkpoint()
         sync = engine.durability is Durability.FSYNC
-        for group in new:
-            sync = sync or group.text is not None or group.indexes is not None or group.ranges is not None
-            self._append(LogGroup(group.sequence, logged_payload(group), group.ballot), sync=sync and group is new[-1])
+        for group, must_sync in new:
+            sync = sync or must_sync
+            self._append(group, sync=sync and group is new[-1].group)
         if sync and engine.log.synced < engine.log.sequence:  # of a call that has failed
             engine.log.sync()
         if not sync and new:

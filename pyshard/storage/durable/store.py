@@ -248,8 +248,8 @@ class LmdbStore(DurableReplica, RangeChanges):
         copied: Deferred[ICopy] = self._writer.submit(DirectUpdate(work)).addErrback(failed)
         return copied
 
-    def follow(self, name: str, after: int, ranges: SlotRanges | None = None, uncommitted: bool = False) -> IFollower:
-        return self._followers.follow(name, after, ranges, uncommitted)
+    def follow(self, name: str, after: int, ranges: SlotRanges | None = None) -> IFollower[ChangeGroup]:
+        return self._followers.follow(name, after, ranges)
 
     def forget(self, name: str) -> None:
         self._followers.forget(name)

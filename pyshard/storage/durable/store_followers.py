@@ -11,16 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from pyshard.model.slot_ranges import SlotRanges
-from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.change_groups import ChangeGroup, without_gaps
+from pyshard.protocol.log_groups import LogGroup
+from pyshard.storage.durable.data_directory import FORMAT
 from pyshard.storage.durable.engine import StorageEngine
+from pyshard.storage.durable.log_changes import change_group
 from pyshard.storage.durable.log_follower import LogFollower
 from pyshard.storage.durable.log_reader import GroupGone, LogReader
 from pyshard.storage.durable.snapshot_rows import all_records
 from pyshard.storage.follower_places import behind
+from pyshard.storage.following_interface import IFollowingReplica
 from pyshard.storage.snapshot import StoreCopy
+
+_G = TypeVar("_G")
 
 
 class StoreFollowers:
@@ -35,7 +41,7 @@ class StoreFollowers:
         self._engine = engine
         self._identity = identity
         self._call_from_thread = call_from_thread
-        self._followers: dict[str, LogFollower] = {}
+        self._followers: dict[str, LogFollower[Any]] = {}
         self._uncommitted: set[str] = set()  # the names of those that are given what isn't committed
 
     def open_copy(
@@ -81,8 +87,25 @@ class StoreFollowers:
             opened(copy)
         return copy
 
-    def follow(self, name: str, after: int, ranges: SlotRanges | None, uncommitted: bool = False) -> LogFollower:
+    def follow(self, name: str, after: int, ranges: SlotRanges | None) -> LogFollower[ChangeGroup]:
         """See `IFollowedStore.follow`."""
+
+        def wanted(groups: list[LogGroup]) -> list[ChangeGroup]:
+            return without_gaps(change_group(group, ranges) for group in groups)
+
+        return self._follow(name, after, wanted, uncommitted=False)
+
+    def follow_as_replica(self, name: str, after: int, log_format: int) -> IFollowingReplica:
+        """See `IFollowedStore.follow_as_replica`."""
+        if log_format == FORMAT:
+            return self._follow(name, after, lambda groups: groups, uncommitted=True)
+        return self._follow(
+            name, after, lambda groups: [change_group(group, None) for group in groups], uncommitted=True
+        )
+
+    def _follow(
+        self, name: str, after: int, given: Callable[[list[LogGroup]], list[_G]], uncommitted: bool
+    ) -> LogFollower[_G]:
         engine, places = self._engine, self._engine.retention.places
         former = self._followers.pop(name, None)
         if former is not None:
@@ -99,7 +122,7 @@ class StoreFollowers:
         if engine.safe < engine.sequence:
             engine.unsynced = True  # what was written while nobody followed may not be synced in the weaker modes
         until = partial(engine.readable, uncommitted)
-        follower = LogFollower(name, reader, ranges, places, until, self._wait, whole=uncommitted)
+        follower = LogFollower(name, reader, given, places, until, self._wait)
         self._followers[name] = follower
         if uncommitted:
             self._uncommitted.add(name)

@@ -95,7 +95,7 @@ class ChangeRing:
         return groups
 
 
-class RingFollower(WaitingFollower):
+class RingFollower(WaitingFollower[ChangeGroup]):
     """`IFollower` of a store in memory.
 
     :param name: its name.

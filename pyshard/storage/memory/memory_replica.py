@@ -19,8 +19,10 @@ from pyshard.errors import BadRequest
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.model.slot_ranges import EVERYTHING, SlotRanges
 from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.protocol.log_groups import ReplicatedGroup
 from pyshard.protocol.log_positions import BallotHistory, LogPosition, cut_off, with_group
 from pyshard.protocol.store_ranges import Origin, StoreRanges
+from pyshard.storage.following_interface import IFollowingReplica
 from pyshard.storage.memory.dropped_indexes import forget_dropped
 from pyshard.storage.memory.hidden_records import HiddenRecords
 from pyshard.storage.memory.index_records import MemoryIndex
@@ -45,6 +47,7 @@ class MemoryReplica:
     :ivar ballot: of the last group that it has made or applied.
     """
 
+    log_format = 0
     role = ReplicaRole.ALONE
     _is_member = False  # as each batch asks, and an enum is slow to look into
     promised = Promise()
@@ -142,12 +145,21 @@ class MemoryReplica:
 
         return execute(work)
 
-    def append(self, groups: Sequence[ChangeGroup]) -> Deferred[None]:
+    def follow_as_replica(self, name: str, after: int, log_format: int) -> IFollowingReplica:
+        """See `IFollowedStore`."""
+        return self._followers.follow(name, after, None, self.sequence, None)
+
+    def append(self, groups: Sequence[ReplicatedGroup]) -> Deferred[None]:
         """See `IReplicatedStore`."""
 
         def work() -> None:
             refuse_unless_member("append", self.role, self.incomplete)
-            for group in new_groups(self._ballots, self.position, self.promised.ballot, groups):
+            changes = [group for group in groups if isinstance(group, ChangeGroup)]
+            if len(changes) < len(groups):
+                raise BadRequest(
+                    "append: found groups of a log, expected groups of changes, since this store has no log"
+                )
+            for group in new_groups(self._ballots, self.position, self.promised.ballot, changes):
                 self._ballots = with_group(self._ballots, group.ballot, group.sequence)
                 self._followers.add(group)
 

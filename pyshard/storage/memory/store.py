@@ -226,9 +226,8 @@ class MemoryStore(MemoryReplica, RangeChanges):
         head = ChangeGroup(self.sequence, self.ballot, self._version, [], *named, self.ranges)
         return succeed(StoreCopy(head, moment.changes(), release=moment.forget, pinned=moment.pinned))
 
-    def follow(self, name: str, after: int, ranges: SlotRanges | None = None, uncommitted: bool = False) -> IFollower:
-        readable = None if uncommitted else lambda: self.committed
-        return self._followers.follow(name, after, ranges, self.sequence, readable)
+    def follow(self, name: str, after: int, ranges: SlotRanges | None = None) -> IFollower[ChangeGroup]:
+        return self._followers.follow(name, after, ranges, self.sequence, lambda: self.committed)
 
     @property
     def followers(self) -> Collection[str]:

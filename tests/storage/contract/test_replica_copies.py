@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from storage.contract.replica_steps import follow, keys_of, lead, load_copy, pull
+from storage.contract.replica_steps import follow, keys_of, lead, load_copy, next_groups, pull
 from storage.followers.following import everything
 from stores import PLENTY, Bench, prepared
 from twisted.internet.defer import Deferred
@@ -14,15 +15,16 @@ from pyshard.errors import BadRequest, StorageFailed
 from pyshard.model.slot_ranges import EVERYTHING
 from pyshard.protocol.batch_operations import Pop, Write
 from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.log_groups import ReplicatedGroup
 from pyshard.protocol.log_positions import LogPosition
-from pyshard.storage import IFollower, LmdbStore
+from pyshard.storage import IFollowingReplica, LmdbStore
 from pyshard.storage.replicated_interface import Promise, ReplicaRole
 
 
-def waiting(follower: IFollower) -> list[ChangeGroup]:
+def waiting(follower: IFollowingReplica) -> Sequence[ReplicatedGroup]:
     """What a follower is given at once."""
-    found: list[list[ChangeGroup]] = []
-    given = follower.groups(PLENTY)
+    found: list[Sequence[ReplicatedGroup]] = []
+    given = next_groups(follower, PLENTY)
     given.addCallbacks(found.append, lambda _: None)
     if not found:
         given.cancel()
@@ -39,7 +41,7 @@ def test_what_followers_are_given(kind: str) -> None:
         place = store.sequence
         store.follow("move", place)
         last = bench.result(store.lead(1))
-        move, member = store.follow("move", place), store.follow("member", place, uncommitted=True)
+        move, member = store.follow("move", place), store.follow_as_replica("member", place, 0)
         assert [group.sequence for group in waiting(member)] == [last]
         bench.fill({b"a": b""})
         assert [group.sequence for group in waiting(member)] == [last + 1]
@@ -69,10 +71,10 @@ def test_groups_for_members_are_kept(bench: Bench) -> None:
     bench.store.forget("m")
     bench.result(bench.store.be_member())
     assert lead(bench, 2) == last + 31
-    follower = bench.store.follow("m", last, uncommitted=True)
+    follower = bench.store.follow_as_replica("m", last, 0)
     found: list[int] = []
     while len(found) < 31:
-        found += [group.sequence for group in bench.result(follower.groups(200))]
+        found += [group.sequence for group in bench.result(next_groups(follower, 200))]
     assert found == list(range(last + 1, last + 32))
 
 

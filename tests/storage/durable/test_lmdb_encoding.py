@@ -7,8 +7,10 @@ from hashlib import blake2b
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyshard.protocol.change_groups import Change
 from pyshard.storage.batch_executor import StoredRecord
 from pyshard.storage.durable import lmdb_encoding
+from pyshard.storage.durable.log_changes import change_value
 
 KEYS = st.binary(max_size=lmdb_encoding.LONGEST + 50) | st.binary(
     min_size=lmdb_encoding.LONGEST - 2, max_size=lmdb_encoding.LONGEST + 2
@@ -165,3 +167,13 @@ def test_expiring(pairs: list[tuple[bytes, StoredRecord]]) -> None:
     expected = sum(1 for value in values if lmdb_encoding.expiry_of(value))
     assert lmdb_encoding.expiring(values) == expected
     assert lmdb_encoding.expiring([memoryview(value) for value in values]) == expected
+
+
+@given(st.dictionaries(KEYS, st.none() | st.binary(max_size=50)))
+def test_are_rows(records: dict[bytes, bytes | None]) -> None:
+    """Whatever a store has put or removed is a row of a log."""
+    rows: dict[bytes, bytes] = {}
+    for slot, (key, record) in enumerate(records.items()):
+        change = Change(3, slot, key, 0 if record is None else 7, 0, record)
+        rows[lmdb_encoding.database_key(3, slot, key)] = change_value(change)
+    assert lmdb_encoding.are_rows(rows)

@@ -44,7 +44,7 @@ class Following:
         self._targets = 0
         self._target_kind = target_kind
         self._clock = clock
-        self._follower: IFollower | None = None
+        self._follower: IFollower[ChangeGroup] | None = None
         self.target = self._new_target()
 
     def _new_target(self) -> Bench:

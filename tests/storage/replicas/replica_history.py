@@ -26,7 +26,7 @@ from pyshard.protocol.batch_operations import Increment, Pop, Run, Touch, Write
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.log_positions import LogPosition, ballot_at, common_point
 from pyshard.protocol.store_ranges import Origin, StoreRanges
-from pyshard.storage import DataDirectory, Durability, IFollower, LmdbStore, MemoryStore, Task
+from pyshard.storage import DataDirectory, Durability, IFollowingReplica, LmdbStore, MemoryStore, Task
 from pyshard.storage.durable.log_changes import change_of
 from pyshard.storage.replicated_interface import ReplicaRole
 
@@ -56,7 +56,7 @@ class Replica:
         self.confirmed = 0
         self.lost = False
         self.shown = 0
-        self.follower: IFollower | None = None
+        self.follower: IFollowingReplica | None = None
         self._clock = clock
         self._changed = changed
         self._started = 0
@@ -324,7 +324,7 @@ class ReplicaHistory:
             replica.confirmed = min(replica.confirmed, point)  # a cut that is interrupted may be done, too
             at_once(store.cut(point))
             assert store.position.sequence == point
-            replica.follower = leader.follow(replica.name, point, uncommitted=True)
+            replica.follower = leader.follow_as_replica(replica.name, point, store.log_format)
             self.seen["by log" if point == mine else "cut"] += 1
         except FollowerBehind:
             self._copy(replica)
@@ -360,7 +360,7 @@ class ReplicaHistory:
         at_once(store.end_copy())
         assert (store.incomplete, store.position.sequence) == (False, copy.head.sequence)
         replica.lost, replica.shown = False, 0
-        replica.follower = leader.follow(replica.name, copy.head.sequence, uncommitted=True)
+        replica.follower = leader.follow_as_replica(replica.name, copy.head.sequence, store.log_format)
         self.seen["copied"] += 1
 
     def elect(self) -> None:

@@ -1,0 +1,100 @@
+"""Groups as one replica gives them to another: those of a log, or of changes, whichever both stores take."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from storage.contract.replica_steps import follow, lead, next_groups, pull
+from storage.followers.following import everything
+from stores import KINDS, prepared
+
+from pyshard.errors import BadRequest
+from pyshard.model.slot_ranges import EVERYTHING
+from pyshard.protocol.batch_operations import Pop
+from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.log_groups import LogGroup
+from pyshard.storage.durable import lmdb_encoding
+from pyshard.storage.durable.group_changes import LoggedGroup, encoded
+
+LONG = b"long" * 300
+PAIRS = list(product(KINDS[:2], KINDS[:2]))
+
+
+@pytest.mark.parametrize(("kind", "other_kind"), PAIRS)
+def test_whatever_changes(kind: str, other_kind: str) -> None:
+    """Records, indexes, ranges and what is remembered: all comes to replicas of both kinds, and takes effect there."""
+    with prepared(kind) as bench, prepared(other_kind) as other:
+        store = bench.store
+        lead(bench, 1)
+        bench.fill({b"old": b"1", LONG: b"2", b"stays": b"3"})
+        follower = follow(bench, other, 1)
+        bench.fill({b"%d" % number: bytes(number) for number in range(50)})
+        bench.fill({b"late": b"4", LONG + b"late": b"5"}, ttl=1000)
+        bench.answers(Pop("", [b"old", LONG]))
+        bench.result(store.set_indexes({"other": 7}, 8))
+        bench.result(store.remember(b"text"))
+        bench.result(store.own(EVERYTHING))
+        groups = pull(bench, other, follower)
+        of_log = kind == other_kind == "lmdb"
+        assert {type(group) for group in groups} == {LogGroup if of_log else ChangeGroup}
+        other.result(other.store.commit(other.store.position.sequence))
+        assert everything(other)[:5] == everything(bench)[:5]
+        assert other.store.recall() == b"text"
+
+
+def test_other_formats() -> None:
+    """Who has a log of another format is given groups of changes."""
+    with prepared("lmdb") as bench:
+        first = lead(bench, 1)
+        for name, log_format in (("older", bench.store.log_format - 1), ("none", 0)):
+            follower = bench.store.follow_as_replica(name, first - 1, log_format)
+            given = bench.result(next_groups(follower, 1000))
+            assert {type(group) for group in given} == {ChangeGroup}
+
+
+def test_a_store_without_a_log() -> None:
+    """It takes no groups of one."""
+    with prepared("memory") as bench:
+        bench.result(bench.store.promise(1))
+        bench.result(bench.store.be_member())
+        position = bench.store.position
+        with pytest.raises(BadRequest, match="found groups of a log"):
+            bench.result(bench.store.append([LogGroup(position.sequence + 1, b"", 1)]))
+        assert bench.store.position == position
+
+
+SHORT = lmdb_encoding.database_key(0, 5, b"k")
+VALUE = bytes(7) + b"\1" + bytes(8) + b"record"
+STRANGE = {
+    "nothing": b"",
+    "text": b"text",
+    "not an array": b"\xc0",
+    "too short a key": encoded(LoggedGroup(1, {SHORT[:8]: VALUE})),
+    "a slot past the last": encoded(LoggedGroup(1, {lmdb_encoding.database_key(0, 10_000_000, b"k"): VALUE})),
+    "too long a short key": encoded(LoggedGroup(1, {SHORT + bytes(502): VALUE})),
+    "an unknown mark": encoded(LoggedGroup(1, {SHORT[:8] + b"\2k": VALUE})),
+    "half a value": encoded(LoggedGroup(1, {SHORT: VALUE[:15]})),
+    "no version": encoded(LoggedGroup(1, {SHORT: bytes(16)})),
+    "too late an expiry": encoded(LoggedGroup(1, {SHORT: VALUE[:8] + b"\xff" + VALUE[9:]})),
+    "a long key's length": encoded(
+        LoggedGroup(1, {lmdb_encoding.database_key(0, 5, LONG): VALUE[:16] + b"\0\0\xff\xff"})
+    ),
+}
+
+
+@pytest.mark.parametrize("payload", STRANGE.values(), ids=STRANGE)
+def test_what_no_store_makes(payload: bytes) -> None:
+    """It is refused before the log has it, and what comes with it, too."""
+    with prepared("lmdb") as bench:
+        store = bench.store
+        bench.result(store.promise(1))
+        bench.result(store.be_member())
+        position, good = store.position, encoded(LoggedGroup(1, {SHORT: VALUE}))
+        first = position.sequence + 1
+        with pytest.raises(BadRequest, match=f"found group {first + 1}"):
+            bench.result(store.append([LogGroup(first, good, 1), LogGroup(first + 1, payload, 1)]))
+        assert store.position == position
+        bench.result(store.append([LogGroup(first, good, 1)]))
+        bench.restart()
+        assert bench.store.position.sequence == first
