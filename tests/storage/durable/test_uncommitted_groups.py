@@ -41,8 +41,10 @@ def test_what_is_settled(first: Changed, todo: list[dict[bytes, str] | str | int
     after: list[dict[bytes, bytes]] = [dict(newest)]  # all records, as they are after each group; of removed ones, b""
     uncommitted = UncommittedGroups(0, Counters.first(0), None)
     committed = 0
+    groups: list[dict[bytes, str]] = []
     for step in todo:
         if isinstance(step, dict):
+            groups.append(step)
             changes, counters = group(step, len(after)), Counters.first(0)
             counters.version = len(after)
             uncommitted.add(len(after), changes, counters, memtable)
@@ -70,6 +72,10 @@ def test_what_is_settled(first: Changed, todo: list[dict[bytes, str] | str | int
             in_lmdb |= flushed
             memtable.discard(uncommitted.flushed(flushed))
         assert in_lmdb | memtable.records == newest
+        for known in {committed, max(committed, len(after) - 2)}:
+            changed = [key for number, keys in enumerate(groups, 1) if number > known for key in keys]
+            for key in KEYS[:4]:
+                assert uncommitted.any_of([b"x", db_key_of(key)], known) == (key in changed)
 
 
 def test_indexes_and_text() -> None:
@@ -82,6 +88,7 @@ def test_indexes_and_text() -> None:
     uncommitted.add(8, indexes, Counters.first(0), Memtable())
     uncommitted.add(9, text, Counters.first(0), Memtable())
     uncommitted.settle(7, lmdb_counters)
+    assert [uncommitted.any_of([], known) for known in (7, 8, 9)] == [True, True, False]
     assert (lmdb_counters.indexes, uncommitted.text, uncommitted.sequence) == ({}, b"old", 7)
     uncommitted.settle(8, lmdb_counters)
     assert (lmdb_counters.indexes, lmdb_counters.indexes_since, uncommitted.text) == ({"pages": 1}, 8, b"old")

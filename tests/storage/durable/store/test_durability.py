@@ -14,9 +14,12 @@ from stores import PLENTY, at_once, check_consistent, commit, task
 from twisted.internet.task import Clock
 
 from pyshard.protocol.batch_operations import Pop, Write
-from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.protocol.log_groups import ReplicatedGroup
+from pyshard.protocol.store_ranges import StoreRanges
 from pyshard.storage import Durability
 from pyshard.storage.durable import range_updates
+from pyshard.storage.durable.log_changes import for_log
 from pyshard.storage.durable.logged_and_direct_updates import LoggedUpdate
 
 
@@ -46,6 +49,31 @@ def test_weaker_modes_do_not_sync_with_each_change(path: Path, durability: Durab
         file.unlink()
     again = stored_in(path)
     assert again == [b"a"]
+
+
+@pytest.mark.parametrize("of_log", [False, True])
+def test_members_sync_what_is_more_than_records(path: Path, of_log: bool) -> None:
+    """In the weaker modes, too: indexes, ranges and what is remembered is on the disk before a member confirms it."""
+    store = opened(path, durability=Durability.NONE)
+    at_once(store.promise(1))
+    at_once(store.be_member())
+    broken = Broken(store)
+    first = store.position.sequence + 1
+    changes = [Change(0, 1, b"a", 1, 0, b"")], [Change(0, 1, b"b", 2, 0, b"")]
+    groups: list[ReplicatedGroup] = [
+        ChangeGroup(first, 1, 1, changes[0]),
+        ChangeGroup(first + 1, 1, 2, changes[1], text=b"text"),
+        ChangeGroup(first + 2, 1, 2, [], {"pages": 1}, next_index=2),
+        ChangeGroup(first + 3, 1, 2, [], ranges=StoreRanges()),
+    ]
+    if of_log:
+        groups = [for_log(group).group for group in groups]
+    synced: list[int] = []
+    for group in groups:
+        at_once(store.append([group]))
+        synced.append(broken.synced)
+    assert synced == [0, 1, 2, 3]
+    at_once(store.close())
 
 
 def stored_in(path: Path) -> list[bytes]:
