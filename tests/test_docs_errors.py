@@ -12,6 +12,7 @@ from blocks import CHECKOUT, tagged
 
 from pyshard import Pyshard, Storable, errors
 from pyshard.cli.exit_codes import exit_code_of
+from pyshard.client_core.partial_failure import advice
 from pyshard.client_core.retry_decision import Attempt, decide
 from pyshard.errors import BY_CODE, OutcomeUnknown, PyshardError, ShardFull
 from pyshard.testing import MemoryCluster
@@ -52,6 +53,17 @@ def test_whether_it_may_be_asked_again(row: Row) -> None:
     assert row.again in ("later", "no", "look first")
     assert f"**again: {row.again}.**" in PAGE
     assert len(row.what_to_do) > 10
+
+
+@each
+def test_what_bulk_verbs_say(row: Row) -> None:
+    """The message of a bulk verb says the same of each error as the page."""
+    said = {
+        "later": "may be asked again later",
+        "no": "not to be asked again as it is",
+        "look first": "may have happened: look first",
+    }
+    assert advice(row.error) == said[row.again]
 
 
 def test_a_plan_that_is_too_old() -> None:

@@ -24,8 +24,11 @@ from pyshard.blocking.interrupted_change import tell_doubt
 from pyshard.blocking.replica_work import ReplicaWork
 from pyshard.client_core.bulk_input import BulkSlice, slice_size
 from pyshard.client_core.bulk_operation import BulkOperation
-from pyshard.client_core.bulk_outcomes import Progress, SliceInFlight, partial_failure
-from pyshard.errors import PyshardError, Unavailable
+from pyshard.client_core.bulk_outcomes import Progress, SliceInFlight
+from pyshard.client_core.combined_error import error_of_all
+from pyshard.client_core.operation_errors import too_late
+from pyshard.client_core.partial_failure import partial_failure
+from pyshard.errors import PyshardError
 from pyshard.model.key_slots import slots_of
 from pyshard.protocol.batch_operations import picker
 from pyshard.settings import settings
@@ -181,8 +184,8 @@ class BulkCall:
             by_shard = shards.split(part.slots)
             if self._network.now() >= part.expires:
                 self._away.update(by_shard)
-                why = {view.by_name[name].why for name in by_shard}
-                part.fail(Unavailable(f"{part}: no shard took it before the deadline: {'; '.join(sorted(why))}"))
+                pools = [view.by_name[name] for name in sorted(by_shard)]
+                part.fail(error_of_all([too_late(part, pool.peer_name(), pool.why) for pool in pools]))
                 continue
             for name, places in by_shard.items():
                 self._work(again, view, name).again.append(part if len(by_shard) == 1 else part.part(places))

@@ -26,10 +26,10 @@ from pyshard.client_core.bulk_input import BulkSlice, encoded
 from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.bulk_outcomes import SliceInFlight
 from pyshard.client_core.conversation import Broken, Reply
-from pyshard.client_core.operation_errors import in_doubt, no_sense, too_late
+from pyshard.client_core.operation_errors import in_doubt, not_sent, refused_by, too_late
 from pyshard.client_core.operation_queue import Batch, Entry, OperationQueue
 from pyshard.client_core.retry_decision import SENSELESS, Attempt, Verdict, decide
-from pyshard.errors import ClientClosed, IndexNotFound, OutcomeUnknown, PyshardError, Unavailable
+from pyshard.errors import ClientClosed, IndexNotFound, OutcomeUnknown, PyshardError
 from pyshard.protocol.apply_boxes import answers_in
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_encoding import encode_runs
@@ -189,7 +189,7 @@ class ShardWork:
                 continue
             if self.away:
                 name = self._pool.own.name
-                part.fail(Unavailable(f"it was not sent: shard {name!r} let the deadline of keys before it pass"))
+                part.fail(not_sent(name))
             else:
                 self._queue.add(part)
 
@@ -240,7 +240,7 @@ class ShardWork:
             elif verdict.again:
                 elsewhere.append(place)
             else:
-                failed[place] = error
+                failed[place] = refused_by(self._pool.peer_name(), error)
         if again:
             self._queue.put_back([part.part(again)])
         if elsewhere:
@@ -268,7 +268,7 @@ class ShardWork:
         if decide(attempt, error, part.changes) is Verdict.IN_DOUBT:
             part.fail(self._unknown(part, str(error)))
         else:
-            part.fail(error if isinstance(error, PyshardError) else no_sense(error))
+            part.fail(refused_by(self._pool.peer_name(), error))
 
     def _lose(self, why: str) -> None:
         """The connection ended: changes in flight are in doubt, and reads go out again."""

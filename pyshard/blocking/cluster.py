@@ -39,7 +39,7 @@ from pyshard.blocking.shard_pool import ShardPool
 from pyshard.client_core import map_fetching
 from pyshard.client_core.map_fetching import MapRank
 from pyshard.client_core.nearest_replica import ReadFrom
-from pyshard.client_core.operation_errors import in_doubt, no_sense, too_late
+from pyshard.client_core.operation_errors import in_doubt, refused_by, too_late
 from pyshard.client_core.read_sizes import ReadSizes
 from pyshard.client_core.retry_decision import Attempt, Verdict, decide, index_is_missing
 from pyshard.errors import ClientClosed, IndexNotFound, PyshardError
@@ -327,7 +327,7 @@ class BlockingCluster:
         verdict = decide(attempt, error, operation.changes, missing)
         if verdict is Verdict.FAIL:
             self.check_open()
-            raise copy(error) if isinstance(error, PyshardError) else no_sense(error)
+            raise copy(refused_by(pool.peer_name(), error))
         late = isinstance(error, TooLate)
         why = _late(now, operation) if late else str(error)
         if verdict is Verdict.IN_DOUBT:

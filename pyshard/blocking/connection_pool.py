@@ -27,6 +27,7 @@ from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.blocking.pooled_connection import PooledConnection
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
 from pyshard.client_core.conversation import Broken, read_answer, unknown_call
+from pyshard.client_core.unreached_daemon import no_answer
 from pyshard.errors import (
     ClientClosed,
     NotAuthenticated,
@@ -243,7 +244,7 @@ class ConnectionPool:
 
     def gave_no_answer(self, seconds: float) -> Unavailable:
         """The error for a deadline that passed while the daemon couldn't be reached."""
-        return Unavailable(f"{self.peer_name()} gave no answer within {seconds:g} s: {self.why}")
+        return no_answer(self.peer_name(), seconds, self.why)
 
     def close(self) -> None:
         """Close all connections, also those that a thread uses."""

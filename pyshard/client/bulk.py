@@ -25,7 +25,9 @@ from twisted.python.failure import Failure
 from pyshard.client.router import Router
 from pyshard.client_core.bulk_input import BulkSlice, encoded
 from pyshard.client_core.bulk_operation import BulkOperation
-from pyshard.client_core.bulk_outcomes import Progress, SliceInFlight, partial_failure
+from pyshard.client_core.bulk_outcomes import Progress, SliceInFlight
+from pyshard.client_core.operation_errors import not_sent
+from pyshard.client_core.partial_failure import partial_failure
 from pyshard.errors import ClientClosed, PyshardError, Unavailable
 from pyshard.model.key_slots import slots_of
 from pyshard.model.shard_map import ShardMap
@@ -180,7 +182,7 @@ class Bulk:
         self._bytes += sum([part.weight for part in parts.values()])
         for name, part in parts.items():
             if name in self._away:
-                part.fail(Unavailable(f"it was not sent: shard {name!r} let the deadline of keys before it pass"))
+                part.fail(not_sent(name))
             else:
                 self._submit_to(name, part)
 

@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from pyshard.client_core.conversation import unknown_call
+from pyshard.client_core.unreached_daemon import no_answer
 from pyshard.errors import (
     BadRequest,
     ClientClosed,
@@ -28,7 +29,6 @@ from pyshard.errors import (
     Overloaded,
     PyshardError,
     ShuttingDown,
-    Unavailable,
 )
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.reconnecting_dialer import Dialer
@@ -193,7 +193,7 @@ class RpcChannel:
         if call.changes and call.sent:
             self._end(call, self._unknown(call, f"no answer came within {seconds:g} s"))
         else:
-            self._end(call, Unavailable(f"{self._owner.peer_name()} gave no answer within {seconds:g} s: {self.why}"))
+            self._end(call, no_answer(self._owner.peer_name(), seconds, self.why))
         if self._owing is not None and self._owing + self._patience <= self._clock.seconds():
             self._owner.dialer.drop()
 

@@ -26,11 +26,11 @@ from pyshard.client.rpc_channel import RpcChannel
 from pyshard.client.silent_primary import SilentPrimaryAlarm
 from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.operation import Operation
-from pyshard.client_core.operation_errors import in_doubt, no_sense, too_late
+from pyshard.client_core.operation_errors import in_doubt, refused_by, too_late
 from pyshard.client_core.operation_queue import Batch, Entry, OperationQueue
 from pyshard.client_core.retry_decision import Attempt, Verdict, decide, index_is_missing, refusal_of
 from pyshard.client_core.shard_identity_check import check_greeting
-from pyshard.errors import ClientClosed, IndexNotFound, OutcomeUnknown, Overloaded, PyshardError, Unavailable
+from pyshard.errors import ClientClosed, IndexNotFound, OutcomeUnknown, Overloaded, PyshardError
 from pyshard.model.address_mapping import AddressMapping
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import MapShard
@@ -237,7 +237,8 @@ class ShardLink:
         outcomes = batch.outcomes(answers)
         again: set[Operation] = set()
         if any(map(_ERRORS, answers)):
-            verdicts = set()
+            verdicts, peer = set(), self.peer_name()
+            outcomes = [refused_by(peer, one) if isinstance(one, PyshardError) else one for one in outcomes]
             for operation, outcome in zip(batch.operations, outcomes, strict=True):
                 if isinstance(outcome, PyshardError) and (verdict := self._verdict(operation, outcome, refused)).again:
                     again.add(operation)
@@ -258,7 +259,7 @@ class ShardLink:
             if verdicts[error.code].again:
                 again.append(place)
             else:
-                failed[place] = error
+                failed[place] = refused_by(self.peer_name(), error)
         self._prepare(set(verdicts.values()))
         self._settle(batch, [bulk_operation.part(again)] if again and not bulk_operation.done else [])
         bulk_operation.finish(answer.results, failed, again)
@@ -299,7 +300,7 @@ class ShardLink:
             if verdict is Verdict.IN_DOUBT:
                 entry.fail(self._unknown(entry, reason_of(failure)))
             elif verdict is Verdict.FAIL:
-                entry.fail(error if isinstance(error, PyshardError) else no_sense(error))
+                entry.fail(refused_by(self.peer_name(), error))
 
     def _prepare(self, verdicts: Set[Verdict]) -> None:
         """Do what must come before operations are sent again."""
@@ -338,13 +339,10 @@ class ShardLink:
             self.dialer.drop()
             self.rpc.why = f"no answer for {settings.DEADLINE:g} s"
         for entry in waiting:
-            entry.fail(self._unavailable(entry, self.rpc.why))
+            entry.fail(too_late(entry, self.peer_name(), self.rpc.why))
         for entry in in_flight:
             why = "no answer came before the deadline"
-            entry.fail(self._unknown(entry, why) if entry.changes else self._unavailable(entry, why))
+            entry.fail(self._unknown(entry, why) if entry.changes else too_late(entry, self.peer_name(), why))
         upcoming = self._queue.next_deadline(now)
         if upcoming is not None and not self._closed:
             self._sweep.set_by(max(upcoming, now + len(self._queue) * _SWEEP_COST))
-
-    def _unavailable(self, entry: Entry, why: str) -> Unavailable:
-        return too_late(entry, self.peer_name(), why)

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from pyshard.client_core.operation import shown
 from pyshard.client_core.result_decoding import Decode, outcomes_in
 from pyshard.errors import PyshardError
 from pyshard.protocol.batch_answers import Answer, Result, decode_answers
@@ -90,8 +89,7 @@ class BulkOperation:
         return len(self.slots)
 
     def __str__(self) -> str:
-        verb = verb_of(self.run)
-        return f"{verb} of {len(self):,} key{'' if len(self) == 1 else 's'} ({shown(self.run.keys[0])} …)"
+        return f"bulk {verb_of(self.run)}"  # without keys: messages of bulk verbs have none
 
     def part(self, places: Sequence[int]) -> BulkOperation:
         """The operations at some places, as a bulk operation of its own with the same deadline."""

@@ -1,4 +1,4 @@
-"""The outcomes of a bulk verb: where each belongs, and the one error for those that failed. Pure.
+"""The outcomes of a bulk verb: where each belongs. Pure.
 
 Rule: every key has an outcome, whatever goes wrong.
 """
@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pyshard.client_core.bulk_input import BulkSlice, Encoded
 from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.compiled import IN_USE, document_leaves
-from pyshard.errors import PartialFailure, PyshardError
-from pyshard.model.key_slots import shown_key
 from pyshard.protocol.batch_operations import Write, picker
 
 #: Called with the number of keys that are done so far, those that failed included.
@@ -76,14 +74,3 @@ def placed_plainly(found: list[object], positions: Sequence[int], outcomes: list
 placed: Callable[[list[object], Sequence[int], list[object]], set[type]] = (
     document_leaves.placed if IN_USE else placed_plainly
 )
-
-
-def partial_failure(outcomes: list[tuple[object, object]]) -> PartialFailure:
-    """The error for outcomes among which are errors."""
-    failed = [(key, outcome) for key, outcome in outcomes if isinstance(outcome, PyshardError)]
-    key, error = failed[0]
-    return PartialFailure(
-        f"{len(failed):,} of {len(outcomes):,} keys failed; the first, {shown_key(key)}: "
-        f"{type(error).__name__}: {error}",
-        outcomes,
-    )

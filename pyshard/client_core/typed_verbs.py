@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar, cast
 
 from pyshard.client_core.bulk_input import keys_of
-from pyshard.client_core.bulk_outcomes import partial_failure
 from pyshard.client_core.everyday_verbs import Missing, check_function
+from pyshard.client_core.partial_failure import partial_failure
 from pyshard.client_core.typed_documents import DocumentType
 from pyshard.errors import InvalidDocument, PartialFailure, PyshardError
 from pyshard.model.document_encoding import Document, Storable

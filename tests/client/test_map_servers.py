@@ -66,6 +66,8 @@ def test_nobody(cluster: MemoryCluster) -> None:
     assert str(failed).startswith("127.0.0.1:1 gave no answer within 2 s: ")
     assert "; 127.0.0.1:2 gave no answer within " in str(failed)
     assert str(failed).count("connection refused") == 2
+    assert str(failed).endswith("? 'twistd pyshard-bootstrap --config FILE' starts a bootstrap")
+    assert str(failed).count("is it running") == 1
     assert cluster.clock.seconds() == pytest.approx(began + 2, abs=0.2)
 
 

@@ -44,7 +44,8 @@ def test_unreachable(shell: Shell) -> None:
     """No bootstrap: a line soon, a line at the end, and an exit code that isn't that of a missing key."""
     server = f"{HOST}:{free_port()}"
     refused = f"pyshard: the bootstrap at {server}: connection refused; trying for 2 s\n"
-    end = f"pyshard: the bootstrap at {server} gave no answer within 2 s: connection refused\n"
+    cure = "is it running, at this address? 'twistd pyshard-bootstrap --config FILE' starts a bootstrap"
+    end = f"pyshard: the bootstrap at {server} gave no answer within 2 s: connection refused; {cure}\n"
     for command in ("read test", "backup folder", "load /dev/null", "stat"):
         assert shell(f"pyshard {command} --bootstrap {server} --deadline 2") == (3, "", refused + end)
 

@@ -6,6 +6,7 @@ from collections import Counter
 
 from pyshard.cli.doctor.evidence import Evidence, OtherTold
 from pyshard.cli.doctor.findings import Finding, failed, found_or_passed, passed, warned
+from pyshard.client_core.unreached_daemon import parted
 from pyshard.errors import of_peer
 from pyshard.model.range_moves import Phase
 
@@ -21,7 +22,7 @@ def map_found(found: Evidence) -> list[Finding]:
     """Whether anybody gave the map."""
     if found.state is None:
         cure = "start the bootstrap, or give its address with --bootstrap; nothing else of the cluster was checked"
-        return [failed("map", "", found.map_error, cure)]
+        return [failed("map", "", parted(found.map_error)[0], cure)]
     shards = len(found.state.map.shards)
     return [passed("map", f"cluster {found.state.cluster}, epoch {found.state.epoch}, {_many(shards, 'shard')}")]
 
@@ -47,7 +48,7 @@ def daemons_answer(found: Evidence) -> list[Finding]:
         "data directory; else see its log, and whether a firewall is between: docs/troubleshooting.md"
     )
     wrong = [
-        failed("reach", one.name, one.error.removeprefix(f"{one.name} "), cure)
+        failed("reach", one.name, parted(one.error)[0].removeprefix(f"{one.name} "), cure)
         for one in found.daemons
         if one.told is None
     ]

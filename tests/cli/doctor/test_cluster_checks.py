@@ -9,6 +9,7 @@ import pytest
 from pyshard.cli.doctor import cluster_checks as checks
 from pyshard.cli.doctor.evidence import AddressEvidence, DaemonEvidence, Evidence, Told, ToldStateStore, daemon_evidence
 from pyshard.cli.doctor.findings import CheckVerdict, Finding, worst
+from pyshard.client_core.unreached_daemon import no_answer
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.range_moves import Phase, StoreId
@@ -90,16 +91,19 @@ def test_replicas(members: int, hosts: str, least: int, expected: list[CheckVerd
 
 def test_nothing_known() -> None:
     """Without a map that is said, and nothing else is claimed to pass."""
-    found = Evidence(NOW, "1", map_error="connection refused")
+    found = Evidence(NOW, "1", map_error=str(no_answer("the bootstrap at h:1", 5, "connection refused")))
     assert [one for check in checks.CLUSTER_CHECKS for one in check(found)] == checks.map_found(found)
     [finding] = checks.map_found(found)
-    assert (finding.verdict, finding.text) == (FAIL, "connection refused")
+    assert (finding.verdict, finding.text) == (
+        FAIL,
+        "the bootstrap at h:1 gave no answer within 5 s: connection refused",
+    )
     assert "--bootstrap" in finding.cure
 
 
 def test_a_shard_that_is_away() -> None:
     """It is said, and the others are checked all the same."""
-    away = DaemonEvidence("shard b", B, None, "shard b gave no answer within 5 s: connection refused")
+    away = DaemonEvidence("shard b", B, None, str(no_answer("shard b", 5, "connection refused")))
     found = attrs.evolve(GOOD, daemons=(BOOTSTRAP, shard(A, epoch=6), away))
     [finding] = checks.daemons_answer(found)
     assert (finding.verdict, finding.subject) == (FAIL, "shard b")

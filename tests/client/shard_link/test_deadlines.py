@@ -103,6 +103,8 @@ def test_the_reason_is_told(cluster: MemoryCluster, client: Client) -> None:
         cluster.run(client.read("test", deadline=1))
     assert str(raised.value) == (
         "read of key 'test': shard 'shard0' at 127.0.0.1:5050 could not answer before the deadline: connection refused"
+        "; is it running, at this address? "
+        "Start it as before: 'twistd pyshard-shard', with its --data-dir if it had one"
     )
 
 
