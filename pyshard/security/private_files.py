@@ -92,12 +92,20 @@ def planted(path: Path, owners: Collection[int], links: bool = False) -> str | N
         found = path.lstat()
         if stat.S_ISLNK(found.st_mode):
             if not links:
-                return "is a symbolic link, which could have another file overwritten; expected the file itself"
+                return (
+                    "is a symbolic link, which could have another file overwritten; expected the file itself: move it "
+                    "to "
+                    "the link's place"
+                )
             found = path.stat() if found.st_uid in owners else found
     except FileNotFoundError:
         return None
     if found.st_uid not in owners:
-        return f"belongs to another user ({found.st_uid}), who could have planted it; expected one of your own"
+        return (
+            f"belongs to another user ({found.st_uid}), who could have planted it; expected one of your own: 'chown' "
+            "it "
+            "if you trust what is there"
+        )
     return None
 
 

@@ -237,7 +237,10 @@ def test_data_that_cannot_be_opened(asked: list[tuple[str, int]], tmp_path: Path
         (["--durability", "fsync"], "--durability: found it without --data-dir, expected both or neither"),
         (["--durability", "maybe"], "--durability: found 'maybe', expected one of fsync, async, none"),
         (["--durability", "FSYNC"], "--durability: found 'FSYNC', expected one of fsync, async, none"),
-        (["--data-dir", "/dev/null"], "/dev/null: can't be used as a data directory (File exists)"),
+        (
+            ["--data-dir", "/dev/null"],
+            "/dev/null: found that /dev/null is no directory, expected one there; choose another data directory",
+        ),
     ],
 )
 def test_durability_refused(arguments: list[str], line: str, asked: list[tuple[str, int]]) -> None:

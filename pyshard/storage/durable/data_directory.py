@@ -26,6 +26,7 @@ import msgspec
 from pyshard.errors import ConfigError
 from pyshard.model.regular_file import read_regular
 from pyshard.security.private_files import make_private_directory, planted, private_descriptor, replace_privately
+from pyshard.storage.durable.directory_refusals import system_refuses
 
 #: The format that this version writes. docs/storage.md has the table of formats and what to do about each.
 FORMAT = 5
@@ -58,7 +59,7 @@ class DataDirectory:
             _refuse_foreign(path)
             lock = os.fdopen(private_descriptor(path / _LOCK, os.O_WRONLY | os.O_APPEND), "a")
         except OSError as error:
-            raise ConfigError(f"{path}: can't be used as a data directory ({error.strerror})") from None
+            raise ConfigError(system_refuses(path, error, os.geteuid(), _file_in_the_way(path))) from None
         try:
             self._lock: IO[str] = _locked(path, lock)
             self.identity = _read_mark(path)
@@ -125,8 +126,22 @@ def _locked(path: Path, lock: IO[str]) -> IO[str]:
             f"{path}: another process uses this data directory; stop that shard, or choose another directory"
         ) from None
     except OSError as error:
-        raise ConfigError(f"{path}: the data directory can't be locked ({error.strerror})") from None
+        raise ConfigError(
+            f"{path}: the data directory can't be locked ({error.strerror}); choose one on a file system with locks, "
+            "such as a local disk"
+        ) from None
     return lock
+
+
+def _file_in_the_way(path: Path) -> Path | None:
+    """What is no directory at a path or above it; None: nothing is, or it can't be looked at."""
+    for place in (path, *path.parents):
+        try:
+            if place.exists():
+                return None if place.is_dir() else place
+        except OSError:  # such as one below it, which is no directory either
+            continue
+    return None
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -134,7 +149,8 @@ def _refuse_foreign(path: Path) -> None:
     others = sorted(names - {_LOCK, _NEW_MARK})
     if others and _MARK not in names:
         raise ConfigError(
-            f"{path}: found {others[0]!r} and no {_MARK}; expected an empty directory or the data of a shard"
+            f"{path}: found {others[0]!r} and no {_MARK}; expected an empty directory or the data of a shard; "
+            "choose another directory"
         )
 
 
@@ -146,15 +162,20 @@ def _read_mark(path: Path) -> str:
     except FileNotFoundError:
         return _make_mark(mark)
     except OSError as error:
-        raise ConfigError(f"{mark}: can't be read ({error.strerror})") from None
+        raise ConfigError(system_refuses(mark, error, os.geteuid())) from None
     try:
         read = msgspec.json.decode(text, type=_Mark)
     except msgspec.DecodeError as error:
-        raise ConfigError(f"{mark}: found something else than the mark of a data directory ({error})") from None
+        raise ConfigError(
+            f"{mark}: found something else than the mark of a data directory ({error}); put a copy of it back, or "
+            "choose "
+            "another directory"
+        ) from None
     if read.format != FORMAT:
         raise ConfigError(
             f"{mark}: the data has format {read.format}, and this version of pyshard knows format {FORMAT}; back it up "
-            "with the version that wrote it (pyshard backup), and restore that with this one (docs/storage.md)"
+            "with the version that wrote it (pyshard backup), and restore that with this one; see the documentation, "
+            '"How a shard keeps its documents"'
         )
     return read.identity
 
@@ -164,5 +185,5 @@ def _make_mark(mark: Path) -> str:
     try:
         replace_privately(mark, msgspec.json.encode(_Mark(FORMAT, identity)))
     except OSError as error:
-        raise ConfigError(f"{mark}: can't be written ({error.strerror})") from None
+        raise ConfigError(system_refuses(mark, error, os.geteuid())) from None
     return identity

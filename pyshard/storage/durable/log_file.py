@@ -24,6 +24,7 @@ from pyshard.errors import ConfigError
 from pyshard.model.regular_file import open_regular
 from pyshard.protocol.log_groups import LogGroup
 from pyshard.security.private_files import private_descriptor, sync_directory
+from pyshard.storage.durable.directory_refusals import log_refused
 from pyshard.storage.durable.log_format import (
     HEADER_BYTES,
     SALT_BYTES,
@@ -300,5 +301,4 @@ def _write(file: int, data: bytes, place: int) -> None:
 
 def unusable(path: Path, error: OSError | ValueError) -> ConfigError:
     """The line for a file that can't be used."""
-    why = error.strerror if isinstance(error, OSError) else str(error)
-    return ConfigError(f"{path}: the log can't be used ({why}); docs/storage.md says what to do")
+    return ConfigError(log_refused(path, error, os.geteuid()))

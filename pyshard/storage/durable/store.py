@@ -11,6 +11,7 @@ Rules, beside those of every store (`pyshard.storage.interface`):
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -35,6 +36,7 @@ from pyshard.storage.durable import assignment_updates, range_updates
 from pyshard.storage.durable.copied_sizes import size_of_records, will_copy
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.data_directory import DataDirectory
+from pyshard.storage.durable.directory_refusals import data_refused
 from pyshard.storage.durable.durability_modes import Durability
 from pyshard.storage.durable.durable_replica import DurableReplica
 from pyshard.storage.durable.engine import StorageEngine
@@ -102,7 +104,7 @@ class LmdbStore(DurableReplica, RangeChanges):
             raise
         except (lmdb.Error, OSError, ValueError, msgspec.MsgspecError) as error:
             directory.close()
-            raise ConfigError(f"{directory.records}: the data can't be opened ({error})") from None
+            raise ConfigError(data_refused(directory.records, error, os.geteuid())) from None
         self._snapshots = LmdbSnapshots(self._engine)
         self.incarnation = self._engine.incarnation.id
         self._writer: GroupCommit[Update] = GroupCommit(

@@ -52,7 +52,8 @@ def refusal(path: Path, flushed: int = FLUSHED) -> str:
     with pytest.raises(ConfigError) as refused:
         opened(path, flushed)
     line = str(refused.value)
-    first, last = f"{path}: the log can't be used (", "); docs/storage.md says what to do"
+    first, last = f"{path}: the log can't be used (", "); what to do stands in the documentation, "
+    last += '"How a shard keeps its documents"'
     assert (line[: len(first)], line[-len(last) :]) == (first, last)
     assert "\n" not in line
     return line[len(first) : -len(last)]
