@@ -89,7 +89,8 @@ def head(name: str, what: str, synopsis: str) -> str:
 def foot(name: str) -> str:
     """The end of a page."""
     others = ", ".join(f"{escaped(other)}(1)" for other in _SEE[name].split(", "))
-    return f".SH SEE ALSO\n{others}\n.PP\nThe folder docs/ of pyshard's source has a page on each of these subjects.\n"
+    where = "Messages name the pages of pyshard's documentation by their titles; the source distribution has them."
+    return f".SH SEE ALSO\n{others}\n.PP\n{where}\n"
 
 
 def item(term: str, text: str) -> str:

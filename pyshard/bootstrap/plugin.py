@@ -53,7 +53,7 @@ class BootstrapOptions(DaemonCommandLine, ShardAddressesOption):
         "Two daemons in one folder need a --pidfile each (an option of twistd itself, before the plugin's name)."
     )
     optParameters = [
-        ["config", "c", None, "The cluster's config file, such as etc/shards.json."],
+        ["config", "c", None, "The cluster's config file, such as share/pyshard/shards.json of pyshard's environment."],
         *state_options.OPTIONS,
         [
             "listen",
@@ -77,7 +77,8 @@ class BootstrapOptions(DaemonCommandLine, ShardAddressesOption):
             self["open log"] = daemon_log.chosen_log(self, files)
             if self["config"] is None:
                 raise ConfigError(
-                    "--config: found nothing, expected the cluster's config file, such as etc/shards.json"
+                    "--config: found nothing, expected the cluster's config file, such as "
+                    "share/pyshard/shards.json of pyshard's environment"
                 )
             path = Path(self["config"]).absolute()
             cluster = config_file.load(self["config"])

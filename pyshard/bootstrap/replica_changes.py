@@ -97,7 +97,9 @@ class ReplicaChanges:
         if shard is None:
             raise BadRequest(f"shard: found {shown_value(name)}, expected one of the cluster's map")
         if shard.group is None:
-            raise BadRequest(f"shard {name!r} has no replicas; add some by the config (docs/availability.md)")
+            raise BadRequest(
+                f'shard {name!r} has no replicas; add some by the config (the documentation, "Availability")'
+            )
         return shard.group
 
     async def _switch(self, name: str, group: ReplicaGroup, address: str) -> None:

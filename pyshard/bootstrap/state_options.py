@@ -34,7 +34,8 @@ OPTIONS: list[list[object]] = [
         "s",
         None,
         "Where the cluster's state is kept: a file, or etcd://HOST:PORT,HOST:PORT/PREFIX, which several bootstraps "
-        "share; see docs/state.md [default: a file beside the config file, named .state].",
+        'share; see the documentation, "Where the cluster\'s state is kept" [default: a file beside the config file, '
+        "named .state].",
     ],
     [
         "state-tls-ca",

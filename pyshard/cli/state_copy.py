@@ -47,7 +47,7 @@ def _etcd_options(function: _Function) -> _Function:
 def state() -> None:
     """Show or copy the state of a cluster, where it is kept.
 
-    The bootstrap keeps it in a file, or in etcd (docs/state.md).
+    The bootstrap keeps it in a file, or in etcd (the documentation, "Where the cluster's state is kept").
     """
 
 
@@ -63,7 +63,7 @@ def show(context: click.Context, /, place: str, as_json: bool, **etcd: str | Non
 
     \b
     Examples:
-      pyshard state show etc/shards.state
+      pyshard state show shards.state
       pyshard state show etcd://h1:2379,h2:2379,h3:2379/pyshard --json
     """
     refuse_outer(context)
@@ -88,7 +88,7 @@ def copy(context: click.Context, /, source: str, target: str, overwrite: bool, *
 
     \b
     Examples:
-      pyshard state copy etc/shards.state etcd://h1:2379,h2:2379,h3:2379/pyshard
+      pyshard state copy shards.state etcd://h1:2379,h2:2379,h3:2379/pyshard
       pyshard state copy etcd://h1:2379,h2:2379,h3:2379/pyshard backup.state
     """
     refuse_outer(context)

@@ -27,7 +27,7 @@ def token(context: click.Context, role: str, as_json: bool) -> None:
     """Print a new token, as a line for a token file.
 
     Only its owner may be able to read a token file, hence the umask below. The daemons of a cluster get all of its
-    tokens, a client only its own. SECURITY.md explains how to exchange them.
+    tokens, a client only its own. See the documentation, "Security", for how to exchange them.
 
     \b
     Example:

@@ -128,7 +128,9 @@ class Conversation:
             while (box := parser.next_box()) is not None:
                 self._take(box)
         except TlsFound:
-            raise NotTrusted("the peer speaks TLS, and this side was not told to; see docs/tls.md") from None
+            raise NotTrusted(
+                'the peer speaks TLS, and this side was not told to; see the documentation, "TLS"'
+            ) from None
         except BoxBreach as breach:
             raise Broken(f"the peer broke the protocol: {breach}") from None
 

@@ -23,7 +23,7 @@ HTTP_OPTION: list[object] = [
     None,
     None,
     "HOST:PORT, or a Twisted server endpoint string, on which metrics and health are told by HTTP; see "
-    "docs/monitoring.md [default: nowhere].",
+    'the documentation, "Monitoring" [default: nowhere].',
 ]
 
 

@@ -72,7 +72,7 @@ def promoted(
     if not own.complete or not _is_known(group, address, own):
         raise BadRequest(
             f"replica: {address} has an unfinished copy, or another store than it had: that is no state in which the "
-            "shard ever was. Promote another one, or restore a backup (docs/backup.md)"
+            'shard ever was. Promote another one, or restore a backup (the documentation, "Backups")'
         )
     return group.begun_anew(address)
 

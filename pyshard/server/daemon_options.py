@@ -33,7 +33,8 @@ TOKEN_FILE_OPTION: list[object] = [
     "token-file",
     "t",
     None,
-    "File with the tokens that peers must present, the same for all daemons of a cluster; see SECURITY.md "
+    "File with the tokens that peers must present, the same for all daemons of a cluster; see the documentation, "
+    '"Security" '
     "[default: whoever can connect may do everything].",
 ]
 INSECURE_FLAG: list[object] = ["insecure", None, "Listen without a token file where others can connect."]

@@ -22,8 +22,8 @@ OPTIONS: list[list[object]] = [
         "tls-ca",
         None,
         None,
-        "Speak TLS: file with the authority's certificate from which peers must have theirs; see docs/tls.md "
-        "[default: plain TCP].",
+        "Speak TLS: file with the authority's certificate from which peers must have theirs; see the documentation, "
+        '"TLS" [default: plain TCP].',
     ],
     ["tls-certificate", None, None, "With --tls-ca, file with this daemon's certificate."],
     [

@@ -182,7 +182,7 @@ def check_reach(description: str, guarded: bool, by_tls: bool = True) -> None:
     :raises ConfigError: in one line.
     """
     if not guarded and not is_local(description):
-        certificates = "--tls-ca FILE (docs/tls.md), " if by_tls else ""
+        certificates = '--tls-ca FILE (the documentation, "TLS"), ' if by_tls else ""
         raise ConfigError(
             f"found {description!r}, on which others than this machine could connect, and no token file; expected "
             f"--token-file FILE ('pyshard token' makes tokens), {certificates}an address of this machine alone such as "

@@ -101,7 +101,7 @@ class Shard:
         if self.assignment is None:
             raise NotConfigured(
                 "this shard is not configured yet; start the bootstrap that has its address in its config file "
-                "(twistd pyshard-bootstrap --config etc/shards.json)"
+                "(twistd pyshard-bootstrap --config FILE)"
             )
         return self.assignment
 

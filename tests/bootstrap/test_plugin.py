@@ -59,7 +59,10 @@ def test_paths_survive_a_change_of_folder(
 
 def test_no_config() -> None:
     """Without a config file there is nothing to start."""
-    assert refused() == "pyshard: --config: found nothing, expected the cluster's config file, such as etc/shards.json"
+    assert refused() == (
+        "pyshard: --config: found nothing, expected the cluster's config file, such as share/pyshard/shards.json of "
+        "pyshard's environment"
+    )
 
 
 def test_config_that_is_not_there(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_who_does_not_get_in(recipe: Recipe, tmp_path: Path) -> None:
     ):
         with pytest.raises(NotTrusted) as refused:
             Pyshard(server, tls=files)
-        assert str(refused.value) == f"the bootstrap at {server}: {said}; see docs/tls.md"
+        assert str(refused.value) == f'the bootstrap at {server}: {said}; see the documentation, "TLS"'
     with pytest.raises(Unavailable, match=r"perhaps the peer speaks TLS$"):
         Pyshard(server, tls=False, deadline=2)
     with pytest.raises(ConfigError, match=r"it expired on .*; expected a new one$"):

@@ -208,6 +208,6 @@ def test_open_to_others(environment: Mapping[str, str], tmp_path: Path, listen: 
     assert refused.returncode == 1
     assert refused.stderr == (
         f"pyshard: found '{where}', on which others than this machine could connect, and no token file; expected "
-        "--token-file FILE ('pyshard token' makes tokens), --tls-ca FILE (docs/tls.md), an address of this machine "
-        "alone such as 127.0.0.1, or --insecure\n"
+        "--token-file FILE ('pyshard token' makes tokens), --tls-ca FILE (the documentation, \"TLS\"), an address of "
+        "this machine alone such as 127.0.0.1, or --insecure\n"
     )

@@ -10,6 +10,8 @@ from pyshard.client_core.unreached_daemon import parted
 from pyshard.errors import of_peer
 from pyshard.model.range_moves import Phase
 
+_AVAILABILITY = 'the documentation, "Availability"'
+
 _SKEW = 1.0  # seconds that a clock may be off
 _ONE_SIDED = 2.0  # times the mean of the other shards: documents of a shard
 _ENOUGH = 1000  # documents for which that is looked at
@@ -45,7 +47,7 @@ def daemons_answer(found: Evidence) -> list[Finding]:
     """Whether each daemon can be reached, and answers."""
     cure = (
         "start it if it doesn't run. If another daemon answers there, correct the address, or start it with its own "
-        "data directory; else see its log, and whether a firewall is between: docs/troubleshooting.md"
+        'data directory; else see its log, and whether a firewall is between: the documentation, "Troubleshooting"'
     )
     wrong = [
         failed("reach", one.name, parted(one.error)[0].removeprefix(f"{one.name} "), cure)
@@ -90,7 +92,7 @@ def versions_agree(found: Evidence) -> list[Finding]:
         return []
     counts = Counter(told.version or "unknown" for _, told in found.telling)
     usual = counts.most_common(1)[0][0]
-    cure = "install the version there that most run, and restart it: docs/upgrading.md"
+    cure = 'install the version there that most run, and restart it: the documentation, "Upgrading"'
     wrong = [
         warned("versions", one.name, f"it runs pyshard {told.version or 'unknown'}, most run {usual}", cure)
         for one, told in found.telling
@@ -151,7 +153,10 @@ def moves_go_on(found: Evidence) -> list[Finding]:
     for move in found.moves:
         name = f"move {move.number} from {move.source} to {move.target}"
         if move.over and move.phase is Phase.CANCELLED and move.why and "operator" not in move.why:
-            cure = "when that is mended, 'pyshard apply', 'move' or 'split' begins it again: docs/growing.md"
+            cure = (
+                "when that is mended, 'pyshard apply', 'move' or 'split' begins it again: the documentation, "
+                '"Growing and shrinking"'
+            )
             wrong.append(warned("moves", name, f"it was cancelled: {move.why}", cure))
         elif not move.over and move.error:
             cure = f"it goes on when that is mended; 'pyshard jobs cancel {move.number}' gives it up"
@@ -167,7 +172,11 @@ def moves_go_on(found: Evidence) -> list[Finding]:
 def state_is_kept(found: Evidence) -> list[Finding]:
     """Whether the bootstrap can use the place where the cluster's state is kept."""
     known = [(one, told.state_store) for one, told in found.telling if told.state_store is not None]
-    cure = "the data is served meanwhile, and the cluster can't be changed; docs/state.md says what to look at"
+    cure = (
+        "the data is served meanwhile, and the cluster can't be changed; what to look at: the documentation, \"Where "
+        "the "
+        "cluster's state is kept\""
+    )
     wrong = [
         failed(
             "state", one.name, f"{of_peer(kept.name)} isn't of use for {kept.away:.0f} s: {of_peer(kept.error)}", cure
@@ -190,14 +199,14 @@ def replicas_are_there(found: Evidence) -> list[Finding]:
         others = {other.address: other for other in told[shard.name].others} if shard.name in told else {}
         text = f"{members} of {len(group.replicas)} replicas have all documents"
         if members < group.least:
-            cure = "start the others ('pyshard replica list'), or lower min_replicas: docs/availability.md"
+            cure = f"start the others ('pyshard replica list'), or lower min_replicas: {_AVAILABILITY}"
             wrong.append(failed("replicas", name, f"{text}, and it takes no changes below {group.least}", cure))
         elif members < len(group.replicas):
             lacking = ", ".join(_state_of(address, others.get(address)) for address in group.learners)
-            cure = "start it, or see its log; a copy takes its time: docs/availability.md"
+            cure = f"start it, or see its log; a copy takes its time: {_AVAILABILITY}"
             wrong.append(warned("replicas", name, f"{text}; not so {lacking}", cure))
         if len(group.replicas) > 1 and len({replica.host for replica in group.replicas}) == 1:
-            cure = "give each a machine of its own in the config: docs/availability.md"
+            cure = f"give each a machine of its own in the config: {_AVAILABILITY}"
             wrong.append(warned("replicas", name, f"all its replicas are on {group.replicas[0].host}", cure))
     count = sum(len(group.replicas) for _, group in groups)
     text = f"all {count} replicas have all documents" if groups else "no shard has several"
@@ -218,14 +227,18 @@ def certificates_last(found: Evidence) -> list[Finding]:
     ends = [(one.name, one.certificate_end) for one in found.addresses if one.certificate_end is not None]
     if found.own_certificate_end is not None:
         ends.append((found.own_certificate, found.own_certificate_end))
-    cure = "renew it: docs/tls.md; daemons read new files after SIGHUP"
+    cure = 'renew it; daemons read new files after SIGHUP: the documentation, "TLS", "Renewal"'
     for name, end in ends:
         days = (end - found.now) / _DAY
         if end <= found.now:
             wrong.append(failed("certificates", name, f"it expired {-days:.0f} days ago", cure))
         elif end - found.now < _SOON:
             wrong.append(warned("certificates", name, f"it expires in {days:.0f} days", cure))
-    cure = 'have it show a certificate for its host, of the authority in --tls-ca: docs/tls.md, "When it doesn\'t work"'
+    cure = (
+        'have it show a certificate for its host, of the authority in --tls-ca: the documentation, "TLS", "When it '
+        "doesn't "
+        'work"'
+    )
     wrong += [
         failed("certificates", one.name, one.certificate_error, cure)
         for one in found.addresses

@@ -9,6 +9,7 @@ from pyshard.cli.people_numbers import size
 
 _LIMIT = 0.80, 0.95  # the parts of a limit that are near it, and too near
 _DISK = 0.90, 0.99  # the same of a disk
+_GROWING = 'the documentation, "Growing and shrinking"'
 _SLOW = 0.05  # seconds of a commit or a sync
 
 
@@ -20,7 +21,7 @@ def limits_have_room(found: Evidence) -> list[Finding]:
         part = told.bytes / own.limit if own.limit else 1.0
         fullest = max(fullest, part)
         text = f"{size(told.bytes)} of {size(own.limit)} are used, {part:.0%}"
-        cure = "give it a larger size in the config ('pyshard apply'), or move some of it: docs/growing.md"
+        cure = f"give it a larger size in the config ('pyshard apply'), or move some of it: {_GROWING}"
         wrong += near("limits", one.name, part, _LIMIT, text, cure)
     return found_or_passed("limits", wrong, f"the fullest shard uses {fullest:.0%}") if found.shards else []
 
@@ -37,7 +38,7 @@ def disks_have_room(found: Evidence) -> list[Finding]:
             continue
         known += 1
         text = f"{_free(told.disk.free, told.disk.size)} where its data lies"
-        cure = "remove other files there, or move some of its documents to another shard: docs/growing.md"
+        cure = f"remove other files there, or move some of its documents to another shard: {_GROWING}"
         full = near("disks", one.name, _used(told.disk.free, told.disk.size), _DISK, text, cure)
         wrong += full
         if not full and told.disk.free < own.limit - told.bytes:
@@ -55,7 +56,10 @@ def commits_are_fast(found: Evidence) -> list[Finding]:
     for one, _, told in found.shards:
         if told.commits is not None and (count := sum(told.commits.seconds.counts)):
             means.append((one.name, told.commits.seconds.sum / count))
-    cure = "use a faster disk (docs/storage.md), or have nothing else write to it; 'iostat -x 1' shows how busy it is"
+    cure = (
+        "use a faster disk, or have nothing else write to it; 'iostat -x 1' shows how busy it is: the documentation, "
+        '"How a shard keeps its documents"'
+    )
     wrong = [
         warned("commits", name, f"one takes {mean * 1000:.0f} ms on average", cure)
         for name, mean in means
@@ -88,7 +92,11 @@ def files_are_kept_well(found: Evidence) -> list[Finding]:
     """Whether the files with secrets that were named can be used, and nobody else can get at them."""
     if not found.files:
         return []
-    cure = "a daemon or client starts with a file that is there, its owner's, and nobody else's to read: SECURITY.md"
+    cure = (
+        "a daemon or client starts with a file that is there, its owner's, and nobody else's to read: the "
+        "documentation, "
+        '"Security"'
+    )
     wrong = [failed("files", f"{one.what} {one.path}", one.error, cure) for one in found.files if one.error]
     return found_or_passed("files", wrong, "those with secrets are readable by their owner alone")
 

@@ -41,7 +41,8 @@ from pyshard.storage import Durability
     "--config",
     "config_file",
     type=click.Path(path_type=Path),
-    help="The cluster's config file, such as etc/shards.json.  [default: two shards on this machine]",
+    help="The cluster's config file, such as share/pyshard/shards.json of pyshard's environment.  "
+    "[default: two shards on this machine]",
 )
 @click.option(
     "--run-dir",
@@ -109,7 +110,7 @@ def up(
     Examples:
       pyshard up
       pyshard up --data-dir data
-      pyshard up --config etc/shards.json --run-dir run
+      pyshard up --config shards.json --run-dir run
       pyshard up --replicas 3
     """
     refuse_outer(context)

@@ -25,7 +25,7 @@ else:
     ERRORS = (ssl.SSLError, Error)
 
 #: Where a message sends its reader.
-SEE = "see docs/tls.md"
+SEE = 'see the documentation, "TLS"'
 
 # The alerts by which a peer refuses this side, by OpenSSL's name without its prefix (RFC 8446, 6.2).
 _ALERTS = {

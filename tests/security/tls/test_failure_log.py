@@ -85,8 +85,8 @@ def test_plain_boxes(network: MemoryNetwork, factory: ServerFactory, log_lines: 
     network.advance(QUIET)
     dialed(network, b"GET / HTTP/1.1\r\n\r\n")
     assert [line.partition("no TLS: ")[2] for line in log_lines if "no TLS: " in line] == [
-        "the peer doesn't speak TLS; see docs/tls.md",
-        "the peer doesn't speak TLS; see docs/tls.md (2 times more since it was told last)",
+        'the peer doesn\'t speak TLS; see the documentation, "TLS"',
+        'the peer doesn\'t speak TLS; see the documentation, "TLS" (2 times more since it was told last)',
     ]
 
 
