@@ -290,6 +290,6 @@ def test_check_reach() -> None:
         listen_address.check_reach("tcp:5050", guarded=False)
     assert str(refused.value) == (
         "found 'tcp:5050', on which others than this machine could connect, and no token file; expected --token-file "
-        "FILE ('pyshard token' makes tokens), --tls-ca FILE (the documentation, \"TLS\"), an address of this machine alone "
-        "such as 127.0.0.1, or --insecure"
+        "FILE ('pyshard token' makes tokens), --tls-ca FILE (the documentation, \"TLS\"), an address of this machine "
+        "alone such as 127.0.0.1, or --insecure"
     )

@@ -6,15 +6,13 @@ import errno
 import os
 from pathlib import Path
 
-import lmdb
-
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _NO_DIRECTORY = (errno.EEXIST, errno.ENOTDIR)
 _KNOWN = (*_NOT_ALLOWED, *_NO_ROOM, errno.EROFS)
 
-#: What LMDB says of errors of the system.
-_OF_LMDB = {lmdb.DiskError: errno.ENOSPC, lmdb.ReadonlyError: errno.EACCES}
+#: What LMDB calls errors of the system. By name: whoever names a store alone need not load LMDB.
+_OF_LMDB = {"DiskError": errno.ENOSPC, "ReadonlyError": errno.EACCES}
 
 
 def system_refuses(path: Path, error: OSError, user: int, file: Path | None = None) -> str:
@@ -66,9 +64,9 @@ def data_refused(path: Path, error: Exception, user: int) -> str:
 
     :param user: as of `system_refuses`.
     """
-    for kind, number in _OF_LMDB.items():
-        if isinstance(error, kind):
-            error = OSError(number, os.strerror(number))
+    number = _OF_LMDB.get(type(error).__name__)
+    if number is not None:
+        error = OSError(number, os.strerror(number))
     if isinstance(error, OSError) and error.errno in _KNOWN:
         return system_refuses(path, error, user)
     return f"{path}: the data can't be opened ({error}); mend that, or restore a backup into an empty shard"
