@@ -50,6 +50,18 @@ def _behind(stat: Stat) -> Iterable[Sample]:
         yield (), max(other["groups_behind"] for other in others)
 
 
+def _staleness(stat: Stat) -> Iterable[Sample]:
+    stale = stat.get("replica", {}).get("stale")
+    if stale is not None:
+        yield (), stale
+
+
+def _staleness_limit(stat: Stat) -> Iterable[Sample]:
+    replica = stat.get("replica", {})
+    if replica and replica["role"] != "primary":
+        yield (), replica["most_stale"]
+
+
 SHARD_FAMILIES = (
     *DAEMON_FAMILIES,
     Family(
@@ -126,6 +138,20 @@ SHARD_FAMILIES = (
         Kind.GAUGE,
         "Groups of changes that the slowest other replica hasn't confirmed (primaries).",
         _behind,
+    ),
+    Family(
+        "pyshard_staleness_seconds",
+        Kind.GAUGE,
+        "How old the state is that it shows to reads at replicas; none while it doesn't know (members).",
+        _staleness,
+        "seconds",
+    ),
+    Family(
+        "pyshard_staleness_limit_seconds",
+        Kind.GAUGE,
+        "With an older state it refuses these reads, and clients ask the primary (members).",
+        _staleness_limit,
+        "seconds",
     ),
     Family(
         "pyshard_waiting_bytes",

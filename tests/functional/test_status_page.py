@@ -74,6 +74,9 @@ STATE = "document.querySelector('#shards tbody .state .pill').innerText"
 REPLICAS = """Object.fromEntries([...document.querySelectorAll('#replicas tbody tr:not(.group)')].map((row) => [
     row.cells[0].innerText.trim(), [row.cells[1].innerText.trim(), row.querySelector('.pill').innerText.trim()]]))"""
 
+AGES = """Object.fromEntries([...document.querySelectorAll('#replicas tbody tr:not(.group)')].map((row) => [
+    row.cells[0].innerText.trim(), row.cells[4].innerText.trim().replace(/^\\d+\\.\\d s$/, 's')]))"""
+
 
 def test_failover(new_replicated_cluster: NewReplicatedCluster, tmp_path: Path) -> None:
     """The primary is killed: the page shows the failover, then the next primary, and all members, without a reload."""
@@ -92,6 +95,8 @@ def test_failover(new_replicated_cluster: NewReplicatedCluster, tmp_path: Path) 
         at = f"{HOST}:{first.port}"
         before = {each: ["primary" if each == at else "member", "up"] for each in addresses}
         until(lambda: browser.value(REPLICAS) == before, "the page shows all members")
+        old = {each: "–" if each == at else "s" for each in addresses}
+        until(lambda: browser.value(AGES) == old, "the page shows how old what members show is")
         assert browser.value("document.getElementById('store-state').innerText") == "in reach"
         assert browser.value("document.getElementById('store-name').innerText").endswith("/etc/shards.state")
         first.kill()

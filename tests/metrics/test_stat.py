@@ -14,6 +14,7 @@ from stores import folder
 from pyshard.bootstrap.bootstrap import Condition
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.errors import NotANumber, PermissionDenied
+from pyshard.metrics.shard_families import SHARD_FAMILIES
 from pyshard.security.tokens_and_roles import parse
 from pyshard.settings import settings
 from pyshard.storage import DataDirectory, LmdbStore
@@ -57,6 +58,33 @@ def test_every_field_is_described() -> None:
     with MemoryCluster(1, replicas=2, lease=1.0) as cluster:
         assert stat(cluster).keys() - shard.keys() == {"replica"}
     assert told == {*shard, *bootstrap, "certificate_expiry", "replica"}
+
+
+def test_staleness() -> None:
+    """A member tells how old what it shows is, and from when on it refuses; a primary and a lone shard don't."""
+    with MemoryCluster(1) as lone:
+        assert values(stat(lone)) == {}
+    with MemoryCluster(1, replicas=2, lease=1.0) as cluster:
+        cluster.advance(2)
+        told: list[dict[str, Any]] = [service.stat() for service in cluster.services.values()]
+    by_role = {one["replica"]["role"]: values(one) for one in told}
+    assert by_role["primary"] == {}
+    assert by_role["member"].keys() == {"pyshard_staleness_seconds", "pyshard_staleness_limit_seconds"}
+    assert 0 <= by_role["member"]["pyshard_staleness_seconds"] < by_role["member"]["pyshard_staleness_limit_seconds"]
+    assert by_role["member"]["pyshard_staleness_limit_seconds"] == 2.0
+
+
+def test_a_member_that_does_not_know() -> None:
+    """It has no sample then, rather than a figure that would be wrong; the limit stays."""
+    unknown = {"replica": {"role": "learner", "stale": None, "most_stale": 6.0}}
+    assert values(unknown) == {"pyshard_staleness_limit_seconds": 6.0}
+
+
+def values(told: dict[str, Any]) -> dict[str, float]:
+    """The metrics of staleness in what a shard tells."""
+    families = [family for family in SHARD_FAMILIES if family.name.startswith("pyshard_staleness_")]
+    assert len(families) == 2
+    return {family.name: value for family in families for _, value in family.samples(told)}
 
 
 def test_documents_by_index(cluster: MemoryCluster) -> None:

@@ -17,6 +17,19 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 
 
+class _OtherFields(msgspec.Struct):
+    """Another replica, as a primary tells of it."""
+
+    address: str
+    stale: _Seconds | None = None
+
+
+class _ReplicaFields(msgspec.Struct):
+    """A shard with replicas, as one of these."""
+
+    others: list[_OtherFields] = []
+
+
 class _StatFields(msgspec.Struct):
     """The fields that are shown (docs/protocol.md, "Stat")."""
 
@@ -30,6 +43,7 @@ class _StatFields(msgspec.Struct):
     waiting_bytes: _Count | None = None
     failing: bool = False
     index_documents: dict[str, _Count] = {}
+    replica: _ReplicaFields | None = None
 
 
 _decoder = msgspec.json.Decoder(_StatFields)
@@ -50,6 +64,8 @@ class ShardFigures:
     :param waiting: bytes of changes that wait for its disk; None: it has none.
     :param failing: whether its disk takes no changes.
     :param indexes: documents of each index, by name.
+    :param stale: of a primary: address → how old the state is that another replica shows, in seconds; None: it doesn't
+        know.
     """
 
     at: float
@@ -63,6 +79,7 @@ class ShardFigures:
     waiting: int | None = None
     failing: bool = False
     indexes: Mapping[str, int] = {}
+    stale: Mapping[str, float | None] = {}
 
     def rate_since(self, older: ShardFigures | None) -> float | None:
         """Operations a second since an older moment; None: that isn't known, or the shard was started in between.
@@ -101,4 +118,5 @@ def read_figures(stat: bytes, at: float) -> ShardFigures:
         found.waiting_bytes,
         found.failing,
         found.index_documents,
+        {} if found.replica is None else {other.address: other.stale for other in found.replica.others},
     )

@@ -129,16 +129,18 @@ def shown_without_state(store: WatchedStateStore) -> dict[str, object]:
 def _shown_groups(cluster: WatchedCluster, colors: Mapping[str, int]) -> dict[str, object]:
     """The replicas of each shard that has some: of very many those of shards that aren't well, and the first ones."""
     groups = [
-        (shard.look(cluster.now, cluster.since)[0], shard.own.name, shard.replicas)
+        (shard.look(cluster.now, cluster.since)[0], shard, shard.replicas)
         for shard in cluster.shards
         if shard.replicas is not None
     ]
     by_level = sorted(range(len(groups)), key=lambda place: groups[place][0].level is Level.GOOD)
     shown: list[dict[str, object]] = []
     for place in sorted(by_level[:MOST_GROUPS]):
-        look, name, replicas = groups[place]
-        state = {"color": colors[name], "state": look.value, "level": look.level.value}
-        shown.append(replicas.shown(name, cluster.now) | state)
+        look, shard, replicas = groups[place]
+        state = {"color": colors[shard.own.name], "state": look.value, "level": look.level.value}
+        figures = shard.fresh(cluster.now)
+        stale = {} if figures is None else figures.stale
+        shown.append(replicas.shown(shard.own.name, cluster.now, stale) | state)
     return {"groups": shown, "all_groups": sum(shard.group is not None for shard in cluster.state.map.shards)}
 
 

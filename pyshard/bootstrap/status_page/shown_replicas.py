@@ -2,7 +2,7 @@
 
 Rules:
 
-- the figures are those of `pyshard replica list`;
+- the figures are those of `pyshard replica list`, and how old what a replica shows is, which its primary knows;
 - a shard fails over while its primary is away, or can't lead any more, and a member is there that can take its place;
 - a primary that the bootstrap alone can't reach goes on serving: its members want nobody else to lead. A failover that
   they didn't want by the time that it takes is none.
@@ -19,7 +19,7 @@ from pyshard.bootstrap.group_driver import HeardReport
 from pyshard.bootstrap.replica_changes import listed_group
 from pyshard.bootstrap.status_page.shown_levels import Level
 from pyshard.model.range_moves import StoreId
-from pyshard.model.replica_group import ReplicaGroup
+from pyshard.model.replica_group import PRIMARY, ReplicaGroup
 from pyshard.protocol.listed_replicas import ListedReplica
 from pyshard.replication.group_times import of_lease
 from pyshard.replication.wishes import WishKind
@@ -114,10 +114,11 @@ class WatchedGroup:
             return ReplicaLook.WAITS, "it came back with another store, so it can't lead"
         return (ReplicaLook.UP if replica.complete else ReplicaLook.COPYING), ""
 
-    def shown(self, name: str, now: float) -> dict[str, object]:
+    def shown(self, name: str, now: float, stale: Mapping[str, float | None]) -> dict[str, object]:
         """For JSON.
 
         :param name: the shard's.
+        :param stale: address → how old the state is that a replica shows, in seconds, by what the primary knows.
         """
         listed = listed_group(name, self.group, self.heard, now)
         return {
@@ -126,10 +127,11 @@ class WatchedGroup:
             "least": listed.least,
             "lease": listed.lease,
             "members": len(listed.members),
-            "replicas": [self._shown_replica(replica) for replica in listed.replicas],
+            "most_stale": of_lease(self.group.lease).staleness,
+            "replicas": [self._shown_replica(replica, stale.get(replica.address)) for replica in listed.replicas],
         }
 
-    def _shown_replica(self, replica: ListedReplica) -> dict[str, object]:
+    def _shown_replica(self, replica: ListedReplica, stale: float | None) -> dict[str, object]:
         look, why = self.look_of(replica)
         heard = None if replica.answers or replica.seconds is None else round(replica.seconds, 1)
         return {
@@ -139,6 +141,7 @@ class WatchedGroup:
             "level": look.level.value,
             "why": why,
             "behind": replica.behind,
+            "stale": None if stale is None or replica.role == PRIMARY else round(stale, 1),
             "silent": heard,
             "durable": replica.durable,
         }

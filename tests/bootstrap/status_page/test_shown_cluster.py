@@ -225,6 +225,9 @@ def test_figures() -> None:
     more = {"epoch": 5, "failing": True, "index_documents": {"": 3}, "waiting_bytes": 6, "histogram": [[1] * 10]}
     found = read_figures(json.dumps(STAT | more | {"connected": 7, "x": None}).encode(), 9.0)
     assert found == ShardFigures(9.0, 1.5, 2, 3, 4, True, 5, 7, 6, True, {"": 3})
+    others = [{"address": "h:1", "stale": 0.5, "silent": 0.1}, {"address": "h:2", "stale": None}]
+    found = read_figures(json.dumps(STAT | {"replica": {"role": "primary", "others": others}}).encode(), 9.0)
+    assert found.stale == {"h:1": 0.5, "h:2": None}
 
 
 @pytest.mark.parametrize(
@@ -240,6 +243,8 @@ def test_figures() -> None:
         json.dumps(STAT | {"uptime": 1e300}).encode(),
         json.dumps(STAT | {"bytes": "<script>"}).encode(),
         json.dumps(STAT | {"index_documents": {"a": None}}).encode(),
+        json.dumps(STAT | {"replica": {"others": [{"address": "h:1", "stale": "<script>"}]}}).encode(),
+        json.dumps(STAT | {"replica": {"others": [{"address": "h:1", "stale": -1}]}}).encode(),
         json.dumps(STAT | {"x": "x" * LONGEST}).encode(),
     ],
 )

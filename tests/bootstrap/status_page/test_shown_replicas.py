@@ -60,15 +60,17 @@ def test_a_group() -> None:
     unseen = MapReplica("10.0.0.5", 5050)
     group = attrs.evolve(GROUP, replicas=(*PLACES, learner, unseen), least=3)
     heard = {A: says(0), B: says(1, 7), C: silent(says(2, 5), 12.34), learner.address: says(3, 2, complete=False)}
-    assert WatchedGroup(group, heard).shown("low", NOW) == {
+    stale = {A: 0.0, B: 0.34, C: None, "10.0.0.9:5050": 1.0}  # the primary shows no state of another time
+    assert WatchedGroup(group, heard).shown("low", NOW, stale) == {
         "shard": "low",
         "ballot": 3,
         "least": 3,
         "lease": 3.0,
         "members": 3,
+        "most_stale": 6.0,
         "replicas": [
             shown_replica(A, "primary", "up", "good", behind=0),
-            shown_replica(B, "member", "up", "good", behind=2),
+            shown_replica(B, "member", "up", "good", behind=2, stale=0.3),
             shown_replica(C, "member", "down", "bad", behind=4, silent=12.3),
             shown_replica(learner.address, "learner", "copying", "info", durable=False),
             shown_replica(unseen.address, "learner", "not reached yet", "warn", durable=False),
@@ -79,18 +81,30 @@ def test_a_group() -> None:
 def shown_replica(address: str, role: str, state: str, level: str, **more: Any) -> dict[str, Any]:
     """A replica for JSON."""
     shown = {"address": address, "role": role, "state": state, "level": level}
-    return shown | {"why": "", "behind": None, "silent": None, "durable": True} | more
+    return shown | {"why": "", "behind": None, "stale": None, "silent": None, "durable": True} | more
 
 
 def test_replicas_that_wait() -> None:
     """One that can't go on by itself says why; a primary that came back with another store can't lead."""
-    shown: Any = WatchedGroup(GROUP, {A: says(0, incarnation="j"), B: says(1, failed="the disk\nfails")}).shown("", NOW)
+    shown: Any = WatchedGroup(GROUP, {A: says(0, incarnation="j"), B: says(1, failed="the disk\nfails")}).shown(
+        "", NOW, {}
+    )
     told = [(one["state"], one["level"], one["why"]) for one in shown["replicas"]]
     assert told == [
         ("waits", "bad", "it came back with another store, so it can't lead"),
         ("waits", "bad", r"the disk\nfails"),
         ("not reached yet", "warn", ""),
     ]
+
+
+def test_how_old_what_members_show_is() -> None:
+    """The page has it by what the primary told last; what it told too long ago isn't shown."""
+    ages = {}
+    for at in (NOW - 0.5, NOW - 60):
+        told = attrs.evolve(SHARD, figures=attrs.evolve(FIGURES, at=at, stale={B: 0.25, C: 7.0}))
+        shown: Any = shown_cluster(WatchedCluster(STATE, STORE, [told], now=NOW))
+        ages[at] = [one["stale"] for one in shown["groups"][0]["replicas"]]
+    assert ages == {NOW - 0.5: [None, 0.2, 7.0], NOW - 60: [None, None, None]}
 
 
 LATE = of_lease(3.0).grace + HEARD_WITHIN

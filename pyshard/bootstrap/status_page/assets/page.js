@@ -278,12 +278,12 @@ function buildReplica() {
   name.scope = "row";
   const state = withRole("td", "cell", "state");
   state.append(make("span"), make("span", "why"));
-  row.append(name, withRole("td", "cell", "role"), state, withRole("td", "cell", "behind"));
+  row.append(name, withRole("td", "cell", "role"), state, withRole("td", "cell", "behind"), withRole("td", "cell", "age"));
   return row;
 }
 
-function showReplica(row, replica) {
-  const [name, role, state, behind] = row.children;
+function showReplica(row, replica, mostStale) {
+  const [name, role, state, behind, age] = row.children;
   row.className = replica.role;
   setText(name, replica.address);
   setText(role, replica.role);
@@ -292,6 +292,8 @@ function showReplica(row, replica) {
   setText(state.children[1], replica.silent === null ? replica.why : `last heard ${duration(replica.silent)} ago`);
   const groups = replica.behind === null ? "not known" : `${whole.format(replica.behind)} ${replica.behind === 1 ? "group" : "groups"}`;
   setText(behind, replica.role === "primary" ? "–" : groups);
+  const old = replica.stale === null ? "not known" : `${replica.stale.toFixed(1)} s${replica.stale > mostStale ? ", too old to read" : ""}`;
+  setText(age, replica.role === "primary" ? "–" : old);
 }
 
 function showReplicas(cluster) {
@@ -313,7 +315,7 @@ function showReplicas(cluster) {
     while (body.rows.length > group.replicas.length + 1) body.rows[body.rows.length - 1].remove();
     group.replicas.forEach((replica, place) => {
       if (!body.rows[place + 1]) body.append(buildReplica());
-      showReplica(body.rows[place + 1], replica);
+      showReplica(body.rows[place + 1], replica, group.most_stale);
     });
   });
   const more = cluster.all_groups - cluster.groups.length;
