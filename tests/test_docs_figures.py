@@ -56,6 +56,43 @@ def test_shards_a_processor(row: tuple[str, ...]) -> None:
     assert re.findall(r"\| ([\d,]+) \(", line) == rates
 
 
+MEASURED = re.findall(
+    r"^\| ([\d,]+) \| ([\d,]+) \| (yes|no) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| (\d+) % \|$",
+    _text("docs/sizing.md"),
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize("row", MEASURED, ids=lambda row: f"{row[0]} + {row[1]}")
+def test_measured_memory(row: tuple[str, ...]) -> None:
+    """The figures of docs/sizing.md follow from what was measured; a document counts what the code counts for it."""
+    expires = row[2] == "yes"
+    key, record, counts, before, after, takes, percent = (int(one.replace(",", "")) for one in row[:2] + row[3:])
+    assert counts == counted(key, record, expires)
+    assert takes == round((after - before) / 200_000)
+    assert abs(takes / counts - 1 - percent / 100) < 0.01  # of whole bytes
+    assert takes <= 1.2 * counts  # as the page says: within a fifth
+
+
+def test_example_of_memory() -> None:
+    """The steps of the example in docs/sizing.md are right."""
+    steps = _text("docs/sizing.md").partition("Five million sessions")[2].partition("## ")[0]
+    (*_, last) = MEASURED
+    key, record, counts, takes = (int(last[place]) for place in (0, 1, 3, 6))
+    assert f"{key} + {record} + 128 + 112 = {counts} bytes" in steps
+    assert counts == counted(key, record, expires=True)
+    documents, empty, size = 2_500_000, 58.8e6, 2.5 * 2**30
+    figures = [documents * counts, documents * takes, documents * takes + empty, size, 1.2 * size]
+    assert re.findall(r"\d+\.\d\d(?= GB)", steps) == [f"{figure / 1e9:.2f}" for figure in figures]
+    assert f"{(1.2 * size + empty + 5e8) / 1e9:.1f} GB. That is" in steps
+    assert size / (documents * counts) > 1.5
+
+
+def counted(key: int, record: int, expires: bool) -> int:
+    """What a document of a key and a record of so many bytes counts."""
+    return key + record + settings.ITEM_OVERHEAD + (settings.EXPIRY_OVERHEAD if expires else 0)
+
+
 def test_numbers_of_formats() -> None:
     """docs/upgrading.md gives the numbers of protocol and formats that the code has."""
     told = dict(re.findall(r"^\| ([\w' ]+) \| (\d+) \|", _text("docs/upgrading.md"), re.MULTILINE))
