@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from blocks import CHECKOUT
 
 from pyshard.client_core.combined_error import error_of_all
 from pyshard.client_core.unreached_daemon import no_answer, parted, with_cure
@@ -12,6 +15,18 @@ START_SHARD = (
     "is it running, at this address? Start it as before: 'twistd pyshard-shard', with its --data-dir if it had one"
 )
 NETWORK = "is its machine up, is the address right, and does a firewall drop what is sent there?"
+
+
+NAME = "correct the host's name, or give an address"
+BUSY = "it may be stopped or very busy: its log and 'pyshard doctor' say more"
+
+
+@pytest.mark.parametrize("cure", [START_BOOTSTRAP, START_SHARD, NETWORK, NAME, BUSY])
+def test_each_cure_is_explained(cure: str) -> None:
+    """docs/troubleshooting.md says more of what each of them asks."""
+    page = (CHECKOUT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    quoted = [text for text in re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE) if cure.endswith(text)]
+    assert len(quoted) == 1
 
 
 @pytest.mark.parametrize(
@@ -27,13 +42,9 @@ NETWORK = "is its machine up, is the address right, and does a firewall drop wha
         ("the bootstrap at h:1", "No route to host", NETWORK),
         ("the bootstrap at h:1", "Network is unreachable", NETWORK),
         ("the bootstrap at h:1", "not reached yet", NETWORK),
-        ("the bootstrap at h:1", "'h' has no address (x)", "correct the host's name, or give an address"),
-        ("the bootstrap at h:1", "DNS lookup failed: no results", "correct the host's name, or give an address"),
-        (
-            "shard 'a' at h:1",
-            "it is connected and silent",
-            "it may be stopped or very busy: its log and 'pyshard doctor' say more",
-        ),
+        ("the bootstrap at h:1", "'h' has no address (x)", NAME),
+        ("the bootstrap at h:1", "DNS lookup failed: no results", NAME),
+        ("shard 'a' at h:1", "it is connected and silent", BUSY),
         ("the bootstrap at h:1", "the connection was closed before any answer; perhaps the peer speaks TLS", ""),
     ],
 )
