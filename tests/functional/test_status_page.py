@@ -97,6 +97,8 @@ def test_failover(new_replicated_cluster: NewReplicatedCluster, tmp_path: Path) 
         until(lambda: browser.value(REPLICAS) == before, "the page shows all members")
         old = {each: "–" if each == at else "s" for each in addresses}
         until(lambda: browser.value(AGES) == old, "the page shows how old what members show is")
+        columns = browser.value("document.querySelectorAll('#replicas thead th').length")
+        assert browser.value("document.querySelector('#replicas .group th').colSpan") == columns
         assert browser.value("document.getElementById('store-state').innerText") == "in reach"
         assert browser.value("document.getElementById('store-name').innerText").endswith("/etc/shards.state")
         first.kill()

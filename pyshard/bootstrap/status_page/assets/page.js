@@ -264,7 +264,7 @@ function buildGroup() {
   const body = withRole("tbody", "rowgroup");
   const row = withRole("tr", "row", "group");
   const head = withRole("th", "rowheader");
-  head.colSpan = 4;
+  head.colSpan = 5;
   head.scope = "rowgroup";
   head.append(make("span", "swatch"), make("span", "name"), make("span", "pill"), make("span", "note"));
   row.append(head);
