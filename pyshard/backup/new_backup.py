@@ -23,6 +23,7 @@ from pyshard.backup import manifest
 from pyshard.backup.manifest import FileEntry, Manifest
 from pyshard.errors import BackupFailed
 from pyshard.security.private_files import make_private_directory, private_descriptor, sync_directory
+from pyshard.security.refused_place import file_in_the_way, refused_place
 
 #: The head of each block in a file of records: length and CRC32 of its payload.
 BLOCK = Struct(">II")
@@ -93,7 +94,7 @@ class NewBackup:
         self._directory = directory
         self._files: list[RecordsFile] = []
         self._paths: list[Path] = []
-        with _disk(directory):
+        with _disk(directory, is_directory=True):
             self._made = make_private_directory(directory)
             found = next(directory.iterdir(), None)
         if found is not None:
@@ -141,9 +142,11 @@ class NewBackup:
 
 
 @contextmanager
-def _disk(path: Path) -> Iterator[None]:
+def _disk(path: Path, is_directory: bool = False) -> Iterator[None]:
     """Turn an OSError about a path into `BackupFailed`."""
     try:
         yield
     except OSError as error:
-        raise BackupFailed(f"{path}: can't be written ({error.strerror or error})") from None
+        way = path if is_directory else path.parent
+        why = refused_place(path, error, os.geteuid(), "directory for the backup", file_in_the_way(way))
+        raise BackupFailed(why) from None

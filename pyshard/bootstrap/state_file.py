@@ -42,7 +42,9 @@ def load(path: Path) -> ClusterState | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ConfigError(f"{path}: the cluster's state can't be read ({error.strerror})") from None
+        raise ConfigError(
+            f"{path}: the cluster's state can't be read ({error.strerror}); name its file with --state"
+        ) from None
     except BadRequest as error:
         raise ConfigError(f"{path}: {error}; restore the file, or move it away to start a new cluster") from None
 

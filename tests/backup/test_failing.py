@@ -61,7 +61,7 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             self._file = Full(self._file)
 
         monkeypatch.setattr(RecordsFile, "__init__", made)
-        with pytest.raises(BackupFailed, match=r"-shard\d.records: can't be written \(No space left on device\)"):
+        with pytest.raises(BackupFailed, match=r"-shard\d.records: found no room on its disk \(No space left on d"):
             take(cluster, client, tmp_path / "backup")
         cluster.advance(0.1)
         assert open_snapshots(cluster) == [0, 0]

@@ -121,7 +121,7 @@ def test_load_unreadable(path: Path, spoil: Callable[[Path], None], reason: str)
     spoil(path)
     with pytest.raises(ConfigError) as refused:
         state_file.load(path)
-    assert str(refused.value) == f"{path}: the cluster's state can't be read ({reason})"
+    assert str(refused.value) == f"{path}: the cluster's state can't be read ({reason}); name its file with --state"
 
 
 @pytest.mark.parametrize(

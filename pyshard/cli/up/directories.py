@@ -25,6 +25,7 @@ import attrs
 
 from pyshard.cli.exit_codes import CommandFailed, ExitCode
 from pyshard.security.private_files import make_private_directory, private_descriptor
+from pyshard.security.refused_place import file_in_the_way, refused_place
 
 #: The bootstrap's state: in the data directory, or in the run directory when documents are kept in memory.
 STATE = "cluster.state"
@@ -101,7 +102,8 @@ def held_directory(directory: Path, option: str) -> Iterator[None]:
             raise CommandFailed(f"{option}: {directory} {why}", ExitCode.USAGE)
         lock = os.fdopen(private_descriptor(directory / LOCK, os.O_WRONLY), "w")
     except OSError as error:
-        raise CommandFailed(f"{option}: {directory} can't be used: {error.strerror}", ExitCode.USAGE) from None
+        why = refused_place(directory, error, os.geteuid(), "directory", file_in_the_way(directory))
+        raise CommandFailed(f"{option}: {why}", ExitCode.USAGE) from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

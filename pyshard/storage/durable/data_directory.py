@@ -26,7 +26,8 @@ import msgspec
 from pyshard.errors import ConfigError
 from pyshard.model.regular_file import read_regular
 from pyshard.security.private_files import make_private_directory, planted, private_descriptor, replace_privately
-from pyshard.storage.durable.directory_refusals import system_refuses
+from pyshard.security.refused_place import file_in_the_way, refused_place
+from pyshard.storage.durable.directory_refusals import DATA_DIRECTORY
 
 #: The format that this version writes. docs/storage.md has the table of formats and what to do about each.
 FORMAT = 5
@@ -59,7 +60,7 @@ class DataDirectory:
             _refuse_foreign(path)
             lock = os.fdopen(private_descriptor(path / _LOCK, os.O_WRONLY | os.O_APPEND), "a")
         except OSError as error:
-            raise ConfigError(system_refuses(path, error, os.geteuid(), _file_in_the_way(path))) from None
+            raise ConfigError(refused_place(path, error, os.geteuid(), DATA_DIRECTORY, file_in_the_way(path))) from None
         try:
             self._lock: IO[str] = _locked(path, lock)
             self.identity = _read_mark(path)
@@ -133,17 +134,6 @@ def _locked(path: Path, lock: IO[str]) -> IO[str]:
     return lock
 
 
-def _file_in_the_way(path: Path) -> Path | None:
-    """What is no directory at a path or above it; None: nothing is, or it can't be looked at."""
-    for place in (path, *path.parents):
-        try:
-            if place.exists():
-                return None if place.is_dir() else place
-        except OSError:  # such as one below it, which is no directory either
-            continue
-    return None
-
-
 def _refuse_foreign(path: Path) -> None:
     names = {entry.name for entry in path.iterdir()}
     others = sorted(names - {_LOCK, _NEW_MARK})
@@ -162,7 +152,7 @@ def _read_mark(path: Path) -> str:
     except FileNotFoundError:
         return _make_mark(mark)
     except OSError as error:
-        raise ConfigError(system_refuses(mark, error, os.geteuid())) from None
+        raise ConfigError(refused_place(mark, error, os.geteuid(), DATA_DIRECTORY)) from None
     try:
         read = msgspec.json.decode(text, type=_Mark)
     except msgspec.DecodeError as error:
@@ -185,5 +175,5 @@ def _make_mark(mark: Path) -> str:
     try:
         replace_privately(mark, msgspec.json.encode(_Mark(FORMAT, identity)))
     except OSError as error:
-        raise ConfigError(system_refuses(mark, error, os.geteuid())) from None
+        raise ConfigError(refused_place(mark, error, os.geteuid(), DATA_DIRECTORY)) from None
     return identity

@@ -26,7 +26,11 @@ def test_data_directory_in_use(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     ended = CliRunner().invoke(cli, ["up", "--data-dir", str(tmp_path / "file")])
     assert (ended.exit_code, ended.stdout) == (2, "")
-    assert ended.stderr == f"pyshard: --data-dir: {tmp_path / 'file'} can't be used: File exists\n"
+    file = tmp_path / "file"
+    assert ended.stderr == (
+        f"pyshard: --data-dir: {file}: found that {file} is no directory, expected one there; choose "
+        "another directory\n"
+    )
 
 
 def test_data_directory_of_a_shard(tmp_path: Path) -> None:

@@ -126,8 +126,7 @@ def test_a_directory_that_is_read_only(new: bool) -> None:
         with as_nobody():
             assert refusal(path) == (
                 f"{path}: found that user {os.geteuid()} may not use it (Permission denied), expected a data directory "
-                "of "
-                "the user who runs the shard; chown it, or choose another"
+                "of that user; chown it, or choose another"
             )
         path.chmod(0o755)
 

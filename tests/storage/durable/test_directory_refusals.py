@@ -10,19 +10,20 @@ import lmdb
 import pytest
 
 from pyshard.errors import ConfigError
+from pyshard.security.refused_place import refused_place
 from pyshard.storage import DataDirectory
 from pyshard.storage.durable import data_directory
-from pyshard.storage.durable.directory_refusals import data_refused, log_refused, system_refuses
+from pyshard.storage.durable.directory_refusals import data_refused, log_refused
 
 PATH = Path("/data")
 
 ROOM = (
-    "{}: found no room on its disk (No space left on device), expected some for the log; remove other files there, or "
+    "{}: found no room on its disk (No space left on device), expected some; remove other files there, or "
     "choose a data directory on another disk"
 )
 RIGHTS = (
-    "{}: found that user 1000 may not use it (Permission denied), expected a data directory of the user who runs the "
-    "shard; chown it, or choose another"
+    "{}: found that user 1000 may not use it (Permission denied), expected a data directory of that user; "
+    "chown it, or choose another"
 )
 
 
@@ -49,7 +50,7 @@ def failed(number: int) -> OSError:
 )
 def test_what_the_system_refuses(number: int, line: str) -> None:
     """Each reason that operators meet has words of its own; others have the system's."""
-    assert system_refuses(PATH, failed(number), 1000) == line
+    assert refused_place(PATH, failed(number), 1000, "data directory") == line
 
 
 def test_files_of_the_log_and_of_lmdb() -> None:
