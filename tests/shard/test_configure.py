@@ -27,7 +27,7 @@ def test_not_configured(new: Shard) -> None:
     runs = [Read("", [A])]
     message = (
         "this shard is not configured yet; start the bootstrap that has its address in its config file "
-        "(twistd pyshard-bootstrap --config etc/shards.json)"
+        "(twistd pyshard-bootstrap --config FILE)"
     )
     for ask in (new.configured, lambda: new.apply(0, runs), lambda: new.keys(0, "", 0, None)):
         with pytest.raises(NotConfigured) as refused:
