@@ -112,7 +112,8 @@ def test_refusals_in_the_documentation() -> None:
     page = (CHECKOUT / "docs/storage.md").read_text(encoding="utf-8")
     section = page.partition("## When a shard refuses its data")[2].partition("\n## ")[0]
     quoted = [text for row in section.split("\n| ")[2:] for text in re.findall("`([^`]+)`", row.partition(" | ")[0])]
-    said = "".join(path.read_text(encoding="utf-8") for path in (CHECKOUT / "pyshard/storage/durable").glob("*.py"))
+    modules = [*(CHECKOUT / "pyshard/storage/durable").glob("*.py"), CHECKOUT / "pyshard/security/refused_place.py"]
+    said = "".join(path.read_text(encoding="utf-8") for path in modules)
     fragments = [part for text in quoted for part in re.split(r"…|the log can't be used|[()]", text) if part.strip()]
     assert len(fragments) > 8
     assert [part for part in fragments if part.strip() not in said] == []
