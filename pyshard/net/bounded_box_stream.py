@@ -18,6 +18,7 @@ from typing import ClassVar, TypeVar, cast
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IPushProducer, IReactorTime, ITCPTransport, ITransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -244,12 +245,11 @@ class BoxStream(amp.AMP):
         self._broken = self._drops = True
         self._resume()
 
-    def sendBox(self, box: Box) -> None:
-        """See `IBoxSender`: what AMP's machinery answers and asks."""
-        super().sendBox(box)
-        if self._unread:
-            self._unread_bytes += sum(map(len, box.values()))
-            self.answer_bytes_held(self._unread_bytes)
+    def sendBox(self, box: amp.AmpBox) -> None:
+        """See `IBoxSender`: what AMP's machinery answers and asks. AMP's own way leaves it all to the transport."""
+        if self.transport is None:
+            raise ConnectionLost
+        self._send_bytes(box.serialize())
 
     def count_owed(self, answer: Deferred[_T], size: int) -> Deferred[_T]:
         """Count what an answer will have with what is under way, until it is there: few bytes may ask for many.

@@ -6,9 +6,11 @@ from typing import cast
 
 import pytest
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IReactorFDSet, ITransport
 from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.task import Clock
+from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard.net.command_connection import BoundedAMP
@@ -66,6 +68,22 @@ def test_a_box_leaves_at_once() -> None:
     protocol._send(_box(0))
     protocol._send(_box(1))
     assert (socket.sent, socket.waker.asked) == (FIRST + SECOND, 0)
+
+
+def test_an_answer_of_amps_own_machinery_leaves_at_once() -> None:
+    """So does what AMP answers, which would by itself be left to the transport, for one more turn of the reactor."""
+    protocol, socket = _connected(1000)
+    answered = amp.AmpBox(_answer=b"7", text=b"here")
+    protocol.sendBox(answered)
+    assert (socket.sent, socket.waker.asked) == (answered.serialize(), 0)
+
+
+def test_an_answer_of_amps_own_machinery_when_nobody_hears_it() -> None:
+    """What AMP is told then it doesn't log."""
+    protocol, _ = _connected()
+    protocol.connectionLost(Failure(ConnectionDone()))
+    with pytest.raises(ConnectionLost):
+        protocol.sendBox(amp.AmpBox(_answer=b"7"))
 
 
 @pytest.mark.parametrize("taken", [0, 1, len(FIRST) - 1])
