@@ -53,6 +53,15 @@ class BootstrapProtocol(ServerConnection):
         self._replicas = replicas
         super().__init__(factory, clock)
 
+    @property
+    def debt(self) -> float:
+        """See `pyshard.bootstrap.change_turns.Asker`."""
+        return self.factory.turns.debt(self.origin)
+
+    def count_elsewhere(self, used: float) -> None:
+        """See `pyshard.bootstrap.change_turns.Asker`."""
+        self.factory.turns.count_elsewhere(self, used)
+
     def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
         return [
             *super().responders(),

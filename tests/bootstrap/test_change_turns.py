@@ -5,7 +5,8 @@ from __future__ import annotations
 import attrs
 import pytest
 from deferreds import result, watch
-from server.turns_bench import make_due_calls
+from server.turns_bench import AWAY, Connection, make_due_calls
+from server.turns_bench import Bench as ServedTurns
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock, deferLater
 
@@ -14,6 +15,7 @@ from pyshard.errors import BadRequest, Overloaded, Unavailable
 from pyshard.settings import settings
 
 TAKES = 0.01  # seconds of each change
+WORKS = 0.001  # seconds of each that the reactor's thread works on it, where that is said
 
 
 @attrs.define
@@ -23,6 +25,15 @@ class Peer:
     id: str
     origin: str
     ended: bool = False
+    owes: float = 0.0
+    counted: float = 0.0
+
+    @property
+    def debt(self) -> float:
+        return self.owes
+
+    def count_elsewhere(self, used: float) -> None:
+        self.counted += used
 
 
 class Bench:
@@ -160,3 +171,97 @@ def test_so_many_wait(bench: Bench) -> None:
     assert bench.done.count("flood") == most // 2
     assert bench.done.count("other") == most // 4
     assert watch(bench.ask("flood", Peer("c1", "192.0.2.1"))) == []
+
+
+def test_an_address_with_a_debt_waits(bench: Bench) -> None:
+    """Its changes wait for the time that it owes, and for no longer; others' and the bootstrap's own go on."""
+    busy, other = Peer("c1", "192.0.2.1"), Peer("c2", "192.0.2.2")
+    bench.ask("under way")
+    bench.ask("busy", busy)
+    busy.owes = 5 * TAKES
+    assert bench.pass_turns(2) == ["under way"]
+    bench.ask("other", other)
+    bench.ask("the bootstrap's own")
+    assert bench.pass_turns(3) == ["other", "the bootstrap's own"]
+    busy.owes = 2 * TAKES  # when it is asked again, once the first debt may be over
+    assert bench.pass_turns(6) == []
+    busy.owes = 0.0
+    assert bench.pass_turns(3) == ["busy"]
+    assert bench.clock.getDelayedCalls() == []
+
+
+def test_debts_of_several_addresses(bench: Bench) -> None:
+    """The one that owes least goes first."""
+    peers = [Peer(f"c{number}", f"192.0.2.{number}", owes=(number + 1) * 2 * TAKES) for number in range(3)]
+    for peer in reversed(peers):
+        bench.ask(peer.id, peer)
+    for peer in peers:
+        (call,) = bench.clock.getDelayedCalls()
+        assert call.getTime() - bench.clock.seconds() == pytest.approx(peer.debt)
+        peer.owes = 0.0
+        bench.clock.advance(call.getTime() - bench.clock.seconds())
+        bench.clock.advance(TAKES)
+        assert bench.done[-1] == peer.id
+
+
+def test_what_is_counted(bench: Bench) -> None:
+    """All that the reactor's thread works for a change, once, and a bounded part of what it takes beyond that."""
+    peer, other = Peer("c1", "192.0.2.1"), Peer("c2", "192.0.2.2")
+
+    def work(seconds: float) -> Deferred[None]:
+        bench.clock.rightNow += WORKS
+        return deferLater(bench.clock, seconds) if seconds else succeed(None)
+
+    bench.turns.run(lambda: work(0), peer)
+    assert peer.counted == 0  # it was served meanwhile, which counts what that takes
+    bench.turns.run(lambda: work(10 * TAKES), peer)
+    bench.turns.run(lambda: work(0), other)
+    assert (peer.counted, other.counted) == (0, 0)
+    bench.clock.advance(10 * TAKES)
+    assert 0 < peer.counted < TAKES
+    assert other.counted == pytest.approx(WORKS)
+
+
+@attrs.define
+class ServedPeer(Peer):
+    """A connection of which the daemon's turns know."""
+
+    turns: ServedTurns = attrs.field(factory=ServedTurns)
+    connection: Connection = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.connection = self.turns.peer(self.id, origin=self.origin)
+
+    @property
+    def debt(self) -> float:
+        return self.turns.turns.debt(self.origin)
+
+    def count_elsewhere(self, used: float) -> None:
+        self.turns.turns.count_elsewhere(self.connection, used)
+
+
+@pytest.mark.parametrize("connections", [1, 30])
+def test_others_who_ask_for_something_else(connections: int) -> None:
+    """Who asks small things all the time keeps most of its rate, over however many connections others make changes."""
+    served = ServedTurns()
+    turns, reader, made = ChangeTurns(served.clock), served.peer("reader", cost=0.00008), 0
+
+    def work() -> Deferred[None]:
+        served.clock.rightNow += 2 * WORKS
+        return deferLater(served.clock, WORKS)
+
+    def ask_on(_: object, peer: Peer) -> None:
+        nonlocal made
+        made += 1
+        turns.run(work, peer).addCallback(ask_on, peer)
+
+    for number in range(connections):
+        ask_on(None, ServedPeer(f"c{number}", "192.0.2.1", turns=served))
+    for _ in range(2000):
+        served.ask(reader)
+    began, asked, before = served.clock.seconds(), 5000, made
+    for _ in range(asked):
+        served.ask(reader)
+    passed = served.clock.seconds() - began
+    assert asked * (reader.cost + AWAY) / passed >= 0.7
+    assert (made - before) * 3 * WORKS / passed >= 0.1

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from bootstrap.states import STATE, Log
 from deferreds import change_state, result, watch
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
@@ -40,13 +41,13 @@ class Bench(Log):
         groups = GroupDriver(self.bootstrap, self.clock, lambda _name, _address: None)
         replicas = ReplicaChanges(self.bootstrap, self.clock, groups, lambda _name, _address: None)
         application = ConfigApplication(self.bootstrap, self.clock, lambda _: None)
-        factory = ServerFactory(
+        self.factory = ServerFactory(
             lambda made: BootstrapProtocol(
                 self.bootstrap, lambda: self.settling, application, driver, replicas, made, self.clock
             ),
             self.clock,
         )
-        self.network.listen("localhost", 9192).listen(factory)
+        self.network.listen("localhost", 9192).listen(self.factory)
         self.peer = BoundedAMP(self.clock)
         result(self.network.dial("localhost", 9192).connect(Factory.forProtocol(lambda: self.peer)))
 
@@ -102,6 +103,23 @@ def test_create_and_drop_index(bench: Bench) -> None:
     assert result(bench.ask(commands.DropIndex, name="pages")) == {"epoch": 9}
     assert dict(bench.bootstrap.state.indexes) == {"links": 2}
     assert bench.done == [("saved", 8), ("heard", 8), ("saved", 9), ("heard", 9)]
+
+
+def test_time_of_changes(bench: Bench) -> None:
+    """What a change takes counts for the peer's address, which waits beside others who ask for less."""
+    (changer,) = bench.factory.connections
+    other = bench.factory.buildProtocol(IPv4Address("TCP", "192.0.2.9", 1))
+    assert isinstance(changer, BootstrapProtocol)
+    assert isinstance(other, BootstrapProtocol)
+    changer.count_elsewhere(0.002)
+    assert changer.debt == 0  # nobody else asks
+    for _ in range(100):
+        other.count_elsewhere(0.0001)
+    changer.count_elsewhere(0.002)
+    assert 0 < changer.debt < 0.02
+    assert other.debt == 0
+    bench.clock.advance(0.02)
+    assert changer.debt == 0
 
 
 def test_change_is_answered_when_the_shards_have_it(bench: Bench) -> None:

@@ -19,9 +19,9 @@ def make_due_calls(clock: Clock) -> None:
     if clock.calls and (wait := min(call.getTime() for call in clock.calls) - clock.seconds()) > 0:
         clock.rightNow += wait
     for call in [call for call in clock.calls if call.getTime() <= clock.seconds()]:
-        function = call.func
+        function, args, more = call.func, call.args, call.kw
         call.cancel()
-        function()
+        function(*args, **more)
 
 
 class Bench:
