@@ -135,7 +135,7 @@ TESTS = {
     "HTTP_STREAM_STALLED": ["http/test_event_streams.py::test_a_peer_that_does_not_read"],
     "SHOWN_SHARDS": ["bootstrap/status_page/test_shown_cluster.py::test_a_huge_cluster"],
     "SHOWN_RECORD_BYTES": ["bootstrap/status_page/test_shown_documents.py::test_long_and_strange_documents"],
-    "LOOK_UPS": ["bootstrap/status_page/test_status_pages.py::test_most_look_ups"],
+    "LOOK_UPS": ["bootstrap/status_page/test_look_up_turns.py::test_one_address_leaves_places"],
     "LOOK_UP": ["bootstrap/status_page/test_status_pages.py::test_look_up_at_a_shard_that_is_away"],
     "STAT_CONNECTIONS": ["server/test_busiest_connections.py::test_all_while_they_are_few"],
     "FOLLOWED_LOG_BYTES": [

@@ -30,9 +30,12 @@ def site_of(cluster: MemoryCluster) -> BoundedSite:
 class Browser:
     """One connection to a site, over which one page is asked for."""
 
-    def __init__(self, site: BoundedSite, path: str, method: str = "GET", **headers: str) -> None:
-        self.transport = StringTransport()
-        channel = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40_000))
+    def __init__(
+        self, site: BoundedSite, path: str, method: str = "GET", address: str = "127.0.0.1", **headers: str
+    ) -> None:
+        peer = IPv4Address("TCP", address, 40_000)
+        self.transport = StringTransport(peerAddress=peer)
+        channel = site.buildProtocol(peer)
         assert isinstance(channel, BoundedChannel)
         self.channel = channel
         channel.makeConnection(self.transport)

@@ -3,6 +3,7 @@
 Rules:
 
 - It only reads. The bootstrap asks over the connection that it has, for one key of a shard at a time, within a time.
+  Whose look-up is next says `pyshard.bootstrap.status_page.look_up_turns`.
 - A large document isn't decoded, and its text is cut: a page is for people.
 - No key and no document is logged.
 """
@@ -77,6 +78,14 @@ def shown_item(item: bytes) -> dict[str, object]:
     return shown | {"document": text} | ({"note": "This is its beginning: `pyshard read` shows all."} if cut else {})
 
 
+def owner_of(bootstrap: Bootstrap, index: str, key: str) -> MapShard:
+    """The shard that has a key, whether or not it is there.
+
+    :raises PyshardError: as `look_up`.
+    """
+    return bootstrap.state.map.lookup(_slot_of(bootstrap, index, key))
+
+
 async def look_up(
     bootstrap: Bootstrap, find: Callable[[str], ReadShard | None], index: str, key: str
 ) -> dict[str, object]:
@@ -85,9 +94,7 @@ async def look_up(
     :param find: gives what reads at a shard, by its name; None: it isn't there any more.
     :raises PyshardError: there is no such index, or that can't be a key.
     """
-    text = key_bytes(key)
-    bootstrap.state.index_id(index)
-    slot = slot_of(text, index.encode())
+    slot, text = _slot_of(bootstrap, index, key), key_bytes(key)
     owner = bootstrap.state.map.lookup(slot)
     outcome = await _read(find(owner.name), owner, index, text)
     if isinstance(outcome, WrongShard):  # the range may just have moved
@@ -104,6 +111,12 @@ async def look_up(
     if isinstance(outcome, PyshardError):
         return shown | {"note": f"The shard doesn't give it now: {outcome}"}
     return shown | ({"found": False} if outcome is None else shown_item(outcome))
+
+
+def _slot_of(bootstrap: Bootstrap, index: str, key: str) -> int:
+    text = key_bytes(key)
+    bootstrap.state.index_id(index)
+    return slot_of(text, index.encode())
 
 
 async def _read(shard: ReadShard | None, owner: MapShard, index: str, key: bytes) -> bytes | PyshardError | None:

@@ -14,22 +14,25 @@ from __future__ import annotations
 from functools import partial
 from importlib.resources import files
 from ipaddress import ip_address
+from typing import cast
 from urllib.parse import unquote
 
 import msgspec
-from twisted.internet.defer import Deferred, DeferredSemaphore, fail, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 from twisted.web.server import Request
 
 from pyshard.bootstrap.service import BootstrapService
 from pyshard.bootstrap.status_page.cluster_watch import ClusterWatch
-from pyshard.bootstrap.status_page.key_look_up import look_up
-from pyshard.errors import PyshardError, Unavailable
+from pyshard.bootstrap.status_page.key_look_up import look_up, owner_of
+from pyshard.bootstrap.status_page.look_up_turns import LookUp, LookUpTurns, seconds_for
+from pyshard.errors import Overloaded, PyshardError, Unavailable
 from pyshard.http.deferred_page import DeferredPage
 from pyshard.http.event_streams import EventStreams, event_of
 from pyshard.http.token_guard import TokenGuard
 from pyshard.http.web_page import Root, WebAnswer, WebPage
-from pyshard.settings import settings
+from pyshard.server.connection_admission import origin_of
 
 JSON = b"application/json"
 
@@ -49,7 +52,6 @@ HEADERS = {
     b"Cross-Origin-Resource-Policy": b"same-origin",
 }
 
-_BUSY = "several keys are being looked up just now; try again"
 _REBOUND = (
     "documents aren't shown here: without tokens, open this page by its IP address or as localhost, and not by a name; "
     "or start the bootstrap with --token-file"
@@ -82,14 +84,8 @@ def add_status_pages(root: Root, guard: TokenGuard, service: BootstrapService, c
     )
     root.putChild(b"events", streams)
 
-    places = DeferredSemaphore(settings.LOOK_UPS)
-
-    def begin_look_up(request: Request) -> Deferred[WebAnswer]:
-        if not places.tokens:
-            return succeed(_answer({"error": _BUSY}, 503))
-        return places.run(lambda: Deferred.fromCoroutine(_looked_up(service, guard, request)))
-
-    root.putChild(b"look-up", DeferredPage(begin_look_up, guard, JSON))
+    turns = LookUpTurns(clock)
+    root.putChild(b"look-up", DeferredPage(partial(_begin_look_up, service, guard, turns), guard, JSON))
 
 
 def _file(answer: WebAnswer, request: Request) -> WebAnswer:
@@ -98,18 +94,36 @@ def _file(answer: WebAnswer, request: Request) -> WebAnswer:
     return answer
 
 
-async def _looked_up(service: BootstrapService, guard: TokenGuard, request: Request) -> WebAnswer:
+def _begin_look_up(
+    service: BootstrapService, guard: TokenGuard, turns: LookUpTurns, request: Request
+) -> Deferred[WebAnswer]:
     """Where the key of the headers ``Look-Up-Key`` and ``Look-Up-Index`` lies; both have percent-encoded UTF-8."""
     if not guard.wants_token and not opened_by_address(request.getHeader(b"host")):
-        return _answer({"error": _REBOUND}, 403)
+        return succeed(_answer({"error": _REBOUND}, 403))
     try:
         key, index = (unquote(request.getHeader(name) or b"", errors="strict") for name in _LOOK_UP_HEADERS)
+        shard = owner_of(service.bootstrap, index, key)
     except UnicodeDecodeError:
-        return _answer({"error": "the key: expected percent-encoded UTF-8"}, 400)
-    try:
-        return _answer(await look_up(service.bootstrap, service.reconcilers.named, index, key))
+        return succeed(_answer({"error": "the key: expected percent-encoded UTF-8"}, 400))
     except PyshardError as error:
-        return _answer({"error": str(error)}, 400)
+        return succeed(_answer({"error": str(error)}, 400))
+
+    async def looked_up() -> WebAnswer:
+        try:
+            found = await look_up(service.bootstrap, service.reconcilers.named, index, key)
+        except PyshardError as error:  # the index was dropped meanwhile
+            return _answer({"error": str(error)}, 400)
+        turns.rest(seconds_for(cast("int", found.get("bytes", 0))))
+        return _answer(found)
+
+    def refused(failure: Failure) -> WebAnswer:
+        failure.trap(Overloaded)
+        return _answer({"error": failure.getErrorMessage()}, 503)
+
+    asked = LookUp(origin_of(request.client), shard.name, lambda: Deferred.fromCoroutine(looked_up()))
+    request.notifyFinish().addErrback(lambda _: turns.leave(asked))
+    turns.add(asked)
+    return asked.answer.addErrback(refused)
 
 
 _LOOK_UP_HEADERS = (b"look-up-key", b"look-up-index")

@@ -16,6 +16,7 @@ from pyshard.bootstrap.reconciler import ShardReconciler
 from pyshard.bootstrap.status_page.status_pages import FILES, opened_by_address
 from pyshard.errors import PyshardError, WrongShard
 from pyshard.model.key_slots import slot_of
+from pyshard.protocol.batch_answers import ITEM
 from pyshard.protocol.batch_operations import ReadItem
 from pyshard.protocol.listed_moves import ListedMove
 from pyshard.security.tokens_and_roles import parse
@@ -265,35 +266,64 @@ def test_look_up_of_a_key_that_has_just_moved(cluster: MemoryCluster, monkeypatc
     assert refused == []
 
 
-def test_one_key_of_a_shard_at_a_time(cluster: MemoryCluster) -> None:
-    """A second one is refused while the first one is under way: an answer may be large."""
-    own = cluster.map.lookup(slot_of(b"a"))
-    cluster.network.silence(own.host, own.port)
-    site = site_of(cluster)
-    first, second = (Browser(site, "/look-up", Look_Up_Key="a") for _ in range(2))
-    cluster.advance(0)
-    assert first.heard == ""
-    assert "is asked for another key just now; try again" in json.loads(second.body)["note"]
-    first.leave()
-
-
-def test_most_look_ups(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A further one is refused, until one of the others has its answer."""
-    waiting: list[Deferred[bytes | PyshardError | None]] = []
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Deferred[bytes | PyshardError | None]]:
+    """What shards were asked for keys; nothing is answered before the test does it."""
+    made: list[Deferred[bytes | PyshardError | None]] = []
 
     def read(_: ShardReconciler, __: ReadItem) -> Deferred[bytes | PyshardError | None]:
-        waiting.append(Deferred())
-        return waiting[-1]
+        made.append(Deferred())
+        return made[-1]
 
     monkeypatch.setattr(ShardReconciler, "read_item", read)
+    return made
+
+
+def test_one_key_of_a_shard_at_a_time(
+    cluster: MemoryCluster, asked: list[Deferred[bytes | PyshardError | None]]
+) -> None:
+    """A second one waits while the first one is under way: an answer may be large. Another address's goes first."""
     site = site_of(cluster)
-    first = [Browser(site, "/look-up", Look_Up_Key="a") for _ in range(settings.LOOK_UPS)]
-    assert [browser.heard for browser in first] == [""] * settings.LOOK_UPS
-    assert Browser(site, "/look-up", Look_Up_Key="a").code == 503
-    waiting[0].callback(None)
-    assert json.loads(first[0].body)["found"] is False
-    assert Browser(site, "/look-up", Look_Up_Key="a").heard == ""
-    assert len(waiting) == settings.LOOK_UPS + 1
+    own = [Browser(site, "/look-up", Look_Up_Key="a") for _ in range(3)]
+    other = Browser(site, "/look-up", address="192.0.2.1", Look_Up_Key="a")
+    for browser in (own[0], other, own[1], own[2]):
+        assert browser.heard == ""
+        asked.pop().callback(None)
+        assert asked == []
+        cluster.advance(0.1)
+        assert json.loads(browser.body)["found"] is False
+    assert asked == []
+
+
+def test_look_ups_that_wait(cluster: MemoryCluster, asked: list[Deferred[bytes | PyshardError | None]]) -> None:
+    """One that has waited for as long as it may is refused; one whose peer has left isn't begun."""
+    site = site_of(cluster)
+    first, second = (Browser(site, "/look-up", Look_Up_Key="a") for _ in range(2))
+    cluster.advance(settings.LOOK_UP / 2)
+    third = Browser(site, "/look-up", Look_Up_Key="a")
+    cluster.advance(settings.LOOK_UP / 2)
+    assert (first.heard, third.heard) == ("", "")
+    assert second.code == 503
+    assert json.loads(second.body) == {"error": "several keys are being looked up just now; try again"}
+    third.leave()
+    asked.pop().callback(None)
+    cluster.advance(1)
+    assert asked == []
+    assert first.code == 200
+
+
+def test_a_large_look_up_leaves_time(
+    cluster: MemoryCluster, asked: list[Deferred[bytes | PyshardError | None]]
+) -> None:
+    """The next one begins some times as long after it as it took."""
+    site = site_of(cluster)
+    first, _ = (Browser(site, "/look-up", Look_Up_Key="a") for _ in range(2))
+    asked.pop().callback(ITEM.pack(1, 0, 0) + bytes(16_000_000))
+    assert first.code == 200
+    cluster.advance(0.1)
+    assert asked == []
+    cluster.advance(0.1)
+    assert len(asked) == 1
 
 
 def test_tokens() -> None:
