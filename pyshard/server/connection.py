@@ -253,7 +253,8 @@ class ServerConnection(AcceptedConnection):
         )
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        began = self._clock.seconds()
+        began, turns = self._clock.seconds(), self.factory.turns
+        turns.own_time.look(began)
         if self._end_calls is not None:
             self._end_calls()
         self.factory.connection_lost(self)
@@ -261,7 +262,7 @@ class ServerConnection(AcceptedConnection):
         if self._session is not None:
             session = self._session
             self.fence().addCallback(lambda _: self.factory.sessions.forget(session, self))
-        self.factory.turns.count(self.origin, self._clock.seconds() - began)  # whoever connects ends it, too
+        turns.count(self.origin, turns.own_time.of(self._clock.seconds() - began))  # whoever connects ends it, too
 
     # ------------------------------------------------------------------ inside
 

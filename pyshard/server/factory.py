@@ -114,6 +114,7 @@ class ServerFactory(Factory):
         :param accept: accepts at most so many.
         """
         began, nobodys = self._clock.seconds(), COLLECTOR_TIME.seconds
+        self.turns.own_time.look(began)
         self._accepted = []
         seconds, wanted, left = 0.0, 0, _ACCEPTED_BESIDE if self.turns.contended else settings.ACCEPTED_AT_ONCE
         while left > 0:
@@ -123,7 +124,7 @@ class ServerFactory(Factory):
             if len(self._accepted) < wanted or not 0 <= seconds < _CLOSING:  # nobody waits any more, or others do
                 break
             left = min(2 * left if self._closed_now == left else self._closed_now, _CLOSED_IN_TURN - wanted)
-        seconds = max(0.0, seconds - (COLLECTOR_TIME.seconds - nobodys))
+        seconds = self.turns.own_time.of(max(0.0, seconds - (COLLECTOR_TIME.seconds - nobodys)))
         for origin, times in Counter(self._accepted).items():
             self.turns.count(origin, seconds * times / len(self._accepted))
 

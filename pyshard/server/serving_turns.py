@@ -19,7 +19,8 @@ Rules:
   has long boxes served as short ones by connecting anew for each.
 - A connection whose peer has ended it while it waited is ended when it would be its turn.
 - Peers that have shown no token yet come last, but always get a small part, since everybody begins as one.
-- What Python's garbage collector takes is nobody's: whoever is served in that moment doesn't wait for it later.
+- What Python's garbage collector takes is nobody's, nor what other processes have the processor for
+  (`pyshard.server.own_time`): whoever is served in that moment doesn't wait for it later.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from pyshard.metrics.collector_time import COLLECTOR_TIME, CollectorTime
 from pyshard.server.address_time_shares import COMMIT, SHORT, AddressShares
 from pyshard.server.handshake_turns import HandshakeTurns
 from pyshard.server.long_boxes import LongBoxes, long_of
+from pyshard.server.own_time import OwnTime, disk_reads
 from pyshard.server.peer_class import CREDIT, PeerClass
 from pyshard.server.served_connection import Served
 from pyshard.settings import settings
@@ -55,6 +57,8 @@ class ServingTurns(Generic[_S]):
     :param processor: seconds of a processor that this thread has had. Where others want it, too, a short box may seem
         to take long.
     :param collector: knows how long Python's garbage collector took, which is nobody's time.
+    :param reads: as that of `OwnTime`.
+    :ivar own_time: how much of a time counts.
     """
 
     def __init__(
@@ -63,8 +67,10 @@ class ServingTurns(Generic[_S]):
         turn: Callable[[], int] | None = None,
         processor: Callable[[], float] = COLLECTOR_TIME.processor,
         collector: CollectorTime = COLLECTOR_TIME,
+        reads: Callable[[], int] = disk_reads,
     ) -> None:
         self._clock = clock
+        self.own_time = OwnTime(processor, reads)
         self._collector = collector
         self._processor = processor
         self._turn = turn or (lambda: int(clock.seconds() / _TURN))
@@ -103,11 +109,12 @@ class ServingTurns(Generic[_S]):
                 self._unread.add(connection)
                 self._wait_in_line(connection)
                 return None
+            self.own_time.look(began)
             self._counted, had = 0.0, self._processor() if began < self._watched_until else 0.0
             nobodys = self._collector.seconds
             result = read()
             now = clock.seconds()
-            rest = now - began - self._counted - (self._collector.seconds - nobodys)
+            rest = self.own_time.of(now - began - self._counted - (self._collector.seconds - nobodys))
             if rest > 0:
                 self._note_use(connection, rest, now, had)
                 shares.charge(connection.account, rest, now, self._turn(), 0)
@@ -122,11 +129,12 @@ class ServingTurns(Generic[_S]):
             if not self._shares.contended:
                 return write()
             began = self._clock.seconds()
+            self.own_time.look(began)
             had = self._processor() if began < self._watched_until else 0.0
             nobodys = self._collector.seconds
             result = write()
             now = self._clock.seconds()
-            used = now - began - (self._collector.seconds - nobodys)
+            used = self.own_time.of(now - began - (self._collector.seconds - nobodys))
             self._note_use(connection, used, now, had)
             self.count(connection.account or connection.origin, used)
             return result
@@ -186,39 +194,39 @@ class ServingTurns(Generic[_S]):
             return
         watched = began < self._watched_until
         had = self._processor() if watched else 0.0
-        more, used, boxes, nobodys = True, 0.0, 0, self._collector.seconds
-        while more and 0 <= used < most:
+        self.own_time.look(began)
+        more, passed, boxes, nobodys = True, 0.0, 0, self._collector.seconds
+        while more and 0 <= passed < most:
             more = connection.serve_next()
             boxes += 1
-            used = self._clock.seconds() - began - (self._collector.seconds - nobodys)
-        used = min(used, _LONGEST) if used >= 0 else most
+            passed = self._clock.seconds() - began - (self._collector.seconds - nobodys)
+        passed = min(passed, _LONGEST) if passed >= 0 else most
+        used, now = self.own_time.of(passed), began + passed
         if shares.contended or used >= SHORT or account != shares.last or account is not connection.origin:
-            self._counted += used
+            self._counted += passed
             long = used >= SHORT * boxes
             if long or connection in self._long.times or account is not connection.origin:
                 processor = self._processor() - had if watched else 0.0
-                account = self._long.account_of(
-                    connection, boxes, began + used, processor, size > connection.short_up_to
-                )
-            shares.charge(account, used, began + used, self._turn(), boxes)
+                account = self._long.account_of(connection, boxes, now, processor, size > connection.short_up_to)
+            shares.charge(account, used, now, self._turn(), boxes)
             if connection.role is not None:
                 self._handshakes.known += used
             if not long and not more:
                 connection.short_up_to = max(connection.short_up_to, size)
             if long:
-                self._watched_until = began + used + _WATCHED
+                self._watched_until = now + _WATCHED
                 self._long.add(used)
         else:  # what `charge` would do, without a call
-            shares.last_at = began + used
+            shares.last_at = now
         if connection.ended:
             self.forget(connection)
-        elif its_turn or used >= most:
+        elif its_turn or passed >= most:
             peers.waiting.charge(connection, account, used)
         if not its_turn:
-            peers.left -= used
+            peers.left -= passed
             if peers.left < peers.at_once / 2:  # in good time, so that what comes in one turn seldom has to wait
                 self._go_on_later()
-        if used >= most:
+        if passed >= most:
             self._wait(connection)
 
     def forget(self, connection: _S) -> None:

@@ -19,6 +19,7 @@ from pyshard.server.connection import ServerConnection
 from pyshard.server.connection_attempts import ConnectionAttempts
 from pyshard.server.factory import ServerFactory
 from pyshard.server.listener import Listener
+from pyshard.server.own_time import OwnTime
 from pyshard.settings import settings
 from pyshard.testing import MemoryNetwork
 
@@ -131,6 +132,7 @@ def test_a_collection_while_connections_are_accepted(monkeypatch: pytest.MonkeyP
     queue, counted = Queue([HONEST], seconds=0.25), list[tuple[str, float]]()
     collector = CollectorTime(queue.clock.seconds, queue.clock.seconds)
     monkeypatch.setattr(factory, "COLLECTOR_TIME", collector)
+    monkeypatch.setattr(queue.factory.turns, "own_time", OwnTime(queue.clock.seconds, lambda: 0))
     monkeypatch.setattr(queue.factory.turns, "count", lambda origin, used: counted.append((origin, used)))
     may_connect = queue.factory.may_connect
 

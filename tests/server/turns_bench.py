@@ -32,10 +32,11 @@ class Bench:
         self.number = 0  # of the reactor's turn
         self.collector = CollectorTime(self.clock.seconds, self.clock.seconds)
         self.turns: ServingTurns[Connection] = ServingTurns(
-            self.clock, lambda: self.number, self.processor, self.collector
+            self.clock, lambda: self.number, self.processor, self.collector, lambda: self.reads
         )
         self.served: list[str] = []
         self.taken = 0.0  # seconds for which the processor was others'
+        self.reads = 0  # from a disk
 
     def processor(self) -> float:
         """The seconds of a processor that the daemon has had: all, but for those that others had meanwhile."""

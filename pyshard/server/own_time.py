@@ -1,0 +1,57 @@
+"""How much of the time that something took counts: what others had the processor for is nobody's time.
+
+Where processors are few, or virtual, the system gives them to other processes in the middle of whatever is being done:
+for milliseconds, and for tenths of a second on a busy machine. Whoever was served in that moment would wait for that,
+up to four times as long (`pyshard.server.address_time_shares`).
+
+Rules:
+
+- Only what took long is looked at.
+- Of that as much counts, at the most, as this thread has had of a processor since the last look. That was shortly
+  before it began, so a little more counts than it had.
+- If the system has read from a disk for this thread meanwhile, all of it counts: others wait for that as well.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+from math import inf
+
+_LONG = 0.002  # seconds
+_FRESH = 0.001  # seconds for which a look does: a look takes 2 µs
+
+_THREAD: int = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)  # Linux alone tells of threads
+
+
+def disk_reads() -> int:
+    """How often the calling thread, or where that isn't known its process, had to wait for memory read from a disk."""
+    return resource.getrusage(_THREAD).ru_majflt
+
+
+class OwnTime:
+    """The own time of one thread.
+
+    :param processor: seconds of a processor that the calling thread has had.
+    :param reads: as `disk_reads`.
+    """
+
+    def __init__(self, processor: Callable[[], float], reads: Callable[[], int] = disk_reads) -> None:
+        self._processor = processor
+        self._reads = reads
+        self._at = -inf  # when it was looked last
+        self._had, self._read = 0.0, 0  # what was seen then
+
+    def look(self, now: float) -> None:
+        """Look, before something begins, what the thread has had until then.
+
+        :param now: the time, in seconds of any clock.
+        """
+        if not 0 <= now - self._at < _FRESH:
+            self._at, self._had, self._read = now, self._processor(), self._reads()
+
+    def of(self, passed: float) -> float:
+        """Seconds that count of those that something took that has just ended, and began after the last look."""
+        if passed < _LONG or self._reads() != self._read:
+            return passed
+        return min(passed, max(0.0, self._processor() - self._had))
