@@ -11,7 +11,8 @@ Rules:
   one that has more it takes one in any case. So one address keeps nobody out, such as who checks the daemon's health.
 - So many requests a second are answered, fairly between addresses, in a fifth of the daemon's time at the most. Those
   beyond wait, each connection with one. Who leaves gives its turn back.
-- A few connections are accepted in one turn of the reactor.
+- A few connections are accepted in one turn of the reactor. Those of an address that connects again and again, and has
+  no request answered, are closed at once (`pyshard.server.connection_attempts`).
 - Nothing is logged of a request: its address may have a key in it.
 """
 
@@ -32,7 +33,9 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from pyshard.net.twisted_internals import bound_accepts
+from pyshard.server.accepts_in_turn import AcceptsInTurn
 from pyshard.server.connection_admission import origin_of
+from pyshard.server.connection_attempts import ConnectionAttempts
 from pyshard.server.fair_queue import FairGroups
 from pyshard.settings import settings
 
@@ -48,12 +51,14 @@ class BoundedChannel(HTTPChannel):
 
     :ivar answering: whether a request is being answered. One that waits for its turn isn't.
     :ivar origin: what counts as the address that the peer comes from.
+    :ivar came_to_something: whether a request over it was answered.
     """
 
     site: BoundedSite
     transport: ITCPTransport
     answering = False
     origin = ""
+    came_to_something = False
     _refused = False
     _in_request = False  # whether there is a request whose answer isn't complete
     _kept = 0  # bytes that came meanwhile
@@ -172,6 +177,8 @@ class BoundedSite(Site):
         self._waiting: dict[BoundedChannel, Callable[[], None]] = {}  # what answers their requests
         self._turns: FairGroups[BoundedChannel, str] = FairGroups(0)  # of those that wait
         self._clock = clock
+        self._attempts = ConnectionAttempts()
+        self._accepts = AcceptsInTurn(clock, self._admits)
         self._free_at = -inf  # up to when the pace is used up by the requests that were answered
         self._rests_until = -inf  # up to when all else has the time
         self._next: IDelayedCall | None = None  # when the first of those that wait is answered
@@ -179,7 +186,7 @@ class BoundedSite(Site):
 
     def listens(self, port: IListeningPort) -> None:
         """Have a port on which the site listens accept few connections at a time."""
-        bound_accepts(port, lambda accept: accept(_ACCEPTED), lambda _: True)
+        bound_accepts(port, self._accept, self._accepts.may_connect)
 
     def add(self, channel: BoundedChannel) -> None:
         """Give a connection a place, if need be another one's; or end it."""
@@ -235,6 +242,16 @@ class BoundedSite(Site):
 
     # ------------------------------------------------------------------ inside
 
+    def _accept(self, accept: Callable[[int], None]) -> None:
+        self._accepts.run(accept, _ACCEPTED)
+
+    def _admits(self, origin: str) -> bool:
+        now = self._clock.seconds()
+        admitted = self._attempts.admits(origin, now, True)
+        if admitted:
+            self._attempts.add(origin, now)
+        return admitted
+
     def _answer(self) -> None:
         """Answer requests that wait, as many as there is time for now, and have the others wait on."""
         self._next, self._answers = None, True
@@ -255,6 +272,9 @@ class BoundedSite(Site):
             assert channel is not None, "somebody waits"
             process = self._waiting.pop(channel)
             channel.answering = True
+            if not channel.came_to_something:
+                channel.came_to_something = True
+                self._attempts.succeeded(channel.origin, now)
             process()
             ended = self._clock.seconds()
             self._rests_until = ended + _REST * max(0.0, ended - now)

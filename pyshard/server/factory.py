@@ -31,6 +31,7 @@ from pyshard.protocol.boxes import Limits
 from pyshard.security.tls.failure_log import HandshakeFailureLog
 from pyshard.security.tokens_and_roles import Tokens
 from pyshard.server.accepted_connection import AcceptedConnection
+from pyshard.server.accepts_in_turn import AcceptsInTurn
 from pyshard.server.busiest_connections import BusiestConnections
 from pyshard.server.connection import ServerConnection
 from pyshard.server.connection_admission import Admission, ConnectionLimits, origin_of
@@ -45,8 +46,6 @@ from pyshard.server.silent_connection_log import SilentConnectionLog
 from pyshard.settings import settings
 
 _ACCEPTED_BESIDE = 2  # connections that are accepted in one turn while several addresses ask
-_CLOSED_IN_TURN = 100  # connections that are accepted in one turn at the most, with those that are closed at once
-_CLOSING = 0.0005  # seconds of a turn after which no more are accepted for those that were closed at once
 _MOST_DEBT = 0.25  # seconds that an address may have to wait, and still connect
 
 
@@ -100,33 +99,22 @@ class ServerFactory(Factory):
         self.certificate_expiry: Callable[[], float | None] = lambda: None
         self._clock = clock
         self._started = clock.seconds()
-        self._accepted: list[str] = []  # the addresses of those that were accepted in this turn of the reactor
-        self._closed_now = 0  # how many of those that were accepted just now were closed at once
+        self._accepts = AcceptsInTurn(clock, self._admits)
         self._attempts = ConnectionAttempts()
         self._closed_at_once = False
 
     def accept_in_turn(self, accept: Callable[[int], None]) -> None:
         """Accept a few connections; what that takes is time spent for their addresses.
 
-        For those that are closed at once others are accepted, for a short time: behind those of one address that fill
-        the system's queue somebody else may wait. While all of them are closed, twice as many are looked at each time.
-
-        :param accept: accepts at most so many.
+        :param accept: as that of `AcceptsInTurn.run`.
         """
-        began, nobodys = self._clock.seconds(), COLLECTOR_TIME.seconds
-        self.turns.own_time.look(began)
-        self._accepted = []
-        seconds, wanted, left = 0.0, 0, _ACCEPTED_BESIDE if self.turns.contended else settings.ACCEPTED_AT_ONCE
-        while left > 0:
-            wanted, self._closed_now = wanted + left, 0
-            accept(left)
-            seconds = self._clock.seconds() - began
-            if len(self._accepted) < wanted or not 0 <= seconds < _CLOSING:  # nobody waits any more, or others do
-                break
-            left = min(2 * left if self._closed_now == left else self._closed_now, _CLOSED_IN_TURN - wanted)
+        nobodys = COLLECTOR_TIME.seconds
+        self.turns.own_time.look(self._clock.seconds())
+        seconds = self._accepts.run(accept, _ACCEPTED_BESIDE if self.turns.contended else settings.ACCEPTED_AT_ONCE)
         seconds = self.turns.own_time.of(max(0.0, seconds - (COLLECTOR_TIME.seconds - nobodys)))
-        for origin, times in Counter(self._accepted).items():
-            self.turns.count(origin, seconds * times / len(self._accepted))
+        origins = self._accepts.origins
+        for origin, times in Counter(origins).items():
+            self.turns.count(origin, seconds * times / len(origins))
 
     def buildProtocol(self, addr: IAddress | None) -> ServerConnection:  # type: ignore[override]  # Twisted's type is private
         connection = self._make(self)
@@ -136,19 +124,7 @@ class ServerFactory(Factory):
 
     def may_connect(self, peer: IAddress) -> bool:
         """Whether anybody may connect from an address: not if it had too much of late, or connects too often."""
-        origin, now = origin_of(peer), self._clock.seconds()
-        self._accepted.append(origin)
-        if self.turns.debt(origin) > _MOST_DEBT:
-            why = f"{origin} has had more than its share of this daemon's time while others ask"
-        elif not self._attempts.admits(origin, now, self.turns.contended):
-            why = f"{origin} connects again and again, and comes to nothing"
-        else:
-            self._attempts.add(origin, now)
-            return True
-        self._closed_now += 1
-        self.counts.refused[CLOSED] += 1
-        self._tell_closed_at_once(why)
-        return False
+        return self._accepts.may_connect(peer)
 
     def came_to_something(self, connection: AcceptedConnection) -> None:
         """Note that a connection is used: its peer has presented a token, or, where there are none, sent anything."""
@@ -212,6 +188,19 @@ class ServerFactory(Factory):
             "connections": self.busiest.described(),
             **self.counts.described(),
         }
+
+    def _admits(self, origin: str) -> bool:
+        now = self._clock.seconds()
+        if self.turns.debt(origin) > _MOST_DEBT:
+            why = f"{origin} has had more than its share of this daemon's time while others ask"
+        elif not self._attempts.admits(origin, now, self.turns.contended):
+            why = f"{origin} connects again and again, and comes to nothing"
+        else:
+            self._attempts.add(origin, now)
+            return True
+        self.counts.refused[CLOSED] += 1
+        self._tell_closed_at_once(why)
+        return False
 
     def _tell_closed_at_once(self, why: str) -> None:
         """Log that connections are closed without a word, until one isn't."""

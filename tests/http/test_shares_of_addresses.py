@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.task import Clock
 
+from pyshard.http import bounded_site
+from pyshard.http.bounded_site import BoundedSite
 from pyshard.http.deferred_page import DeferredPage
 from pyshard.http.event_streams import EventStreams, event_of
 from pyshard.http.token_guard import TokenGuard
@@ -75,6 +79,88 @@ def test_turns_between_addresses(connect: Connect, clock: Clock) -> None:
                     answers[name] += 1
                     peer.get()
     assert abs(answers["many"] - answers["few"]) <= 50
+
+
+class Port:
+    """The connections that wait in the system's queue, by their addresses, in front of a site."""
+
+    def __init__(self, site: BoundedSite, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.waiting: list[str] = []
+        self.made: list[Any] = []
+        self._connect = connect
+        monkeypatch.setattr(bounded_site, "bound_accepts", self._bound)
+        site.listens(cast(IListeningPort, self))
+
+    def _bound(
+        self, _: object, in_turn: Callable[[Callable[[int], None]], None], may_connect: Callable[[IAddress], bool]
+    ) -> None:
+        self.in_turn, self._may_connect = in_turn, may_connect
+
+    def accept(self, count: int) -> None:
+        """What the port does."""
+        for _ in range(min(count, len(self.waiting))):
+            host = self.waiting.pop(0)
+            if self._may_connect(IPv4Address("TCP", host, 1)):
+                self.made.append(self._connect(host))
+
+    def turns(self) -> int:
+        """Accept all that wait.
+
+        :return: how many turns of the reactor that took.
+        """
+        count = 0
+        while self.waiting:
+            self.in_turn(self.accept)
+            count += 1
+        return count
+
+
+@pytest.fixture
+def port(site: BoundedSite, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> Port:
+    """Nobody connects yet."""
+    return Port(site, connect, monkeypatch)
+
+
+def test_who_connects_again_and_again(port: Port, clock: Clock) -> None:
+    """Its connections are closed at once, so that who stands behind it is soon reached; after a second it has some."""
+    port.waiting = ["127.0.0.1"] * 100
+    assert port.turns() == 50
+    port.waiting = ["127.0.0.1"] * 900 + [PROBE]
+    assert port.turns() <= 11
+    assert len(port.made) == 101
+    assert port.made[-1].get().endswith(b"hello\n")
+    clock.advance(1)
+    port.waiting = ["127.0.0.1"] * 500
+    port.turns()
+    assert len(port.made) == 151
+
+
+def test_one_connection_that_is_answered_counts_once(port: Port) -> None:
+    """Whoever asks over one all the time may not open others for each answer."""
+    port.waiting = ["127.0.0.1"] * 100
+    port.turns()
+    for _ in range(20):
+        port.made[0].get()
+    port.waiting = ["127.0.0.1"] * 20
+    port.turns()
+    assert len(port.made) == 101
+
+
+def test_who_connects_for_each_question(port: Port, clock: Clock) -> None:
+    """It is let in as long as it is answered, as often as it likes; a question that waits doesn't count."""
+    for number in range(500):
+        port.waiting = [PROBE]
+        port.turns()
+        peer = port.made[number]
+        assert peer.get().endswith(b"hello\n")
+        peer.lose()
+        clock.advance(0.1)
+    port.made.clear()
+    for _ in range(500):
+        port.waiting = [PROBE]
+        port.turns()
+        port.made[-1].get()
+    assert len(port.made) == pytest.approx(100 + settings.HTTP_BURST, abs=1)
 
 
 @pytest.fixture
