@@ -18,7 +18,9 @@ import resource
 from collections.abc import Callable
 from math import inf
 
-_LONG = 0.002  # seconds
+#: Seconds up to which all of a time counts.
+SHORTEST = 0.002
+
 _FRESH = 0.001  # seconds for which a look does: a look takes 2 µs
 
 _THREAD: int = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)  # Linux alone tells of threads
@@ -52,6 +54,6 @@ class OwnTime:
 
     def of(self, passed: float) -> float:
         """Seconds that count of those that something took that has just ended, and began after the last look."""
-        if passed < _LONG or self._reads() != self._read:
+        if passed < SHORTEST or self._reads() != self._read:
             return passed
         return min(passed, max(0.0, self._processor() - self._had))

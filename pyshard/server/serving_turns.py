@@ -35,7 +35,7 @@ from pyshard.metrics.collector_time import COLLECTOR_TIME, CollectorTime
 from pyshard.server.address_time_shares import COMMIT, SHORT, AddressShares
 from pyshard.server.handshake_turns import HandshakeTurns
 from pyshard.server.long_boxes import LongBoxes, long_of
-from pyshard.server.own_time import OwnTime, disk_reads
+from pyshard.server.own_time import SHORTEST, OwnTime, disk_reads
 from pyshard.server.peer_class import CREDIT, PeerClass
 from pyshard.server.served_connection import Served
 from pyshard.settings import settings
@@ -201,7 +201,7 @@ class ServingTurns(Generic[_S]):
             boxes += 1
             passed = self._clock.seconds() - began - (self._collector.seconds - nobodys)
         passed = min(passed, _LONGEST) if passed >= 0 else most
-        used, now = self.own_time.of(passed), began + passed
+        used, now = passed if passed < SHORTEST else self.own_time.of(passed), began + passed
         if shares.contended or used >= SHORT or account != shares.last or account is not connection.origin:
             self._counted += passed
             long = used >= SHORT * boxes
