@@ -115,6 +115,7 @@ class AddressShares:
         self._average = 0.0  # seconds that one has had
         self._use = [0.0] * _LEVELS  # seconds of late, by the level of the address's boxes
         self._use_at = 0.0
+        self._waited_until = 0.0  # what answers have waited elsewhere is counted up to then
 
     def charge(self, origin: str, used: float, now: float, turn: int, boxes: float = 1) -> None:
         """Count what was done for an address.
@@ -152,6 +153,20 @@ class AddressShares:
             pause = used * left / (1 - left)
             account.due = min(max(account.due, now) + pause, now + _LONGEST)
             self._latest_due = max(self._latest_due, account.due)
+
+    def count_waiting(self, origin: str, seconds: float, now: float) -> None:
+        """Count that somebody has waited for something small that goes on elsewhere, such as at replicas, until now.
+
+        To those who ask for larger things that is as if this daemon had worked on it. Else they would have all of the
+        time in which the others wait, and these would find it busy each time. What several wait for at once counts
+        once.
+        """
+        waited = now - max(now - seconds, self._waited_until)
+        self._waited_until = max(self._waited_until, now)
+        account = self._accounts.get(origin)
+        if account is not None and waited > 0 and now < self._contended_until:
+            self._use_below(0, now)  # so that what is older has lost its weight
+            self._use[_level(account.squares / account.used if account.used else 0.0)] += waited
 
     def room(self, origin: str, now: float, turn: int) -> float:
         """Seconds for which an address may be served in this turn; 0: it waits; infinity: nobody else asks."""

@@ -15,7 +15,7 @@ What comes before, the handshake of TLS, and the lines in the log are `pyshard.s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, succeed
@@ -178,6 +178,8 @@ class ServerConnection(AcceptedConnection):
             self.call_directly(commands.Ping.commandName, {}).addErrback(lambda _: None)
 
     def refusal(self, name: bytes) -> PyshardError | None:
+        if self.replicates and name != commands.PullGroups.commandName:
+            self.replicates = False  # what else it asks, it asks as everybody does
         if self.role is not Role.ADMIN and (refused := self.refused or forbidden(name, self.role)) is not None:
             return refused
         if self.factory.draining:
@@ -270,6 +272,11 @@ class ServerConnection(AcceptedConnection):
         error = super()._public(failure, name)
         self.factory.counts.refusals[error.code] += 1
         return error
+
+    def _answer_later(self, outcome: object, end: Callable[[Any, bytes], bytes], name: bytes, tag: bytes) -> None:
+        began = self._clock.seconds()
+        super()._answer_later(outcome, end, name, tag)
+        self.factory.turns.count_elsewhere(self, self._clock.seconds() - began)
 
     def _set_role(self, role: Role | None) -> None:
         self.role = role

@@ -17,6 +17,7 @@ class Served(Protocol):
     :ivar origin: what counts as the address that the peer comes from; whoever has the same shares its time.
     :ivar account: what its time is counted for: its address, or the long boxes of that; `ServingTurns` sets it.
     :ivar short_up_to: bytes of the largest box that is known to take a short time; `ServingTurns` sets it.
+    :ivar replicates: it is a replica's of this shard, which asks for groups of its log and nothing else.
     :ivar handshaking: its TLS handshake isn't complete.
     :ivar heard: when what is to be served was given to `ServingTurns.serve`, in the clock's seconds.
     """
@@ -25,6 +26,7 @@ class Served(Protocol):
     origin: str
     account: str
     short_up_to: int
+    replicates: bool
     handshaking: bool
     heard: float
 

@@ -18,6 +18,8 @@ Rules:
 - A box that is larger than any that took a short time over its connection counts as one that takes long. So nobody
   has long boxes served as short ones by connecting anew for each.
 - A connection whose peer has ended it while it waited is ended when it would be its turn.
+- Replicas of this shard wait for nobody, and nothing that they ask counts: everybody's answers wait for theirs. What
+  large changes cost there is left to others by `pyshard.shard.large_changes`.
 - Peers that have shown no token yet come last, but always get a small part, since everybody begins as one.
 - What Python's garbage collector takes is nobody's, nor what other processes have the processor for
   (`pyshard.server.own_time`): whoever is served in that moment doesn't wait for it later.
@@ -27,14 +29,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pyshard.metrics.collector_time import COLLECTOR_TIME, CollectorTime
-from pyshard.server.address_time_shares import COMMIT, SHORT, AddressShares
+from pyshard.server.address_time_shares import SHORT
+from pyshard.server.counted_time import CountedTime
 from pyshard.server.handshake_turns import HandshakeTurns
-from pyshard.server.long_boxes import LongBoxes, long_of
+from pyshard.server.long_boxes import long_of
 from pyshard.server.own_time import SHORTEST, OwnTime, disk_reads
 from pyshard.server.peer_class import CREDIT, PeerClass
 from pyshard.server.served_connection import Served
@@ -49,7 +52,7 @@ _TURN = 0.0005  # seconds after which a turn of the reactor counts as over where
 _S = TypeVar("_S", bound=Served)
 
 
-class ServingTurns(Generic[_S]):
+class ServingTurns(CountedTime[_S]):
     """Serves the boxes of all connections of one daemon.
 
     :param clock: the reactor: measures how long boxes take, and calls back in its next turn.
@@ -69,16 +72,13 @@ class ServingTurns(Generic[_S]):
         collector: CollectorTime = COLLECTOR_TIME,
         reads: Callable[[], int] = disk_reads,
     ) -> None:
-        self._clock = clock
         self.own_time = OwnTime(processor, reads)
         self._collector = collector
         self._processor = processor
-        self._turn = turn or (lambda: int(clock.seconds() / _TURN))
+        super().__init__(clock, turn or (lambda: int(clock.seconds() / _TURN)))
         self._known: PeerClass[_S] = PeerClass(settings.SERVED_AT_ONCE, settings.SERVED_SLICE)
         self._strangers: PeerClass[_S] = PeerClass(settings.STRANGERS_SERVED, settings.STRANGERS_SERVED)
-        self._shares = AddressShares()
         self._handshakes: HandshakeTurns[_S] = HandshakeTurns(CREDIT)
-        self._long: LongBoxes[_S] = LongBoxes(self._shares, self._turn)
         self._watched_until = 0.0
         self._in_line: dict[_S, str] = {}  # those that wait, and for which account
         self._unread: set[_S] = set()  # those of which nothing is read until their turn
@@ -97,6 +97,8 @@ class ServingTurns(Generic[_S]):
         shares, clock = self._shares, self._clock
 
         def read_in_turn() -> object:
+            if connection.replicates:
+                return read()
             if connection.handshaking:
                 return self._shake_hands(connection, read)
             if not shares.contended:  # `serve` counts enough to notice when another address asks
@@ -126,7 +128,7 @@ class ServingTurns(Generic[_S]):
         """What a connection's writing is to be, so that the time that it takes is counted."""
 
         def write_counted() -> object:
-            if not self._shares.contended:
+            if not self._shares.contended or connection.replicates:
                 return write()
             began = self._clock.seconds()
             self.own_time.look(began)
@@ -141,38 +143,12 @@ class ServingTurns(Generic[_S]):
 
         return write_counted
 
-    def count(self, origin: str, used: float) -> None:
-        """Count time that was spent for an address in another way."""
-        self._shares.charge(origin, used, self._clock.seconds(), self._turn(), 0)
-
-    def count_elsewhere(self, connection: _S, used: float, boxes: float = 1) -> None:
-        """Count time of a processor that another thread spent on boxes of a connection, which may have ended.
-
-        :param boxes: how many alike ones would have taken that.
-        """
-        account, now, shares = connection.account or connection.origin, self._clock.seconds(), self._shares
-        long = used >= SHORT * boxes + COMMIT
-        if not (shares.contended or long) and account == shares.last and account is connection.origin:
-            shares.last_at = now  # what `charge` would do, without a call
-            return
-        if connection.ended:  # nothing is noted of it any more
-            account = long_of(connection.origin) if long else account
-        elif long or connection in self._long.times:
-            account = self._long.account_of(connection, boxes, now, max(0.0, used - COMMIT))
-        shares.charge(account, used, now, self._turn(), boxes)
-
-    def debt(self, origin: str) -> float:
-        """Seconds that an address has yet to wait for what was done for it; 0 while no others ask."""
-        now = self._clock.seconds()
-        return max(self._shares.debt(origin, now), self._shares.debt(long_of(origin), now))
-
-    @property
-    def contended(self) -> bool:
-        """Whether several accounts are asked for: addresses, or one's long boxes beside its short ones."""
-        return self._shares.contended
-
     def serve(self, connection: _S) -> None:
         """Serve what has come over a connection: now, or when it is its turn."""
+        if connection.replicates:
+            while connection.serve_next():
+                pass  # it asks one thing at a time
+            return
         peers = self._strangers if connection.role is None else self._known
         its_turn = connection is self._turn_of
         most = peers.in_turn if its_turn else peers.left

@@ -60,6 +60,10 @@ def _uncounted(_: float, __: float) -> None:
     """For whom nothing is counted."""
 
 
+def _unnoted(_: float) -> None:
+    """For whom no waiting is counted."""
+
+
 def _stays() -> bool:
     """For who never goes."""
     return False
@@ -76,12 +80,14 @@ class Sender:
     :param count: told in the reactor's thread how many seconds of a processor another thread spent on batches, and how
         many alike ones would have taken that: a small one beside a large one hardly counts.
     :param gone: says, in any thread, whether nobody hears an answer any more. What has not begun then needn't be done.
+    :param waited: told in the reactor's thread for how many seconds the answer to something small waited for replicas.
     """
 
     address: str
     connection: str
     count: Callable[[float, float], object] = attrs.field(default=_uncounted, repr=False)
     gone: Callable[[], bool] = attrs.field(default=_stays, repr=False)
+    waited: Callable[[float], object] = attrs.field(default=_unnoted, repr=False)
 
 
 #: The store itself, and whoever uses it without a network.

@@ -176,3 +176,27 @@ def test_a_box_that_takes_a_minute(day: Day) -> None:
     day.use("a", 60.0)
     day.busy(0.01)
     assert day.shares.debt("a", day.now) <= 1.0
+
+
+def left_to(waiting: float, times: int) -> float:
+    """How long an address waits after a long box, as part of what that took, beside another one that asked little.
+
+    :param waiting: seconds for which that one has waited elsewhere, so many times at once.
+    """
+    day = Day()
+    day.use("b", SMALL)
+    day.use("c", SMALL)
+    day.use("b", SMALL)
+    day.now += waiting
+    for _ in range(times):
+        day.shares.count_waiting("b", waiting, day.now)
+    day.use("a", LARGE)
+    return day.shares.wait("a", day.now) / LARGE
+
+
+def test_waiting_elsewhere_counts_as_use() -> None:
+    """Time is left to who waits for an answer from elsewhere as to who is busy; what several wait for counts once."""
+    assert left_to(0.0, 1) < left_to(0.001, 1) < left_to(0.01, 1)
+    assert left_to(0.01, 1) > 1.5
+    assert left_to(0.01, 5) == left_to(0.01, 1)
+    Day().shares.count_waiting("unknown", 1.0, 5.0)

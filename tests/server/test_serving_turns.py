@@ -180,3 +180,33 @@ def test_a_clock_that_is_set(bench: Bench, jump: float) -> None:
     for _ in range(100):
         bench.turn()
     assert peer.boxes == other.boxes == 0
+
+
+def test_replicas_wait_for_nobody(bench: Bench) -> None:
+    """What a replica of the shard asks is served at once, beside whatever others ask, and counts for nobody."""
+    honest, attack, replica = (
+        bench.peer("honest", cost=0.00003),
+        bench.peer("attack", cost=0.005),
+        bench.peer("replica"),
+    )
+    replica.origin, replica.replicates, replica.cost = attack.origin, True, 0.02
+    attack.arrive(1000)
+    for _ in range(100):
+        bench.ask(honest)
+        replica.arrive(1)
+        assert (replica.boxes, bench.served[-1]) == (0, "replica")
+    assert bench.served.count("attack") > 10
+    reads: list[str] = []
+    debt = bench.turns.debt(replica.origin)
+
+    def step() -> None:
+        reads.append("replica")
+        bench.clock.rightNow += 0.001
+
+    read, write = (kind(replica, step) for kind in (bench.turns.reading, bench.turns.writing))
+    attack.arrive(1)
+    read()
+    write()
+    assert reads == ["replica"] * 2
+    assert replica.account == ""
+    assert bench.turns.debt(replica.origin) <= debt

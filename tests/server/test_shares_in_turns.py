@@ -42,6 +42,25 @@ def test_time_is_left_between_boxes_that_take_long(bench: Bench) -> None:
         attack.boxes = 0
 
 
+def test_time_in_which_answers_wait_elsewhere_is_left(bench: Bench) -> None:
+    """Who waits for a replica's word finds the daemon free more often, as if it were busy with that."""
+    served = {}
+    for told in (False, True):
+        honest, attack = bench.peer(f"honest {told}", cost=0.00003), bench.peer(f"attack {told}", cost=0.005)
+        attack.arrive(1_000_000)
+        began, known = bench.clock.seconds(), len(bench.served)
+        while bench.clock.seconds() - began < 3:
+            bench.ask(honest)
+            waits = bench.clock.seconds()
+            bench.away(0.002)
+            if told:
+                bench.turns.count_waiting(honest, bench.clock.seconds() - waits)
+        served[told] = bench.served[known:].count(attack.name)
+        bench.turns.forget(attack)
+        attack.boxes = 0
+    assert 0 < served[True] < 0.6 * served[False]
+
+
 def test_time_of_another_thread_counts(bench: Bench) -> None:
     """What a store's own thread takes for an address's boxes is left to others as if the daemon had taken it here."""
     honest, attack = bench.peer("honest", cost=0.00003), bench.peer("attack", cost=0.001)

@@ -88,7 +88,7 @@ class Connection:
         self.costs: list[float] = []  # of its next boxes, one after the other, again and again
         self.taken = 0.0  # seconds for which others have the processor while a box is served
         self.collected = 0.0  # seconds for which the garbage collector has it
-        self.waits = self.ended = self.handshaking = False
+        self.waits = self.ended = self.handshaking = self.replicates = False
         self.peer_has_ended = self.was_ended = False
         self.size = 0  # bytes of each box
         self.short_up_to = SMALL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 from shard.served import ONE, Bench
 from twisted.internet.defer import Deferred
 
@@ -12,6 +13,7 @@ from pyshard.protocol import commands
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Read, Write
+from pyshard.server.served_connection import Served
 from pyshard.storage import ITSELF, MemoryStore, Sender, Task
 
 
@@ -28,6 +30,39 @@ class Told(MemoryStore):
 
     def read_at_hand(self, index: int, keys: Sequence[bytes], room: int) -> None:
         """All go the usual way."""
+
+
+class Late(MemoryStore):
+    """Answers when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__("1d", lambda: 0.0)
+        self.answered: Deferred[list[Answer]] = Deferred()
+
+    def apply(self, *_: object) -> Deferred[list[Answer]]:
+        return self.answered
+
+
+def test_what_a_late_answer_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To encode an answer that wasn't given at once is counted for who asked, not for whose turn it is by then."""
+    store = Late()
+    bench = Bench(store)
+    bench.configure()
+    counted: list[tuple[Served, float]] = []
+    turns = bench.service.factory.turns
+    monkeypatch.setattr(turns, "count_elsewhere", lambda connection, used: counted.append((connection, used)))
+
+    def encode(_: list[Answer]) -> bytes:
+        bench.clock.rightNow += 0.25
+        return b""
+
+    monkeypatch.setattr("pyshard.shard.protocol.encode_answers", encode)
+    bench.peer.call(commands.Apply, 5, epoch=7, batch=encode_runs([Write("", [b"test"], [ONE])]))
+    bench.network.settle()
+    assert counted == []
+    store.answered.callback([Answer([None], {})])
+    bench.network.settle()
+    assert counted == [(next(iter(bench.service.factory.connections)), 0.25)]
 
 
 def test_whose_a_batch_is() -> None:
