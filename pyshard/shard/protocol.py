@@ -108,7 +108,8 @@ class ShardProtocol(ServerConnection):
         return responders if slow is None else [slow.watching(self, *responder) for responder in responders]
 
     def connectionMade(self) -> None:
-        self._sender = Sender(self.origin, self.id, partial(self.factory.turns.count_elsewhere, self), self._is_gone)
+        count, waited = self.factory.turns.count_elsewhere, self.factory.turns.count_waiting
+        self._sender = Sender(self.origin, self.id, partial(count, self), self._is_gone, partial(waited, self))
         super().connectionMade()
 
     def _is_gone(self) -> bool:
@@ -123,6 +124,8 @@ class ShardProtocol(ServerConnection):
         super().connectionLost(reason)
         if self._shard.parked is not None:
             self._shard.parked.forget(sender)
+        if self._shard.replica is not None:
+            self._shard.replica.large.forget(sender)
 
     def hello(self, protocol: int, session: bytes | None) -> Deferred[Arguments]:
         return self.join_session(session).addCallback(lambda _: self._greeting())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
+from typing import Protocol
 
 import msgspec
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from pyshard.errors import NotConfigured
 from pyshard.protocol import commands
@@ -19,6 +21,15 @@ from pyshard.shard.shard import Shard
 from pyshard.shard.shard_replica import ShardReplica
 
 
+class PullingConnection(Hashable, Protocol):
+    """A connection over which groups are pulled.
+
+    :ivar replicates: see `Served`.
+    """
+
+    replicates: bool
+
+
 class ReplicaResponders:
     """Of one connection.
 
@@ -27,7 +38,7 @@ class ReplicaResponders:
     :param owner: the connection.
     """
 
-    def __init__(self, shard: Shard, followers: ServedFollowers, owner: Hashable) -> None:
+    def __init__(self, shard: Shard, followers: ServedFollowers, owner: PullingConnection) -> None:
         self._shard = shard
         self._followers = followers
         self._owner = owner
@@ -42,8 +53,12 @@ class ReplicaResponders:
         ]
 
     def pull_groups(self, pull: bytes, offset: int) -> Deferred[Arguments]:
-        pulled = Deferred.fromCoroutine(self._replica().pulled(self._owner, pull, offset))
-        return pulled.addCallback(lambda found: {"pulled": found[0], "groups": found[1], "more": found[2]})
+        replica = self._replica()
+        self._owner.replicates = self._owner.replicates or replica.is_another(pull)
+        pulled = Deferred.fromCoroutine(replica.pulled(self._owner, pull, offset))
+        return pulled.addCallbacks(
+            lambda found: {"pulled": found[0], "groups": found[1], "more": found[2]}, self._not_pulled
+        )
 
     def open_replica_copy(self, replica: str) -> Deferred[Arguments]:
         self._replica().check_leads()
@@ -64,6 +79,10 @@ class ReplicaResponders:
         self._shard.check_name(name)
         self._replica().switch(replica)
         return {}
+
+    def _not_pulled(self, failure: Failure) -> Failure:
+        self._owner.replicates = False  # it may be of the group no more
+        return failure
 
     def _replica(self) -> ShardReplica:
         if self._shard.replica is None:

@@ -138,6 +138,8 @@ class ShardService(DescribedService):
             self._next_sweep = None
         if self.shard.parked is not None:
             self.shard.parked.close()
+        if self.shard.replica is not None:
+            self.shard.replica.large.close()
         await maybeDeferred(super().stopService)
         if self.shard.replica is not None:
             self.shard.replica.close()

@@ -36,7 +36,7 @@ from pyshard.model.key_slots import SLOTS
 from pyshard.model.slot_ranges import SlotRanges, common, in_ranges, range_with, without
 from pyshard.protocol.batch_answers import Answer, Result
 from pyshard.protocol.batch_encoding import check_size
-from pyshard.protocol.batch_operations import Read, Run, changes, count_of
+from pyshard.protocol.batch_operations import Read, Run, count_of
 from pyshard.settings import settings
 from pyshard.shard.assignment import Assignment, accept, not_owned, remembered_assignment
 from pyshard.shard.batch_plan import BatchPlan, bytes_given, have_any_of
@@ -139,12 +139,7 @@ class Shard:
         """
         replica = self.replica
         if replica is not None and replica.is_one_of_several:
-            changing = any(map(changes, runs))
-            replica.check_leads()
-            if changing:
-                replica.check_changes()
-            read = () if changing else runs
-            return replica.answer(lambda: self._apply_or_wait(epoch, runs, sender), changing, read)
+            return replica.apply(lambda: self._apply_or_wait(epoch, runs, sender), runs, sender)
         return self._apply_or_wait(epoch, runs, sender)
 
     def apply_stale(self, epoch: int, runs: Sequence[Run], sender: Sender = ITSELF) -> Deferred[list[Answer]]:

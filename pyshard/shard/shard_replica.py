@@ -15,23 +15,28 @@ from functools import partial
 from random import Random
 from typing import TypeVar
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from pyshard.errors import NotConfigured, OutcomeUnknown, ShardBehind
+from pyshard.model.range_moves import StoreId
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.net.client_endpoints import Dial
-from pyshard.protocol.batch_operations import Run
+from pyshard.protocol.batch_operations import Run, changes
 from pyshard.replication.answer_gate import AnswerGate
 from pyshard.replication.group_times import of_lease
 from pyshard.replication.interfaces import Primary
+from pyshard.replication.pulls import Pull
 from pyshard.replication.remembered_group import decode_remembered
 from pyshard.replication.replica import Replica
 from pyshard.replication.wishes import ReplicaReport
+from pyshard.shard.large_changes import SMALL, LargeChanges
 from pyshard.shard.primary_connection import PrimaryConnection
 from pyshard.shard.served_replicas import ServedReplicas
-from pyshard.storage import IStore
+from pyshard.storage import IStore, Sender, Task
+from pyshard.storage.durable.update_size import update_size
 
 _T = TypeVar("_T")
 
@@ -44,6 +49,7 @@ class ShardReplica:
     :param dial: leads to the other replicas.
     :param random: jitter, and what makes beacons known.
     :ivar served: what other replicas are given.
+    :ivar large: where large changes wait until the members have those before.
     """
 
     def __init__(self, store: IStore, clock: IReactorTime, dial: Dial, random: Random) -> None:
@@ -54,6 +60,7 @@ class ShardReplica:
         self._replica: Replica | None = None
         self._connection: tuple[str, PrimaryConnection] | None = None
         self.served = ServedReplicas(store, clock)
+        self.large = LargeChanges(clock)
         promised = store.promised
         if promised.ballot:
             self._begin(decode_remembered(promised.text)[0])
@@ -117,6 +124,28 @@ class ShardReplica:
         if not self.leads:
             raise NotConfigured("this replica doesn't lead its shard; get the newest map")
 
+    def apply(self, begin: Callable[[], Deferred[_T]], runs: Sequence[Run], sender: Sender) -> Deferred[_T]:
+        """Apply a batch, and have its answer wait; see `answer`. A large change may wait before it is begun.
+
+        :param begin: applies it.
+        :param sender: whose it is.
+        :raises NotConfigured, ShardBehind: this one takes no such batch now.
+        """
+        self.check_leads()
+        if not any(map(changes, runs)):
+            self.large.ask(sender)
+            return self._timed(sender, self.answer(begin, False, runs))
+        self.check_changes()
+
+        def begin_change() -> Deferred[_T]:
+            self.check_leads()
+            self.check_changes()
+            return self.answer(begin, True)
+
+        weight = update_size([Task(run, 0, ()) for run in runs])[0]
+        changed = self.large.serve(sender, weight, begin_change)
+        return self._timed(sender, changed) if weight <= SMALL else changed
+
     def answer(self, begin: Callable[[], Deferred[_T]], changes: bool, read: Sequence[Run] = ()) -> Deferred[_T]:
         """Do something, and have its answer wait until all members have what it saw, and nobody else can lead.
 
@@ -130,6 +159,18 @@ class ShardReplica:
             return begin()
         gate = self._replica.gate  # of this term: what is begun now is of no later one
         return begin().addCallback(partial(self._waited, gate, changes, read))
+
+    def _timed(self, sender: Sender, answer: Deferred[_T]) -> Deferred[_T]:
+        """Count for how long the answer to something small waits."""
+        if answer.called and not answer.paused:
+            return answer
+        began = self._clock.seconds()
+
+        def answered(outcome: _T) -> _T:
+            sender.waited(self._clock.seconds() - began)
+            return outcome
+
+        return answer.addBoth(answered)
 
     def check_read(self) -> None:
         """Refuse a read that may be a little old, at a replica that doesn't lead; see `Replica.check_read`.
@@ -182,6 +223,19 @@ class ShardReplica:
         if self._replica is None:
             raise NotConfigured("this shard has no replicas, as far as it was told")
         return await self.served.answer(owner, self._replica, pull, offset)
+
+    def is_another(self, pull: bytes) -> bool:
+        """Whether a question is of another replica of the group, as far as this one knows it.
+
+        :param pull: the question, as MessagePack.
+        """
+        group = None if self._replica is None else self._replica.group
+        try:
+            question = msgspec.msgpack.decode(pull, type=Pull)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
+            return False  # as whoever answers it will say
+        store = StoreId(question.identity, question.incarnation)
+        return self.leads and group is not None and group.holds(question.address, store)
 
     async def answer_bootstrap(self) -> ReplicaReport:
         """What it says of itself to a bootstrap; see `Replica.answer_bootstrap`."""

@@ -32,9 +32,12 @@ def command(name: str, /, **arguments: bytes) -> bytes:
     return serialize({b"_command": name.encode(), b"_ask": b"%d" % next(_tags), **values})
 
 
-def apply(*runs: Run) -> bytes:
-    """The bytes of a batch."""
-    box: Box = {b"_command": b"Apply", b"_ask": b"%d" % next(_tags), b"epoch": b"0"}
+def apply(*runs: Run, epoch: int = 0) -> bytes:
+    """The bytes of a batch.
+
+    :param epoch: of the map that it goes by. With the first one a shard with replicas refuses all.
+    """
+    box: Box = {b"_command": b"Apply", b"_ask": b"%d" % next(_tags), b"epoch": b"%d" % epoch}
     put_chunks(box, b"batch", encode_runs(list(runs)))
     return serialize(box)
 

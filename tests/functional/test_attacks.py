@@ -21,7 +21,9 @@ import pytest
 from functional.attacks import LONGEST, MORE, apply, at_once, command, exchange
 from functional.cluster import HOST, PATIENCE, Cluster, Daemon, NewCluster
 from functional.honest import honest_clients
+from functional.replicated_cluster import NewReplicatedCluster
 
+from pyshard.bootstrap import state_file
 from pyshard.model import document_encoding
 from pyshard.model.key_slots import SLOTS, slots_of
 from pyshard.protocol.batch_operations import Has, Pop, Read, ReadItem, Write
@@ -245,3 +247,20 @@ def test_answers_of_large_documents(attacked: Cluster) -> None:
             time.sleep(0 if reads else 1)
         sys.stdout.write(f"\n{verb.__name__}: {memory.most / 1e6:,.0f} MB for answers\n")
         assert memory.most < ANSWERS
+
+
+@pytest.mark.parametrize(
+    "durable", [pytest.param(False, id="memory"), pytest.param(True, marks=pytest.mark.long, id="durable")]
+)
+def test_large_changes_at_replicas(new_replicated_cluster: NewReplicatedCluster, durable: bool) -> None:
+    """Who has large changes wait at a shard with replicas doesn't have others' small ones wait behind them all."""
+    cluster = new_replicated_cluster(replicas=2, lease=3.0, durable=durable)
+    cluster.start()
+    state = state_file.load(cluster.folder / "etc" / "shards.state")
+    assert state is not None
+    primary, batch = cluster.primary(), [b"%d" % number for number in range(10_000)]
+    with honest_clients(cluster) as seen:
+        at_once(primary, apply(Write("", batch, [NONE] * len(batch)), epoch=state.epoch), 1, 8 * MORE)
+    seen.tell("large changes at replicas")
+    assert seen.waited_in_time(LONGEST), seen
+    assert cluster.primary() is primary

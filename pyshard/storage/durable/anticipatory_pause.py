@@ -19,9 +19,15 @@ _TIMES = 3  # how many times as long as a large group took the next one may wait
 
 
 class AnticipatoryPause:
-    """Whether the next large group waits. All times are in seconds of one clock."""
+    """Whether the next large group waits. All times are in seconds of one clock.
 
-    def __init__(self) -> None:
+    :param times: how many times as long as a large group took the next one may wait.
+    :param window: seconds in which a client that was answered asks again.
+    """
+
+    def __init__(self, times: float = _TIMES, window: float = _WINDOW) -> None:
+        self._times = times
+        self._window = window
         self._until = 0.0  # when the next large group needn't wait any more
         self._look_at = 0.0  # until then somebody may ask again
         self._seen = self._begun = 0  # what was asked when that was looked at last, and at the last `begin`
@@ -38,14 +44,17 @@ class AnticipatoryPause:
 
     def end(self, began: float, ended: float) -> None:
         """Note that the large group is done."""
-        self._until = ended + _TIMES * max(0.0, ended - began)
+        self._until = ended + self._times * max(0.0, ended - began)
         self._look_at = ended
 
-    def remaining(self, asked: int, now: float) -> float:
+    def remaining(self, asked: int, now: float, waits: bool = False) -> float:
         """Seconds for which the next large group is to wait yet, if nobody asks anything meanwhile; 0: begin it.
 
         :param asked: as of `begin`.
+        :param waits: whether somebody waits for the answer to something small just now.
         """
+        if waits:
+            return max(0.0, self._until - now)
         if asked != self._seen:
-            self._seen, self._look_at = asked, now + _WINDOW
+            self._seen, self._look_at = asked, now + self._window
         return max(0.0, min(self._look_at, self._until) - now)

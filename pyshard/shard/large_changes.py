@@ -1,0 +1,247 @@
+"""Large changes of a shard with replicas: each is begun when all members have the one before it, if others ask.
+
+A change is answered when all members have its group, and all groups before it. So whoever changes one record waits for
+whatever large groups are on their way, and who reads that record waits with it. The primary makes a large group in some
+milliseconds. To send it, and to have each member take it on, takes several times as long.
+
+Rules:
+
+- a small change is begun at once, unless its sender has something waiting: then behind that;
+- while others ask for small things, one large change is on its way at a time, or some with a bound on all of them. The
+  next one is begun when others have had some times as long as that one took until its answer
+  (`pyshard.storage.durable.anticipatory_pause`);
+- while nobody else asks, more are on their way, two at the least: the primary makes one while members take another one
+  on, and a disk is synced for many. That has a bound, too: whoever asks then has no more than these before it;
+- in one turn of the reactor one large change that has waited is begun;
+- whose large change is next is decided fairly, between addresses, then between their connections
+  (`pyshard.storage.durable.fair_update_queue`);
+- what waits has changed nothing yet. When it is begun all is looked at anew, such as whether this replica still leads;
+- what waits is bounded, by the memory that it takes: one address may have as much as is still free;
+- what waits of a connection that has ended is never begun, nor what waits when the daemon stops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import attrs
+from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from pyshard.errors import Overloaded, PyshardError, ShuttingDown, Unavailable
+from pyshard.settings import settings
+from pyshard.storage import Sender
+from pyshard.storage.durable.anticipatory_pause import AnticipatoryPause
+from pyshard.storage.durable.fair_update_queue import UpdateQueue, WaitingUpdate
+
+#: Bytes of memory of the largest change that counts as small: some hundred records, a millisecond or a few.
+SMALL = 64 * 1024
+
+#: Bytes of memory of the large changes that are on their way at a time while others ask, if that is more than one.
+BESIDE = 1024 * 1024
+
+#: The same while nobody else asks, if that is more than two: three batches of 10,000 tiny records.
+ALONE = 5 * 1024 * 1024
+
+# How many times as long as a large change took until its answer the next one may wait. A member takes a group on twice:
+# to its log, and when it is committed to its records. Only the first is over at the answer, and the second takes no
+# longer. So large changes have a quarter of the time at the most.
+_TIMES = 6
+_WINDOW = 0.01  # seconds in which a client that was answered asks again: longer than at a disk, as answers take longer
+
+_ALONE_AFTER = 0.25  # seconds in which others have asked for nothing small, after which nobody else seems to ask
+_LONGEST = 0.25  # seconds that a large change counts at the most: a member may be gone, until it is removed
+
+_T = TypeVar("_T")
+
+
+@attrs.frozen(eq=False)
+class _WaitingChange:
+    begin: Callable[[], Deferred[Any]]
+    answered: Deferred[Any] = attrs.field(factory=Deferred)
+
+
+class LargeChanges:
+    """The changes of one shard with replicas.
+
+    :param clock: times how long large changes take, and how long the next one waits.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._queue: UpdateQueue[_WaitingChange] = UpdateQueue()
+        self._pause = AnticipatoryPause(_TIMES, _WINDOW)
+        self._waiting_of: dict[Sender, int] = {}  # how many of each sender wait
+        self._weight = 0  # bytes of memory of what waits
+        self._weight_of: dict[str, int] = {}  # the same by address
+        self._sender: Sender | None = None  # of the last large change
+        self._under_way = self._weight_under_way = 0  # large changes that aren't answered, and their bytes
+        self._ended_at = 0.0  # when the last one was
+        self._asked = 0  # things that others have asked for, or were answered
+        self._beside = 0  # small changes of others that aren't answered
+        self._asked_at = clock.seconds() - _ALONE_AFTER  # when something was last asked so
+        self._look: IDelayedCall | None = None
+        self._beginning = False
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._queue)
+
+    def ask(self, sender: Sender) -> None:
+        """Note that something small was asked for, which large changes of others are to leave time to."""
+        if sender is not self._sender:
+            self._note_asked()
+
+    def serve(self, sender: Sender, weight: int, begin: Callable[[], Deferred[_T]]) -> Deferred[_T]:
+        """Begin a change, now or when it may be.
+
+        :param sender: whose it is.
+        :param weight: bytes of memory that it takes.
+        :param begin: begins it; what it returns fires when all members have the change.
+        :return: a Deferred of what that one fires with.
+        :raises PyshardError: as `begin` does; in the Deferred, if the change had to wait.
+        :raises Overloaded: (in the Deferred) too much waits already; nothing was done.
+        :raises Unavailable: (in the Deferred) the sender has gone before it was begun.
+        """
+        small = weight <= SMALL
+        if sender not in self._waiting_of and (small or (not len(self._queue) and self._wait(weight) == 0)):
+            return self._small(sender, begin) if small else self._large(sender, weight, begin)
+        own = self._weight_of.get(sender.address, 0)
+        if self._weight and own + weight > settings.MAX_COMMIT_BYTES - self._weight:
+            return fail(_overloaded(self._weight, own))
+        waiting = _WaitingChange(begin)
+        self._queue.add(waiting, sender, weight, 0)
+        self._count_waiting(sender, weight, 1)
+        self._begin_some()
+        return waiting.answered
+
+    def forget(self, sender: Sender) -> None:
+        """Begin nothing of what waits of a sender: nobody wants it."""
+        if sender in self._waiting_of:
+            gone = Unavailable("the connection ended before the shard could begin; nothing was done")
+            self._refuse(lambda each: each is sender, gone)
+            self._begin_some()
+
+    def close(self) -> None:
+        """Refuse all that waits: a daemon that stops answers members no more, so nobody could say what came of it."""
+        stops = ShuttingDown("this shard is shutting down, and the change was not begun; ask again when it is back")
+        self._refuse(lambda _: True, stops)
+        self._begin_some()
+
+    # ------------------------------------------------------------------ inside
+
+    def _refuse(self, which: Callable[[Sender], bool], why: PyshardError) -> None:
+        for taken in self._queue.take_all_of(which):
+            self._count_waiting(taken.sender, -taken.cost, -1)
+            taken.update.answered.errback(why)
+
+    def _begin_some(self) -> None:
+        """Begin what may be begun by now, and look again when more may be."""
+        if self._beginning:  # by what is answered at once
+            return
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+        self._beginning = True
+        try:
+            wait = self._begin_until_one_waits()
+        finally:
+            self._beginning = False
+        if wait is not None:
+            self._look = self._clock.callLater(wait, self._look_again)
+
+    def _begin_until_one_waits(self) -> float | None:
+        """Begin what may be begun now.
+
+        :return: seconds until more may be begun; None: until something is answered, or nothing waits.
+        """
+        while (first := self._queue.first) is not None:
+            large = first.cost > SMALL
+            wait = self._wait(first.cost) if large else 0.0
+            if wait != 0:
+                return wait
+            self._begin(self._queue.take())
+            if large and len(self._queue):
+                return 0.0  # in the reactor's next turn, which others have before
+        return None
+
+    def _look_again(self) -> None:
+        self._look = None
+        self._begin_some()
+
+    def _begin(self, taken: WaitingUpdate[_WaitingChange]) -> None:
+        sender = taken.sender
+        self._count_waiting(sender, -taken.cost, -1)
+        self._queue.done([taken])
+        if taken.cost <= SMALL:
+            begun = maybeDeferred(self._small, sender, taken.update.begin)
+        else:
+            begun = maybeDeferred(self._large, sender, taken.cost, taken.update.begin)
+        begun.addCallbacks(taken.update.answered.callback, taken.update.answered.errback)
+
+    def _small(self, sender: Sender, begin: Callable[[], Deferred[_T]]) -> Deferred[_T]:
+        begun = begin()
+        if sender is self._sender:
+            return begun
+        self._note_asked()
+        if begun.called and not begun.paused:
+            return begun
+        self._beside += 1
+        return begun.addBoth(self._small_answered)
+
+    def _small_answered(self, outcome: _T) -> _T:
+        self._beside -= 1
+        self._note_asked()  # who is answered asks again soon
+        if self._look is None and len(self._queue):
+            self._begin_some()
+        return outcome
+
+    def _large(self, sender: Sender, weight: int, begin: Callable[[], Deferred[_T]]) -> Deferred[_T]:
+        began = self._clock.seconds()
+        begun = begin()
+        self._pause.begin(self._asked)
+        self._sender = sender
+        self._under_way += 1
+        self._weight_under_way += weight
+        return begun.addBoth(partial(self._large_answered, began, weight))
+
+    def _large_answered(self, began: float, weight: int, outcome: _T) -> _T:
+        now = self._clock.seconds()
+        self._under_way -= 1
+        self._weight_under_way -= weight
+        self._pause.end(max(began, self._ended_at, now - _LONGEST), now)
+        self._ended_at = now
+        self._begin_some()
+        return outcome
+
+    def _wait(self, weight: int) -> float | None:
+        """Seconds for which a large change is to wait; None: until one that is under way is answered."""
+        now = self._clock.seconds()
+        alone = not self._beside and now - self._asked_at >= _ALONE_AFTER
+        least, most = (2, ALONE) if alone else (1, BESIDE)
+        if self._under_way >= least and self._weight_under_way + weight > most:
+            return None
+        return self._pause.remaining(self._asked, now, self._beside > 0)
+
+    def _note_asked(self) -> None:
+        self._asked += 1
+        self._asked_at = self._clock.seconds()
+
+    def _count_waiting(self, sender: Sender, weight: int, number: int) -> None:
+        self._weight += weight
+        left = self._waiting_of[sender] = self._waiting_of.get(sender, 0) + number
+        if not left:
+            del self._waiting_of[sender]
+        address = sender.address
+        left = self._weight_of[address] = self._weight_of.get(address, 0) + weight
+        if not left:
+            del self._weight_of[address]
+
+
+def _overloaded(weight: int, own: int) -> Overloaded:
+    return Overloaded(
+        f"changes of {weight:,} bytes wait for this shard's replicas already, {own:,} of them from this address; "
+        "try again later"
+    )
