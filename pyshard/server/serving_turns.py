@@ -18,11 +18,9 @@ Rules:
 - A box that is larger than any that took a short time over its connection counts as one that takes long. So nobody
   has long boxes served as short ones by connecting anew for each.
 - A connection whose peer has ended it while it waited is ended when it would be its turn.
-- Replicas of this shard wait for nobody, and nothing that they ask counts: everybody's answers wait for theirs. What
-  large changes cost there is left to others by `pyshard.shard.large_changes`.
+- Replicas of this shard wait for nobody, as everybody's answers wait for them (`pyshard.shard.large_changes`).
 - Peers that have shown no token yet come last, but always get a small part, since everybody begins as one.
-- What Python's garbage collector takes is nobody's, nor what other processes have the processor for
-  (`pyshard.server.own_time`): whoever is served in that moment doesn't wait for it later.
+- What Python's garbage collector takes is nobody's, nor what others have the processor for (`pyshard.server.own_time`).
 """
 
 from __future__ import annotations
