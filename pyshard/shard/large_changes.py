@@ -6,7 +6,8 @@ milliseconds. To send it, and to have each member take it on, takes several time
 
 Rules:
 
-- a small change is begun at once, unless its sender has something waiting: then behind that;
+- a small change is begun at once, also before large ones of its sender that wait: what is in flight has no order
+  (docs/protocol.md, "Apply");
 - while others ask for small things, one large change is on its way at a time, or some with a bound on all of them. The
   next one is begun when others have had some times as long as that one took until its answer
   (`pyshard.storage.durable.anticipatory_pause`);
@@ -105,9 +106,10 @@ class LargeChanges:
         :raises Overloaded: (in the Deferred) too much waits already; nothing was done.
         :raises Unavailable: (in the Deferred) the sender has gone before it was begun.
         """
-        small = weight <= SMALL
-        if sender not in self._waiting_of and (small or (not len(self._queue) and self._wait(weight) == 0)):
-            return self._small(sender, begin) if small else self._large(sender, weight, begin)
+        if weight <= SMALL:
+            return self._small(sender, begin)
+        if not len(self._queue) and self._wait(weight) == 0:
+            return self._large(sender, weight, begin)
         own = self._weight_of.get(sender.address, 0)
         if self._weight and own + weight > settings.MAX_COMMIT_BYTES - self._weight:
             return fail(_overloaded(self._weight, own))
@@ -146,26 +148,24 @@ class LargeChanges:
             self._look = None
         self._beginning = True
         try:
-            wait = self._begin_until_one_waits()
+            wait = self._begin_next()
         finally:
             self._beginning = False
         if wait is not None:
             self._look = self._clock.callLater(wait, self._look_again)
 
-    def _begin_until_one_waits(self) -> float | None:
-        """Begin what may be begun now.
+    def _begin_next(self) -> float | None:
+        """Begin the next change, if it may be begun now.
 
         :return: seconds until more may be begun; None: until something is answered, or nothing waits.
         """
-        while (first := self._queue.first) is not None:
-            large = first.cost > SMALL
-            wait = self._wait(first.cost) if large else 0.0
-            if wait != 0:
-                return wait
-            self._begin(self._queue.take())
-            if large and len(self._queue):
-                return 0.0  # in the reactor's next turn, which others have before
-        return None
+        first = self._queue.first
+        if first is None or (wait := self._wait(first.cost)) is None:
+            return None
+        if wait:
+            return wait
+        self._begin(self._queue.take())
+        return 0.0 if len(self._queue) else None  # in the reactor's next turn, which others have before
 
     def _look_again(self) -> None:
         self._look = None
@@ -175,10 +175,7 @@ class LargeChanges:
         sender = taken.sender
         self._count_waiting(sender, -taken.cost, -1)
         self._queue.done([taken])
-        if taken.cost <= SMALL:
-            begun = maybeDeferred(self._small, sender, taken.update.begin)
-        else:
-            begun = maybeDeferred(self._large, sender, taken.cost, taken.update.begin)
+        begun = maybeDeferred(self._large, sender, taken.cost, taken.update.begin)
         begun.addCallbacks(taken.update.answered.callback, taken.update.answered.errback)
 
     def _small(self, sender: Sender, begin: Callable[[], Deferred[_T]]) -> Deferred[_T]:
