@@ -8,6 +8,8 @@ Rules:
 - whoever changes a record says so before, once or more often (`IndexAtMoment.keep`);
 - each step looks at a bounded number of records, and holds few bytes of them;
 - what was given isn't kept any more, and what changes behind that isn't either;
+- of a key that came since and has gone again nothing is kept: there may be any number of them, and none of them counts
+  for the store;
 - what had expired at the moment isn't given, but counted.
 """
 
@@ -71,6 +73,7 @@ class IndexAtMoment:
         self._kept: dict[bytes, bytes | None] = {}  # what wasn't given yet and has changed; None: it isn't to be given
         self._expiries: dict[bytes, int] = {}  # of these
         self._bytes = 0
+        self._going: bytes | None = None  # a key that isn't to be given, and may be about to go
         self.expired = 0
 
     @property
@@ -80,15 +83,20 @@ class IndexAtMoment:
 
     def keep(self, key: bytes, slot: int) -> None:
         """Keep what a record is, or that there is none, if it wasn't given yet: it is about to change."""
-        if (slot, key) <= self._reached or key in self._kept or not in_ranges(slot, self._ranges):
+        if self._going is not None:
+            self._drop_gone(self._going)
+        if (slot, key) <= self._reached or not in_ranges(slot, self._ranges):
             return
-        value, expires = self._as_it_was(key)
-        self._kept[key] = value
-        if value is not None:
-            self._bytes += len(value) + len(key) + 2 * KEPT_BYTES
-            if expires:
-                self._expiries[key] = expires
-                self._bytes += _EXPIRY_BYTES
+        if key not in self._kept:
+            value, expires = self._as_it_was(key)
+            self._kept[key] = value
+            if value is not None:
+                self._bytes += len(value) + len(key) + 2 * KEPT_BYTES
+                if expires:
+                    self._expiries[key] = expires
+                    self._bytes += _EXPIRY_BYTES
+        if self._kept[key] is None and key in self._records:
+            self._going = key
 
     def found(self) -> Iterator[Found]:
         """All records, each once, and None for each place that has none."""
@@ -96,6 +104,12 @@ class IndexAtMoment:
             yield from self._next_slice()
         while self._kept:
             yield self._was_kept(*self._kept.popitem())
+
+    def _drop_gone(self, key: bytes) -> None:
+        """Keep nothing of a key that isn't to be given, if it has gone: if it comes again, that is known then, too."""
+        self._going = None
+        if key not in self._records and self._kept.get(key, key) is None:
+            del self._kept[key]
 
     def _next_slice(self) -> list[Found]:
         """The next few records, which count as given."""

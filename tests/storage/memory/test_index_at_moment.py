@@ -220,3 +220,13 @@ def test_only_wanted_slots_are_kept() -> None:
     while reader.step():
         pass
     assert in_order(reader.found) == reader.expected
+
+
+def test_keys_that_come_together() -> None:
+    """What comes in one batch isn't given: each of its keys is told of before any of them is there."""
+    store = MemoryStore("1d", Clock().seconds)
+    snapshot = store.snapshot()
+    many = [b"%d" % number for number in range(1000)]
+    apply(store, "", Write("", many, [b"1"] * len(many)))
+    apply(store, "", Write("", many, [b"2"] * len(many)))
+    assert snapshot.page(PLENTY) == []

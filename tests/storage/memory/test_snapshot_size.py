@@ -113,3 +113,23 @@ def test_what_was_read_is_let_go() -> None:
     assert (sizes, counted) == (sorted(sizes, reverse=True), sorted(counted, reverse=True))
     assert sizes[-1] < sizes[0] / 5  # the table of what was kept goes at the end
     assert (snapshot.pinned, snapshot.page(1000)) == (0, [])
+
+
+@pytest.mark.parametrize("expired", [False, True], ids=["since", "before, and expired"])
+def test_keys_that_have_gone(expired: bool) -> None:
+    """Of keys that aren't to be given and have gone, a snapshot keeps nothing, however many there are."""
+    now = [1.7e9]
+    store = MemoryStore("1d", lambda: now[0])
+    if expired:
+        write(store, 6, ttl=True)
+        now[0] += 10**7
+    snapshot = store.snapshot()
+    before = tracemalloc.get_traced_memory()[0]
+    for number in range(DOCUMENTS):
+        key = b"%d" % number + bytes(0 if expired else 1000)
+        tasks = [Task(run, 0, slots_of([key])) for run in (Write("", [key], [b"1"]), Remove("", [key]))]
+        at_once(store.apply(tasks, PLENTY, PLENTY))
+    assert store.documents == 0
+    assert tracemalloc.get_traced_memory()[0] - before < 50_000
+    assert snapshot.pinned < 4096
+    assert snapshot.page(PLENTY) == []
