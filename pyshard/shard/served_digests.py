@@ -5,7 +5,7 @@ Rules:
 - a digest is of all rows of some slots after one group, while the store goes on;
 - it is given of ranges alone that the store owns then, all of them;
 - a follower has one at a time. It is read over the connection that opened it, and ends with it, or when nobody reads it
-  for a while;
+  for a while, or when it costs too much (`pyshard.shard.bounded_copies`);
 - instead of being counted, its rows may be read, to put right what differs (`pyshard.shard.bucket_repair`). So they are
   given without a place of the follower being moved, as that of a copy would be;
 - rows are counted while somebody waits for an answer, in turns, so that the shard's clients don't wait for it.
@@ -25,6 +25,7 @@ from pyshard.model.slot_ranges import SlotRanges, shown, without
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.row_digests import BucketDigest, RowDigests
 from pyshard.settings import settings
+from pyshard.shard.bounded_copies import BoundedCopy
 from pyshard.shard.digest_slices import digest_slice
 from pyshard.shard.paced_turns import PacedTurns
 from pyshard.storage import ICopy, IStore
@@ -86,7 +87,7 @@ class ServedDigests:
         :raises StorageFailed: there is no copy of it.
         """
         self.forget(name)
-        copy = await self._store.copy(None, ranges)
+        copy = BoundedCopy(await self._store.copy(None, ranges), self._store)
         self.forget(name)  # one that was asked for meanwhile
         assert copy.head.ranges is not None
         if lacking := without(ranges, copy.head.ranges.owned):

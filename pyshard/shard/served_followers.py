@@ -7,7 +7,8 @@ Rules:
 
 - A copy is given of ranges alone that the store owns, all of them; or of everything, to a replica.
 - A copy is read in turns that leave clients most of the shard's time, however fast it is asked for.
-- A copy is read over the connection that opened it, and ends with it, or when nobody reads it for a while.
+- A copy is read over the connection that opened it, and ends with it, or when nobody reads it for a while, or when it
+  costs too much (`pyshard.shard.bounded_copies`).
 - What a follower is to be given is kept when its connection is lost, within the store's bound. It goes on where it was.
 - A follower has one connection. Whoever comes later takes its place, since the older one may be lost without a word.
 - There are few followers at a time; another one is refused. A follower has one copy, the newest.
@@ -31,6 +32,7 @@ from pyshard.model.slot_ranges import SlotRanges, shown, union, without
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.change_pages import encode_groups
 from pyshard.settings import settings
+from pyshard.shard.bounded_copies import BoundedCopy
 from pyshard.shard.copy_ticket import CopyTicket, expected_size
 from pyshard.shard.paced_turns import PacedTurns
 from pyshard.shard.served_digests import DigestReading, ServedDigests
@@ -129,7 +131,7 @@ class ServedFollowers:
         self._check_owned(ranges)
         self._admit(name, ranges)
         self._stop(name)
-        copy = await self._store.copy(name, ranges)
+        copy = BoundedCopy(await self._store.copy(name, ranges), self._store, name)
         try:
             self._check_owned(ranges)  # it may have gone meanwhile
         except WrongShard:
@@ -143,7 +145,7 @@ class ServedFollowers:
         :return: its id for `read_copy`, and its head.
         :raises StorageFailed: there is no copy.
         """
-        copy = await self._store.copy(name)
+        copy = BoundedCopy(await self._store.copy(name), self._store, name, pins=None)
         return self._opened(owner, name, copy), copy.head
 
     async def read_copy(self, owner: Hashable, number: str) -> list[Change]:

@@ -1,4 +1,7 @@
-"""A view of all rows that a store has of some slots at one moment, also of those that it hides."""
+"""A view of all rows that a store has of some slots at one moment, also of those that it hides.
+
+It ends when it costs too much (`pyshard.shard.bounded_copies`).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pyshard.model.slot_ranges import SlotRanges
+from pyshard.shard.bounded_copies import BoundedCopy
 from pyshard.storage import ICopy, IStore
 
 
@@ -20,7 +24,7 @@ def open_view(store: IStore, ranges: SlotRanges) -> Deferred[ICopy]:
         if waiting.called:
             copy.close()
         else:
-            waiting.callback(copy)
+            waiting.callback(BoundedCopy(copy, store))
 
     def failed(failure: Failure) -> None:
         if not waiting.called:

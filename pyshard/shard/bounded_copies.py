@@ -1,0 +1,71 @@
+"""Copies of a store that end when they cost too much, or come to nothing. They are looked at when they are read.
+
+Rules:
+
+- a durable store's file grows while a copy of it is open and documents are replaced, and never shrinks. So what is kept
+  for one copy has the bound that a snapshot of role `admin` has: others may write as fast as they can meanwhile;
+- a copy for a follower is of no use once the changes behind it aren't kept any more. It ends then, and not when all
+  of it was read.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from pyshard.errors import SnapshotEnded
+from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.settings import settings
+from pyshard.storage import ICopy, IStore
+
+
+@attrs.define(eq=False)
+class BoundedCopy:
+    """An `ICopy` with these bounds.
+
+    :param copy: what is bounded.
+    :param store: of which it is.
+    :param follower: for whom changes behind it are kept; None: for nobody.
+    :param pins: bytes that the store may keep for it, and times of what it has in use; see `settings.SNAPSHOT_PINS`.
+        None: any number.
+    :ivar head: see `ICopy`.
+    """
+
+    copy: ICopy
+    store: IStore
+    follower: str | None = None
+    pins: tuple[int, int] | None = (settings.SNAPSHOT_PINS, settings.ADMIN_SNAPSHOT_PINS)
+    head: ChangeGroup = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Take over the head."""
+        self.head = self.copy.head
+
+    @property
+    def pinned(self) -> int:
+        """See `ICopy`."""
+        return self.copy.pinned
+
+    def page(self, most_bytes: int, most_steps: int = settings.SNAPSHOT_STEPS) -> list[Change] | None:
+        """See `ICopy`.
+
+        :raises SnapshotEnded: it has crossed a bound, now or before.
+        """
+        why = self._why_it_ends()
+        if why:
+            self.copy.close()
+            raise SnapshotEnded(f"the copy has ended: {why}; begin anew, when less is written")
+        return self.copy.page(most_bytes, most_steps)
+
+    def close(self) -> None:
+        """See `ICopy`."""
+        self.copy.close()
+
+    def _why_it_ends(self) -> str:
+        if self.follower is not None and self.follower not in self.store.followers:
+            return "the changes behind it are no longer kept"
+        if self.pins is None:
+            return ""
+        most = max(self.pins[0], self.store.used) * self.pins[1]
+        if self.copy.pinned > most:
+            return f"the shard would have had to keep more than {most:,} bytes of old documents for it"
+        return ""

@@ -1,0 +1,105 @@
+"""Copies and digests end when too much is kept for them, or when they come to nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from shard.pulling import MOVING
+from stores import PLENTY, Bench, at_once
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from pyshard.errors import SnapshotEnded
+from pyshard.model.key_slots import slot_of
+from pyshard.protocol.batch_operations import Write
+from pyshard.settings import settings
+from pyshard.shard import store_view
+from pyshard.shard.bounded_copies import BoundedCopy
+from pyshard.shard.served_digests import ServedDigests
+from pyshard.shard.served_followers import ServedFollowers
+from pyshard.storage import IStore, MemoryStore, Task
+from pyshard.storage.follower_places import FollowedBound
+
+_KEYS = [b"%d" % number for number in range(100)]
+_USED = 100 * (1000 + 128)
+
+
+def write(store: IStore, record: bytes) -> None:
+    """Write all documents, some at a time."""
+    for begin in range(0, len(_KEYS), 10):
+        keys = _KEYS[begin : begin + 10]
+        at_once(store.apply([Task(Write("", keys, [record] * 10), 0, [slot_of(key) for key in keys])], PLENTY, PLENTY))
+
+
+def opened(pins: tuple[int, int] | None, follower: str | None = "m", kept: int = PLENTY) -> tuple[IStore, BoundedCopy]:
+    """A store with documents of 1,000 bytes, and a copy of it.
+
+    :param kept: bytes of changes that it keeps for followers.
+    """
+    store = MemoryStore("1d", Clock().seconds, bound=FollowedBound(kept, 3600.0))
+    write(store, b"x" * 1000)
+    copy = at_once(store.copy(follower))
+    return store, BoundedCopy(copy, store, follower, pins)
+
+
+def test_what_is_kept_is_bounded() -> None:
+    """A copy for which more is kept than a multiple of a bound, or of what is in use, ends: nothing is kept then."""
+    store, copy = opened((50_000, 1))
+    write(store, b"y" * 900)  # in use are 100,000 bytes then, and as many are kept
+    with pytest.raises(SnapshotEnded, match=r"keep more than 10[0-9],[0-9]{3} bytes of old documents"):
+        copy.page(1000)
+    assert copy.pinned == 0
+    with pytest.raises(SnapshotEnded):
+        copy.page(1000)
+
+
+@pytest.mark.parametrize("pins", [(200_000, 1), (50_000, 2), None], ids=["the bound", "times in use", "no bound"])
+def test_what_is_less_than_the_bound(pins: tuple[int, int] | None) -> None:
+    """A copy for which no more is kept is read to its end, as the store was."""
+    store, copy = opened(pins)
+    write(store, b"y" * 900)
+    records = [change.record for change in copy.page(PLENTY) or []]
+    assert records == [b"x" * 1000] * len(_KEYS)
+    assert copy.page(PLENTY) == []
+
+
+@pytest.mark.parametrize("follower", ["m", None], ids=["a follower's", "nobody's"])
+def test_changes_that_are_not_kept(follower: str | None) -> None:
+    """A copy ends when its follower couldn't go on behind it. One that is for no follower doesn't."""
+    store, copy = opened(None, follower, kept=20_000)
+    at_once(store.copy("another"))  # so that changes are kept in any case
+    assert copy.page(1000)
+    write(store, b"y" * 1000)
+    if follower is None:
+        assert copy.page(1000)
+        return
+    with pytest.raises(SnapshotEnded, match="no longer kept"):
+        copy.page(1000)
+    assert copy.pinned == 0
+
+
+@pytest.mark.parametrize("kind", ["memory", "lmdb"])
+def test_all_are_bounded(kind: str, tmp_path: Path) -> None:
+    """Copies for moves and replicas, digests and the target's own views are."""
+    bench = Bench(kind, tmp_path)
+    bench.result(bench.store.own(MOVING))
+    clock = Clock()
+    followers = ServedFollowers(bench.store, clock)
+    digests = ServedDigests(bench.store, clock, followers._turns, lambda: "1")
+    bench.result(Deferred.fromCoroutine(followers.open_copy("a peer", "m", MOVING)))
+    bench.result(Deferred.fromCoroutine(followers.open_whole_copy("a peer", "r")))
+    bench.result(Deferred.fromCoroutine(digests.open("a peer", "m", MOVING)))
+    view = bench.result(store_view.open_view(bench.store, MOVING))
+    copies = [*(opened.copy for opened in followers._copies.values()), digests._open["1"].copy, view]
+    of_move = settings.SNAPSHOT_PINS, settings.ADMIN_SNAPSHOT_PINS
+    assert [(copy.follower, copy.pins) for copy in copies if isinstance(copy, BoundedCopy)] == [
+        ("m", of_move),
+        ("r", None),  # it comes to its end, or the shard has fewer members than it should
+        (None, of_move),
+        (None, of_move),
+    ]
+    followers.close()
+    digests.close()
+    view.close()
+    bench.close()
