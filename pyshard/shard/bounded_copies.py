@@ -5,7 +5,8 @@ Rules:
 - a durable store's file grows while a copy of it is open and documents are replaced, and never shrinks. So what is kept
   for one copy has the bound that a snapshot of role `admin` has: others may write as fast as they can meanwhile;
 - a copy for a follower is of no use once the changes behind it aren't kept any more. It ends then, and not when all
-  of it was read.
+  of it was read;
+- the changes behind it are kept for a while. A copy that would take longer than that at its pace so far is *late*.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.settings import settings
 from pyshard.storage import ICopy, IStore
 
+_NOTHING_YET = 0.05  # of what may be kept: before, no copy is late
+_AHEAD = 1.5  # times as far as what is kept: behind the copy the changes are to be read, too
+
 
 @attrs.define(eq=False)
 class BoundedCopy:
@@ -27,14 +31,18 @@ class BoundedCopy:
     :param follower: for whom changes behind it are kept; None: for nobody.
     :param pins: bytes that the store may keep for it, and times of what it has in use; see `settings.SNAPSHOT_PINS`.
         None: any number.
+    :param expected: about how many bytes it has.
     :ivar head: see `ICopy`.
+    :ivar given: how many bytes of it were given.
     """
 
     copy: ICopy
     store: IStore
     follower: str | None = None
     pins: tuple[int, int] | None = (settings.SNAPSHOT_PINS, settings.ADMIN_SNAPSHOT_PINS)
+    expected: int = 0
     head: ChangeGroup = attrs.field(init=False)
+    given: int = 0
 
     def __attrs_post_init__(self) -> None:
         """Take over the head."""
@@ -45,6 +53,12 @@ class BoundedCopy:
         """See `ICopy`."""
         return self.copy.pinned
 
+    @property
+    def is_late(self) -> bool:
+        """Whether the changes behind it will be gone before it was read to its end, if it goes on like this."""
+        filled = self.store.followers.filled if self.follower is not None else 0.0
+        return filled > _NOTHING_YET and filled * _AHEAD * self.expected > self.given
+
     def page(self, most_bytes: int, most_steps: int = settings.SNAPSHOT_STEPS) -> list[Change] | None:
         """See `ICopy`.
 
@@ -54,7 +68,9 @@ class BoundedCopy:
         if why:
             self.copy.close()
             raise SnapshotEnded(f"the copy has ended: {why}; begin anew, when less is written")
-        return self.copy.page(most_bytes, most_steps)
+        page = self.copy.page(most_bytes, most_steps)
+        self.given += sum([change.size for change in page or ()])
+        return page
 
     def close(self) -> None:
         """See `ICopy`."""

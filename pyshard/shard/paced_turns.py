@@ -5,7 +5,8 @@ Rules:
 - All that wait have one turn after the other, each for one step.
 - Between two turns others have some times as long as the first of them took, also if nobody waited for the second one
   meanwhile. So all such work of a shard together leaves them most of its time, however much of it there is.
-- While somebody asks, they have a multiple of that, where it is said to whom the time is left.
+- While somebody asks, they have a multiple of that, where it is said to whom the time is left, unless the work would
+  come to nothing so.
 """
 
 from __future__ import annotations
@@ -29,11 +30,15 @@ class PacedTurns:
 
     :param clock: the reactor: measures turns, and times them.
     :param asked: how many things clients have asked for, ever; None: they get no more time than anybody.
+    :param hurried: whether the work would come to nothing at that pace.
     """
 
-    def __init__(self, clock: IReactorTime, asked: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self, clock: IReactorTime, asked: Callable[[], int] | None = None, hurried: Callable[[], bool] = lambda: False
+    ) -> None:
         self._clock = clock
         self._asked = asked or (lambda: 0)
+        self._hurried = hurried
         self._seen = 0  # what was asked for until the last turn
         self._waiting: deque[Deferred[None]] = deque()
         self._scheduled = False  # whether the next turn is, or one is being taken
@@ -69,7 +74,8 @@ class PacedTurns:
         ended = self._clock.seconds()
         asked, seen = self._asked(), self._seen
         self._seen = asked
-        self._free_at = ended + min(_LONGEST, max(0.0, (_REST if asked == seen else _REST_BESIDE) * (ended - began)))
+        rest = _REST if asked == seen or self._hurried() else _REST_BESIDE
+        self._free_at = ended + min(_LONGEST, max(0.0, rest * (ended - began)))
         if self._scheduled:
             self._clock.callLater(self._rest(), self._take)
 

@@ -6,7 +6,7 @@ A follower has a name, such as that of a move. It reads a copy, then the groups 
 Rules:
 
 - A copy is given of ranges alone that the store owns, all of them; or of everything, to a replica.
-- A copy is read in turns that leave clients most of the shard's time, however fast it is asked for.
+- A copy is read in turns that leave clients most of the time, however fast it is asked for; fewer if it would be late.
 - A copy is read over the connection that opened it, and ends with it, or when nobody reads it for a while, or when it
   costs too much (`pyshard.shard.bounded_copies`).
 - What a follower is to be given is kept when its connection is lost, within the store's bound. It goes on where it was.
@@ -38,7 +38,7 @@ from pyshard.shard.paced_turns import PacedTurns
 from pyshard.shard.served_digests import DigestReading, ServedDigests
 from pyshard.shard.served_replicas import is_replica
 from pyshard.shard.slowed_writers import SlowedWriters
-from pyshard.storage import ICopy, IFollower, IStore
+from pyshard.storage import IFollower, IStore
 
 _ASKS_WITHIN = 5.0  # seconds in which a follower that wants to catch up asks again
 _PART = 4 * 1024 * 1024  # bytes of groups in one answer
@@ -54,7 +54,7 @@ class _CopyInUse:
 
     name: str
     owner: Hashable
-    copy: ICopy
+    copy: BoundedCopy
     idle: IDelayedCall | None = None
 
 
@@ -110,7 +110,7 @@ class ServedFollowers:
         self._look: IDelayedCall | None = None
         self.writers = SlowedWriters(self._behind, clock)
         self.on_names: Callable[[], None] = lambda: None
-        self._turns = PacedTurns(clock, asked)
+        self._turns = PacedTurns(clock, asked, lambda: any(one.copy.is_late for one in self._copies.values()))
         self._digests = ServedDigests(store, clock, self._turns, new_id)
 
     @property
@@ -132,12 +132,13 @@ class ServedFollowers:
         self._admit(name, ranges)
         self._stop(name)
         copy = BoundedCopy(await self._store.copy(name, ranges), self._store, name)
+        copy.expected = expected_size(self._store, ranges)
         try:
             self._check_owned(ranges)  # it may have gone meanwhile
         except WrongShard:
             copy.close()
             raise
-        return CopyTicket(self._opened(owner, name, copy), copy.head, expected_size(self._store, ranges))
+        return CopyTicket(self._opened(owner, name, copy), copy.head, copy.expected)
 
     async def open_whole_copy(self, owner: Hashable, name: str) -> tuple[str, ChangeGroup]:
         """Make a copy of everything, for a replica, and keep what changes from there on.
@@ -145,7 +146,7 @@ class ServedFollowers:
         :return: its id for `read_copy`, and its head.
         :raises StorageFailed: there is no copy.
         """
-        copy = BoundedCopy(await self._store.copy(name), self._store, name, pins=None)
+        copy = BoundedCopy(await self._store.copy(name), self._store, name, None, self._store.used)
         return self._opened(owner, name, copy), copy.head
 
     async def read_copy(self, owner: Hashable, number: str) -> list[Change]:
@@ -279,7 +280,7 @@ class ServedFollowers:
 
     # ------------------------------------------------------------------ inside
 
-    def _opened(self, owner: Hashable, name: str, copy: ICopy) -> str:
+    def _opened(self, owner: Hashable, name: str, copy: BoundedCopy) -> str:
         """Have a copy read; one that the follower had before is given up."""
         for earlier in [number for number, opened in self._copies.items() if opened.name == name]:
             self._end_copy(earlier)

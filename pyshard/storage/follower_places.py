@@ -3,13 +3,14 @@
 Rules:
 
 - a follower has a name, and a *place*: the number of the last group that it needs no more;
-- a follower whose next group is gone is *behind*: its place is given up, and it must begin anew, with a copy.
+- a follower whose next group is gone is *behind*: its place is given up, and it must begin anew, with a copy;
+- how much of the bound is used says how long that may still take.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import attrs
 
@@ -28,22 +29,40 @@ class FollowedBound:
     size: int = settings.FOLLOWED_LOG_BYTES
     seconds: float = settings.FOLLOWED_LOG_SECONDS
 
+    def used(self, size: int, seconds: float) -> float:
+        """Which part of it is used, 1 for all: of bytes or of seconds, whichever is more."""
+        return max(size / max(1, self.size), seconds / max(1e-9, self.seconds))
+
 
 #: What it is unless operators set it.
 DEFAULT_BOUND = FollowedBound()
 
 
 class FollowerPlaces:
-    """The places of followers.
+    """The places of followers: a collection of their names.
 
     :param places: name → place.
     :ivar any: whether there are followers.
+    :ivar filled: which part of the bound is used for them, as it was when groups were last looked at: 1 for all.
     """
 
     def __init__(self, places: Mapping[str, int] | None = None) -> None:
         self._places = dict(places or {})
         self._lock = threading.Lock()
         self.any = bool(self._places)
+        self.filled = 0.0
+
+    def __contains__(self, name: object) -> bool:
+        """Whether somebody of this name follows, and isn't behind."""
+        return name in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        """The names."""
+        return iter(self.by_name)
+
+    def __len__(self) -> int:
+        """How many follow."""
+        return len(self._places)
 
     @property
     def by_name(self) -> dict[str, int]:

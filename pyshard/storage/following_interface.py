@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Protocol, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -12,6 +11,7 @@ from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.log_groups import LogGroup
 from pyshard.protocol.store_ranges import Origin
 from pyshard.settings import settings
+from pyshard.storage.follower_places import FollowerPlaces
 
 _G = TypeVar("_G")
 
@@ -122,8 +122,8 @@ class IFollowedStore(Protocol):
         ...
 
     @property
-    def followers(self) -> Collection[str]:
-        """The names of those for whom something is kept, also from before a restart."""
+    def followers(self) -> FollowerPlaces:
+        """The names of those for whom something is kept, also from before a restart, and how much it is."""
         ...
 
     def absorb(self, group: ChangeGroup, origin: Origin | None = None) -> Deferred[None]:

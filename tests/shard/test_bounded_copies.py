@@ -103,3 +103,68 @@ def test_all_are_bounded(kind: str, tmp_path: Path) -> None:
     digests.close()
     view.close()
     bench.close()
+
+
+def test_late_copies() -> None:
+    """A copy is late as long as less of it was given than goes with what is kept behind it."""
+    store, copy = opened(None, "m", kept=2 * _USED)
+    copy.expected = sum(change.size for change in at_once(store.copy(None, None)).page(PLENTY) or ())
+    found = [copy.is_late]
+    write(store, b"y" * 1000)
+    assert 0.3 < store.followers.filled < 0.6
+    found.append(copy.is_late)
+    assert found == [False, True]
+    late = list[bool]()
+    while copy.page(10_000):
+        late.append(copy.is_late)
+    assert (late[0], late[-1], late) == (True, False, sorted(late, reverse=True))
+    other = BoundedCopy(at_once(store.copy(None)), store)
+    other.expected = _USED
+    assert not other.is_late
+
+
+@pytest.mark.parametrize("kind", ["memory", "lmdb"])
+def test_late_copies_hurry(kind: str, tmp_path: Path) -> None:
+    """The turns in which copies are read are shorter apart while one of them is late."""
+    bench = Bench(kind, tmp_path)
+    bench.result(bench.store.own(MOVING))
+    followers = ServedFollowers(bench.store, Clock())
+    bench.result(Deferred.fromCoroutine(followers.open_copy("a peer", "m", MOVING)))
+    (opened,) = followers._copies.values()
+    opened.copy.expected = 1000
+    assert not followers._turns._hurried()
+    bench.store.followers.filled = 0.5
+    assert followers._turns._hurried()
+    opened.copy.given = 800
+    assert not followers._turns._hurried()
+    followers.close()
+    bench.close()
+
+
+@pytest.mark.parametrize("kind", ["memory", "lmdb with a small map"])
+def test_what_is_kept_is_told(kind: str, tmp_path: Path) -> None:
+    """A store tells which part of the bound it keeps for followers, and nothing when they have all."""
+    bench = Bench(kind, tmp_path)
+    copy = bench.result(bench.store.copy("m"))
+    record = bytes(20_000)
+    filled = []
+    for _ in range(2):
+        for key in _KEYS:
+            bench.result(bench.store.apply([Task(Write("", [key], [record]), 0, [slot_of(key)])], PLENTY, PLENTY))
+        filled.append(bench.store.followers.filled * settings.FOLLOWED_LOG_BYTES)
+    assert 0.8 < filled[0] / 2_000_000 < 1.3
+    assert 0.8 < filled[1] / 4_000_000 < 1.3
+    copy.close()
+    bench.store.follow("m", bench.store.sequence)
+    for key in _KEYS:
+        bench.result(bench.store.apply([Task(Write("", [key], [bytes(2000)]), 0, [slot_of(key)])], PLENTY, PLENTY))
+    assert bench.store.followers.filled * settings.FOLLOWED_LOG_BYTES < 500_000
+    bench.close()
+
+
+def test_which_part_of_a_bound_is_used() -> None:
+    """That of bytes or that of seconds, whichever is more; a bound of nothing is used by the first byte."""
+    bound = FollowedBound(200, 10)
+    assert [bound.used(50, 0), bound.used(50, 5), bound.used(200, 5)] == [0.25, 0.5, 1]
+    assert FollowedBound(0, 0).used(1, 0) >= 1
+    assert FollowedBound(0, 0).used(0, 1) >= 1

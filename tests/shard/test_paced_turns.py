@@ -96,3 +96,20 @@ def test_long_turns() -> None:
     Deferred.fromCoroutine(work())
     clock.pump([0.25] * 100)
     assert [later - earlier for earlier, later in pairwise(began)] == [2.5, 2.5]
+
+
+def test_hurried_beside_clients() -> None:
+    """What would come to nothing leaves clients no more than others."""
+    clock, began, asked = Clock(), list[float](), [0]
+    turns = PacedTurns(clock, lambda: asked[0], lambda: len(began) >= 3)
+
+    async def work() -> None:
+        for _ in range(5):
+            await turns.next()
+            began.append(clock.seconds())
+            clock.rightNow += 0.03125
+            asked[0] += 1
+
+    Deferred.fromCoroutine(work())
+    clock.pump([0.03125] * 600)
+    assert [later - earlier for earlier, later in pairwise(began)] == [1.28125, 1.28125, 0.125, 0.125]

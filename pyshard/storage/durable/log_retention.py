@@ -109,6 +109,9 @@ class LogRetention:
         until = need_not_be_kept(kept, flushed, self.places.needed(), self._bound, self._steady())
         if kept and until >= kept[0].last:
             self.leave_behind(until)
+        kept = self._log.kept
+        seconds = self._steady() - kept[0].since if kept else 0.0
+        self.places.filled = self._bound.used(sum([segment.size for segment in kept]), seconds)
 
     def is_overdue(self) -> bool:
         """Whether a segment is kept for longer than it should be; for any thread."""

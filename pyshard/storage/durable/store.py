@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import lmdb
@@ -54,7 +54,7 @@ from pyshard.storage.durable.page_of_keys import page_between
 from pyshard.storage.durable.replica_log import ReplicaLog
 from pyshard.storage.durable.store_followers import StoreFollowers
 from pyshard.storage.durable.update_size import update_size
-from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound
+from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound, FollowerPlaces
 from pyshard.storage.following_interface import ICopy, IFollower
 from pyshard.storage.interface import ITSELF, Page, PageBounds, Sender, Task
 from pyshard.storage.look_budget import LookBudget
@@ -257,8 +257,8 @@ class LmdbStore(DurableReplica, RangeChanges):
         self._followers.forget(name)
 
     @property
-    def followers(self) -> Collection[str]:
-        return self._engine.retention.places.by_name
+    def followers(self) -> FollowerPlaces:
+        return self._engine.retention.places
 
     def absorb(self, group: ChangeGroup, origin: Origin | None = None) -> Deferred[None]:
         return self._writer.submit(range_updates.absorbing(group, origin), group.size, len(group.changes))

@@ -44,6 +44,12 @@ class ChangeRing:
         self.last = group.sequence
 
     @property
+    def filled(self) -> float:
+        """Which part of the bound is used; see `FollowedBound.used`."""
+        came = self._groups[self._first][2] if self._first <= self.last else self._steady()
+        return self._bound.used(self._size, self._steady() - came)
+
+    @property
     def is_full(self) -> bool:
         """Whether it has more bytes than the bound allows."""
         return self._size > self._bound.size

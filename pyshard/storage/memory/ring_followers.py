@@ -127,6 +127,7 @@ class RingFollowers:
             gone = self.ring.release(self.ring.last if needed is None else needed, self._always)
             for name in self.places.leave_behind(gone):
                 _log.warn("{follower} follows too slowly: it has to start from a copy", follower=name)
+            self.places.filled = self.ring.filled
         if not self.places.any and self._always is None:
             self.ring = None
             self._take_notes(False)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import uuid
 from array import array
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 
 from twisted.internet.defer import Deferred, execute, fail, succeed
@@ -32,7 +32,7 @@ from pyshard.protocol.store_ranges import Origin, StoreRanges
 from pyshard.storage import index_ids
 from pyshard.storage.absorbed_groups import is_absorbed, records_for, refuse_incomplete
 from pyshard.storage.batch_executor import BatchExecutor, no_such_index
-from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound
+from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound, FollowerPlaces
 from pyshard.storage.following_interface import ICopy, IFollower
 from pyshard.storage.interface import ITSELF, Page, PageBounds, Sender, Task
 from pyshard.storage.memory.dropped_indexes import forget_dropped
@@ -230,8 +230,8 @@ class MemoryStore(MemoryReplica, RangeChanges):
         return self._followers.follow(name, after, ranges, self.sequence, lambda: self.committed)
 
     @property
-    def followers(self) -> Collection[str]:
-        return self._followers.places.by_name
+    def followers(self) -> FollowerPlaces:
+        return self._followers.places
 
     def forget(self, name: str) -> None:
         self._followers.forget(name)
