@@ -200,7 +200,7 @@ class ShardProtocol(ServerConnection):
             return (self._shard.apply_stale if stale else self._shard.apply)(epoch, runs, self._sender)
         owed = self._shard.will_give(runs)
         applied = self._shard.apply(epoch, runs, self._sender)
-        applied = self.changes.add(self._followers.writers.answer(runs, applied))
+        applied = self.changes.add(self._followers.writers.answer(runs, applied, self._sender.address))
         return self.count_owed(applied, owed) if owed else applied
 
     def _apply_permitted(

@@ -7,13 +7,15 @@ Rules:
 - Only who changes slots of a follower that has been behind for long is slowed, and only while that follower asks.
 - How much they change is measured first. Then they get half of that for a while, however much they ask for. Then it is
   measured again: they may have become many more. The most that was measured counts, since a disk has slow moments.
+- That half is divided fairly between the addresses that they come from: each gets what it had, up to a level. So who
+  changes little isn't slowed for the sake of another one.
 - A change is made at once, and in order. It is its answer that waits, for a second at the most: clients have so many
   changes in flight, and no more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred
@@ -35,29 +37,41 @@ class WriterPace:
 
     def __init__(self) -> None:
         self._began: float | None = None  # to measure, or to slow down
-        self._count = 0
+        self._counts: dict[str, int] = {}  # by address: operations that were measured
         self._most = 0.0  # operations in a second that were measured
-        self._rate = 0.0  # operations that are answered in a second; 0: it is being measured
-        self._next = 0.0  # when the next answer is due
+        self._level = 0.0  # operations of an address that are answered in a second; 0: it is being measured
+        self._next: dict[str, float] = {}  # by address: when the next answer is due
 
     def reset(self) -> None:
         """Nobody is behind any more."""
-        self._began, self._most, self._rate = None, 0.0, 0.0
+        self._began, self._most, self._level = None, 0.0, 0.0
 
-    def wait(self, operations: int, now: float) -> float:
-        """Note changes, and say for how long their answer is to wait."""
-        if self._began is None or now - self._began >= (_SLOWED if self._rate else 2 * _MEASURED):
-            self._began, self._count, self._rate = now, 0, 0.0
-        if not self._rate:
-            self._count += operations
+    def wait(self, operations: int, now: float, address: str = "") -> float:
+        """Note changes, and say for how long their answer is to wait.
+
+        :param address: whose they are.
+        """
+        if self._began is None or now - self._began >= (_SLOWED if self._level else 2 * _MEASURED):
+            self._began, self._counts, self._level = now, {}, 0.0
+        if not self._level:
+            self._counts[address] = self._counts.get(address, 0) + operations
             if now - self._began >= _MEASURED:
-                self._most = max(self._most, self._count / (now - self._began))
-                self._rate = _SHARE * self._most
-                self._began = self._next = now
+                rates = [count / (now - self._began) for count in self._counts.values()]
+                self._most = max(self._most, sum(rates))
+                self._level = level(rates, _SHARE * self._most)
+                self._began, self._next = now, {}
             return 0.0
-        due = max(self._next, now)
-        self._next = min(due + operations / self._rate, now + _LONGEST)
+        due = max(self._next.get(address, now), now)
+        self._next[address] = min(due + operations / self._level, now + _LONGEST)
         return due - now
+
+
+def level(rates: Iterable[float], total: float) -> float:
+    """Up to which rate each may have its own, so that all have a total together. There is one rate at least."""
+    share, waiting = total, sorted(rates)
+    while waiting and (share := total / len(waiting)) > waiting[0]:
+        total -= waiting.pop(0)
+    return share
 
 
 class SlowedWriters:
@@ -72,17 +86,18 @@ class SlowedWriters:
         self._clock = clock
         self._pace = WriterPace()
 
-    def answer(self, runs: Sequence[Run], applied: Deferred[_T]) -> Deferred[_T]:
+    def answer(self, runs: Sequence[Run], applied: Deferred[_T], address: str = "") -> Deferred[_T]:
         """Have the answer to a batch wait, if it changes what a follower can't catch up with.
 
         :param applied: fires when the batch is applied.
+        :param address: whose it is.
         """
         ranges = self._behind()
         if not ranges:
             self._pace.reset()
             return applied
         operations = sum(_changed(run, ranges) for run in runs if changes(run))
-        seconds = self._pace.wait(operations, self._clock.seconds()) if operations else 0.0
+        seconds = self._pace.wait(operations, self._clock.seconds(), address) if operations else 0.0
         if seconds <= 0:
             return applied
         waited: Deferred[None] = Deferred()

@@ -13,10 +13,14 @@ from twisted.internet.defer import Deferred, fail, succeed
 from pyshard.errors import ShardFull
 from pyshard.model.key_slots import slot_of
 from pyshard.model.slot_ranges import in_ranges
-from pyshard.protocol.batch_operations import Read, Run, Write
+from pyshard.net.command_connection import BoundedAMP
+from pyshard.protocol import commands
+from pyshard.protocol.batch_answers import Answer
+from pyshard.protocol.batch_encoding import encode_runs
+from pyshard.protocol.batch_operations import Pop, Read, Run, Write
 from pyshard.settings import settings
 from pyshard.shard import served_followers
-from pyshard.shard.slowed_writers import WriterPace
+from pyshard.shard.slowed_writers import WriterPace, level
 
 INSIDE, OUTSIDE = ([key for key in KEYS if in_ranges(slot_of(key), ranges)][:5] for ranges in (MOVING, REST))
 
@@ -66,6 +70,50 @@ def test_no_answer_waits_long() -> None:
     pace = WriterPace()
     waits = [pace.wait(1 if number < 100 else 10_000, number * 0.03) for number in range(200)]
     assert 0 < max(waits) <= 1.0
+
+
+def test_who_changes_little_is_not_slowed() -> None:
+    """Beside an address that changes all it can, another one doesn't wait; the first one gets half of both."""
+    pace, slowed, due, little = WriterPace(), 0, 0.0, list[float]()
+    for number in range(3000):
+        now = number * 0.005
+        if now >= due:
+            due = now + pace.wait(50, now, "much")
+            slowed += now >= 5.0
+        if number % 10 == 0:
+            little.append(pace.wait(1, now, "little"))
+    assert max(little) == 0
+    assert 0.45 <= slowed * 50 / 10 / 10_000 <= 0.75  # some of that time is measured again
+
+
+@pytest.mark.parametrize(
+    ("rates", "total", "expected"),
+    [([10], 5, 5), ([10, 10], 10, 5), ([10, 2], 6, 4), ([2, 10, 2], 7, 3), ([0, 100], 50, 50), ([10], 20, 20)],
+)
+def test_level(rates: list[float], total: float, expected: float) -> None:
+    """Who has less than the level keeps it, the others share the rest."""
+    assert level(rates, total) == expected
+
+
+def test_the_address_is_told(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes over a connection counts for its address."""
+    pulling, found = pulling_in_memory, list[str]()
+    assert pulling.served is not None
+    writers = pulling.served.service.followers.writers
+    monkeypatch.setattr(writers, "_behind", lambda: MOVING)
+    monkeypatch.setattr(pulling.served.shard, "apply", lambda *_: succeed([Answer([None] * 5, {})]))
+
+    def wait(_: int, __: float, address: str) -> float:
+        found.append(address)
+        return 0.0
+
+    monkeypatch.setattr(writers._pace, "wait", wait)
+    peer = pulling.served.connect(BoundedAMP(pulling.clock))
+    batch = encode_runs([Pop("", INSIDE)])
+    peer.call(commands.Apply, 30, epoch=1, batch=batch).addErrback(lambda _: None)  # the shard isn't configured
+    pulling.served.network.settle()
+    assert len(found) == 1
+    assert found[0]
 
 
 def waits(pulling: Pulling, *runs: Run) -> bool:
