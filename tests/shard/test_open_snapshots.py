@@ -109,7 +109,8 @@ def test_others_are_served_meanwhile(crowd: Crowd) -> None:
     assert ([row.key for row in page], turns) in (([b"stays"], 0), ([b"stays"], 5))
     end, more_turns = crowd.until(crowd.snapshots.read("peer", ticket.id))
     assert end == []
-    assert turns + more_turns in (4, 5)
+    in_memory = isinstance(crowd.shard.store, MemoryStore)  # it has removed what it counted, and keeps nothing of that
+    assert turns + more_turns in ((0,) if in_memory else (4, 5))
     assert len(crowd.snapshots) == 0
 
 
