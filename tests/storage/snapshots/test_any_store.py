@@ -85,7 +85,8 @@ def test_each_call_looks_at_few(bench: Bench, flushed: bool) -> None:
     assert counts == [*[None] * 10, 1]
     assert snapshot.count(1) == 1
     pages = [snapshot.page(PLENTY, 10) for _ in range(11)]
-    assert pages.count(None) in (9, 10)
+    on_disk = isinstance(bench.store, LmdbStore)  # in memory they were removed when they were counted
+    assert pages.count(None) in ((9, 10) if on_disk else (0,))
     assert [page for page in pages if page] == [bench.live()]
     assert snapshot.page(PLENTY, 10) == []
     snapshot.close()
