@@ -5,25 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from server.turns_bench import Bench, Connection
+from server.turns_bench import Bench, Connection, busy_bench, wait_of
 
 FULL = 0.05  # seconds of a collection where there is much
 
 
 @pytest.fixture
 def bench() -> Bench:
-    """Turns by a clock of their own, in which several addresses ask all the time."""
-    made = Bench()
-    for number in range(3):
-        made.peer(f"busy{number}", cost=0.00003).arrive(1_000_000)
-    return made
-
-
-def wait_of(bench: Bench, peer: Connection) -> float:
-    """Seconds until a peer that asks one thing is answered."""
-    began = bench.clock.seconds()
-    bench.ask(peer)
-    return peer.served_at - began
+    """Turns in which several addresses ask all the time."""
+    return busy_bench()
 
 
 def test_no_wait_for_a_collection(bench: Bench) -> None:

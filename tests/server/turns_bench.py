@@ -135,3 +135,18 @@ class Connection:
     def take_turn(self) -> None:
         self.waits = False
         self.arrive()
+
+
+def busy_bench() -> Bench:
+    """Turns by a clock of their own, in which several addresses ask all the time."""
+    made = Bench()
+    for number in range(3):
+        made.peer(f"busy{number}", cost=0.00003).arrive(1_000_000)
+    return made
+
+
+def wait_of(bench: Bench, peer: Connection) -> float:
+    """Seconds until a peer that asks one thing is answered."""
+    began = bench.clock.seconds()
+    bench.ask(peer)
+    return peer.served_at - began
