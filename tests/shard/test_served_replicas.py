@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import msgspec
@@ -55,9 +55,9 @@ def primary() -> Iterator[Primary]:
         yield primary
 
 
-def kinds(groups: object) -> set[type]:
+def kinds(groups: Sequence[ReplicatedGroup]) -> set[type]:
     """Of what types groups are."""
-    return {type(group) for group in cast("list[ReplicatedGroup]", groups)}
+    return {type(group) for group in groups}
 
 
 def test_groups_of_the_log(primary: Primary) -> None:
