@@ -54,9 +54,11 @@ def send_now(transport: FileDescriptor, data: bytes) -> bytes:
     of the reactor, though the socket can nearly always be written. What waits in the transport already must go first;
     only its private buffers tell of it.
 
+    A connection that is being lost has no socket any more when Twisted tells its protocol of the loss.
+
     :return: what the system didn't take; it is to be given to `write`.
     """
-    if transport.dataBuffer or transport._tempDataBuffer:
+    if transport.dataBuffer or transport._tempDataBuffer or not transport.connected:
         return data
     sent: object
     if isinstance(transport, Connection):  # without two more calls of Python, for what `writeSomeData` does

@@ -21,7 +21,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ConnectionDone
 from twisted.internet.pollreactor import PollReactor
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
@@ -88,6 +88,7 @@ def test_send_now_over_tcp(size: int) -> None:
     ours.setblocking(False)
     with ours, theirs:
         connection = Connection(ours, Protocol(), EPollReactor())
+        connection.connected = 1
         left = send_now(connection, b"x" * size)
         assert (left == b"") is (size == 1000)
         if left:
@@ -101,7 +102,26 @@ def test_send_now_over_a_lost_tcp_connection() -> None:
     ours, theirs = socket.socketpair()
     theirs.close()
     with ours:
-        assert send_now(Connection(ours, Protocol(), EPollReactor()), b"abc") == b"abc"
+        connection = Connection(ours, Protocol(), EPollReactor())
+        connection.connected = 1
+        assert send_now(connection, b"abc") == b"abc"
+
+
+def test_send_now_while_a_tcp_connection_is_lost() -> None:
+    """It has no socket any more when its protocol is told of the loss."""
+    left: list[bytes] = []
+
+    class Sends(Protocol):
+        def connectionLost(self, reason: Failure = connectionDone) -> None:
+            left.append(send_now(connection, b"abc"))
+            connection.write(b"abc")
+
+    ours, theirs = socket.socketpair()
+    with theirs:
+        connection = Connection(ours, Sends(), EPollReactor())
+        connection.connected = 1
+        connection.connectionLost(Failure(ConnectionDone()))
+        assert (left, theirs.recv(1)) == ([b"abc"], b"")
 
 
 def test_what_waits_goes_first() -> None:

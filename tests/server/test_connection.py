@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from deferreds import result
 from server.listener_bench import Bench, Connection, built
+from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.task import Clock
+from twisted.internet.tcp import Port, Server
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.test.iosim import FakeTransport
@@ -99,3 +104,28 @@ def test_limits() -> None:
     connection.dataReceived(b"\0\x01a\0\0" * 4)
     assert transport.disconnecting
     assert ServerFactory(lambda made: Connection(made, clock), clock).limits == Limits()
+
+
+class AnswersWhenLost(Connection):
+    """What it was asked ends when the connection is lost, as waiting for changes of a shard does."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        for waiting in self.waiting:
+            waiting.callback({})
+        super().connectionLost(reason)
+
+
+def test_answer_while_the_connection_is_lost() -> None:
+    """It goes nowhere, and is no fault: Twisted takes the socket away before it tells of the loss."""
+    clock = Clock()
+    connection = AnswersWhenLost(ServerFactory(lambda factory: AnswersWhenLost(factory, clock), clock), clock)
+    with socket.create_server(("127.0.0.1", 0)) as port, socket.create_connection(port.getsockname()) as peer:
+        accepted, address = port.accept()
+        reactor = EPollReactor()
+        transport = Server(accepted, connection, address, Port(0, Factory(), reactor=reactor), 1, reactor)
+        connection.makeConnection(transport)
+        connection.dataReceived(serialize({b"_command": b"Later", b"_ask": b"1"}))
+        assert len(connection.waiting) == 1
+        transport.connectionLost(Failure(ConnectionDone()))
+        assert connection.waiting[0].called
+        assert peer.recv(1) == b""
