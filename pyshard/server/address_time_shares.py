@@ -122,7 +122,7 @@ class AddressShares:
 
         :param used: the seconds that it took.
         :param turn: the number of the reactor's turn.
-        :param boxes: how many boxes it was; 0 for anything else that can't be divided.
+        :param boxes: how many boxes it was; less than 1: which part of one; 0: anything else that can't be divided.
         """
         if now >= self._contended_until:
             self.contended = False
@@ -137,7 +137,7 @@ class AddressShares:
         self.last, self.last_at = origin, now
         weight = exp(min(0.0, account.at - now) / _MEMORY)
         account.used = account.used * weight + used
-        account.squares = account.squares * weight + used * used / max(boxes, 1)
+        account.squares = account.squares * weight + used * used / (boxes or 1)
         account.at = now
         if account.turn != turn:
             self._average += (min(account.in_turn, _LONG_TURN) - self._average) * _OF_ONE_TURN
@@ -146,7 +146,7 @@ class AddressShares:
         account.in_turn += used
         level = _level(account.squares / account.used if account.used else 0.0)
         smaller = self._use_below(level - _SMALLER, now)
-        if boxes:
+        if boxes >= 1:
             self._use[level] += min(used, _MOST_OF_A_BOX)
         if smaller:
             left = min(sqrt(smaller * _LEFT), _PAUSE / (_PAUSE + 1))  # which part of the time

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection as TCPConnection
@@ -65,6 +66,7 @@ class ServerConnection(AcceptedConnection):
         self._box_bytes = self._answer_bytes = 0  # of a box that was begun, of answers that weren't read
         self._pinged: float | None = None  # what `heard` was when it was last asked for a sign of life
         self._wrong_tokens = 0
+        self._left = False  # the peer has ended it, and what it has asked wasn't served
         self._session: bytes | None = None
         self._since = clock.seconds()
         self._end_calls: Callable[[], None] | None = None
@@ -232,6 +234,8 @@ class ServerConnection(AcceptedConnection):
         """See `Served`."""
         self._ended_because = self._no_tls = "the peer ended it before its turn came"
         silent = self._silent and not has_unread(self.transport)  # a health check, say
+        self._left = not silent
+        self._broken = self.paused = True
         self.abort()
         self._silent = silent
 
@@ -257,6 +261,8 @@ class ServerConnection(AcceptedConnection):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         began, turns = self._clock.seconds(), self.factory.turns
         turns.own_time.look(began)
+        if self._left or (self.answering and not reason.check(ConnectionAborted)):
+            self.factory.came_to_nothing(self)
         if self._end_calls is not None:
             self._end_calls()
         self.factory.connection_lost(self)

@@ -6,7 +6,8 @@ everybody else waits until those were accepted. A connection that is closed at o
 Rules:
 
 - An attempt to connect is a connection that has come to nothing yet. Where there are tokens, it comes to something when
-  the peer has presented one; without them, when the peer has sent something.
+  the peer has presented one; without them, when the peer has sent something. It comes to nothing after all if the peer
+  ends it before what it has asked is answered.
 - Each address has a bounded number of attempts, and gets so many a second back. Past it, its new connections are closed
   at once.
 - The bound is higher while nobody else asks, so that a program may open hundreds of connections at once.

@@ -130,6 +130,10 @@ class ServerFactory(Factory):
         """Note that a connection is used: its peer has presented a token, or, where there are none, sent anything."""
         self._attempts.succeeded(connection.origin, connection.heard)
 
+    def came_to_nothing(self, connection: AcceptedConnection) -> None:
+        """Note that a connection that was used has ended, and its peer didn't wait for the answer."""
+        self._attempts.add(connection.origin, self._clock.seconds())
+
     def handshake_begun(self, connection: AcceptedConnection) -> None:
         """Give a handshake of TLS a place, if need be another one's."""
         ended = self.handshakes.add(connection, connection.origin)

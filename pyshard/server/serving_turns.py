@@ -17,7 +17,8 @@ Rules:
 - All TLS handshakes in progress have one share together (`pyshard.server.handshake_turns`).
 - A box that is larger than any that took a short time over its connection counts as one that takes long. So nobody
   has long boxes served as short ones by connecting anew for each.
-- A connection whose peer has ended it while it waited is ended when it would be its turn.
+- A connection that its peer has ended is ended when it would be its turn, or before a box that may take long.
+- A large box that comes in parts counts as one thing that takes as long as to read all of them.
 - Replicas of this shard wait for nobody, as everybody's answers wait for them (`pyshard.shard.large_changes`).
 - Peers that have shown no token yet come last, but always get a small part, since everybody begins as one.
 - What Python's garbage collector takes is nobody's, nor what others have the processor for (`pyshard.server.own_time`).
@@ -103,6 +104,8 @@ class ServingTurns(CountedTime[_S]):
                 return read()
             began = clock.seconds()
             account = connection.account or self._long.first_account(connection, began)
+            if account is not connection.origin and self._is_left(connection):
+                return None
             spent = account is not connection.origin and connection is not self._called and self._long.turn_is_spent
             if spent or shares.room(account, began, self._turn()) <= 0:
                 connection.wait_unread()
@@ -111,13 +114,14 @@ class ServingTurns(CountedTime[_S]):
                 return None
             self.own_time.look(began)
             self._counted, had = 0.0, self._processor() if began < self._watched_until else 0.0
-            nobodys = self._collector.seconds
+            nobodys, held = self._collector.seconds, connection.unserved_bytes
             result = read()
-            now = clock.seconds()
+            now, holds = clock.seconds(), connection.unserved_bytes
             rest = self.own_time.of(now - began - self._counted - (self._collector.seconds - nobodys))
             if rest > 0:
                 self._note_use(connection, rest, now, had)
-                shares.charge(connection.account, rest, now, self._turn(), 0)
+                part = (holds - held) / holds if holds > max(held, connection.short_up_to) else 0  # of a large box
+                shares.charge(connection.account, rest, now, self._turn(), part)
             return result
 
         return read_in_turn
@@ -155,6 +159,8 @@ class ServingTurns(CountedTime[_S]):
         size = connection.unserved_bytes if shares.contended else 0
         if size > connection.short_up_to and account is connection.origin:
             account = connection.account = long_of(account)
+        if shares.contended and account is not connection.origin and not its_turn and self._is_left(connection):
+            return
         if shares.contended:  # who has had little needn't wait for those that have had much
             room = shares.room(account, began, self._turn())
             if its_turn or connection.role is None or room == inf:
@@ -176,7 +182,9 @@ class ServingTurns(CountedTime[_S]):
             passed = self._clock.seconds() - began - (self._collector.seconds - nobodys)
         passed = min(passed, _LONGEST) if passed >= 0 else most
         used, now = passed if passed < SHORTEST else self.own_time.of(passed), began + passed
-        if shares.contended or used >= SHORT or account != shares.last or account is not connection.origin:
+        if size > connection.short_up_to and connection.unserved_bytes >= size:  # there is only a part of a box yet
+            pass  # it says nothing of how long that takes; `reading` counts the time
+        elif shares.contended or used >= SHORT or account != shares.last or account is not connection.origin:
             self._counted += passed
             long = used >= SHORT * boxes
             if long or connection in self._long.times or account is not connection.origin:
@@ -216,6 +224,13 @@ class ServingTurns(CountedTime[_S]):
                 peers.waiting.remove(connection, account)
 
     # ------------------------------------------------------------------ inside
+
+    def _is_left(self, connection: _S) -> bool:
+        """Whether a connection's peer has ended it. If so, it is ended: nothing of it is served any more."""
+        if not connection.peer_has_ended:
+            return False
+        connection.end_unserved()
+        return True
 
     def _shake_hands(self, connection: _S, read: Callable[[], object]) -> object:
         """Read from a connection whose TLS handshake isn't complete, or have it wait unread."""
@@ -291,8 +306,7 @@ class ServingTurns(CountedTime[_S]):
             began, passed, most = self._clock.seconds(), 0.0, max(peers.at_once / 2, peers.in_turn)
             while 0 <= passed < most and (connection := peers.waiting.take(self._may_be_served)) is not None:
                 account = self._in_line.pop(connection, connection.account)  # it may wait in both classes
-                if connection.peer_has_ended:
-                    connection.end_unserved()
+                if self._is_left(connection):
                     passed = self._clock.seconds() - began
                     continue
                 self._turn_of, self._waits_again = connection, False

@@ -17,7 +17,7 @@ class Day:
         self.now = 0.0
         self.turn = 0
 
-    def use(self, origin: str, seconds: float, boxes: int = 1) -> None:
+    def use(self, origin: str, seconds: float, boxes: float = 1) -> None:
         """Serve an address."""
         self.now += seconds
         self.shares.charge(origin, seconds, self.now, self.turn, boxes)
@@ -115,6 +115,18 @@ def test_small_boxes_between_large_ones_change_nothing(day: Day) -> None:
         day.use("a", LARGE)
         assert day.shares.wait("a", day.now) > 2.5 * LARGE
         day.busy(5 * LARGE)
+
+
+def test_parts_of_a_box(day: Day) -> None:
+    """What is a tenth of a box counts as long as all of that; it is no use of the address's for smaller things."""
+    for _ in range(10):
+        day.use("a", SMALL, 0.1)
+    day.use("b", SMALL)
+    assert day.shares.average("a", day.now) == pytest.approx(10 * SMALL)
+    day.busy(0.2)
+    day.use("a", SMALL, 0.01)
+    assert day.room("a") == 0
+    assert day.shares.debt("a", day.now) > SMALL
 
 
 def test_many_boxes_at_once_are_no_long_box(day: Day) -> None:

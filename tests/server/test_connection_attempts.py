@@ -6,12 +6,16 @@ import pytest
 from deferreds import result
 from server.listener_bench import WHERE
 from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
 from pyshard.metrics.collector_time import CollectorTime
 from pyshard.net.command_connection import BoundedAMP
+from pyshard.protocol.boxes import serialize
 from pyshard.protocol.commands import Authenticate, Ping
 from pyshard.security.tokens_and_roles import parse
 from pyshard.server import factory
@@ -25,6 +29,7 @@ from pyshard.testing import MemoryNetwork
 
 TOKENS = parse("read the-secret-of-a-reader")
 FLOOD, HONEST = "192.0.2.1", "192.0.2.2"
+WHO = IPv4Address("TCP", FLOOD, 1)
 
 
 def made(attempts: ConnectionAttempts, origin: str, now: float, times: int, beside: bool = False) -> int:
@@ -195,3 +200,22 @@ def test_what_comes_to_something(guarded: bool, asks: bool) -> None:
         network.settle()
         assert all(result(answer) is not None for answer in answers)
     assert count == (500 if asks else 400)
+
+
+@pytest.mark.parametrize("ends", ["unanswered", "unserved", "answered", "aborted here"])
+def test_who_does_not_wait_for_answers(ends: str) -> None:
+    """A connection comes to nothing, too, whose peer ends it before what it has asked is answered."""
+    clock = Clock()
+    factory = ServerFactory(lambda made: ServerConnection(made, clock), clock)
+    count = 0
+    while count < 500 and factory.may_connect(WHO):
+        count += 1
+        side = factory.buildProtocol(WHO)
+        side.makeConnection(StringTransport())
+        side.dataReceived(serialize({b"_command": b"Ping", b"_ask": b"1"}))
+        if ends in ("unanswered", "aborted here"):
+            side.answering += 1  # a change that waits for the disk
+        elif ends == "unserved":
+            side.end_unserved()
+        side.connectionLost(Failure(ConnectionAborted() if ends in ("aborted here", "unserved") else ConnectionDone()))
+    assert count == (500 if ends in ("answered", "aborted here") else 400)

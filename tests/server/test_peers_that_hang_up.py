@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from server.turns_bench import AWAY, Bench
+from server.turns_bench import AWAY, Bench, Connection
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
@@ -67,6 +67,85 @@ def test_those_that_are_read_at_their_turn_only(bench: Bench) -> None:
     for _ in range(20_000):
         bench.ask(peers[0])
     assert (reads, attack.was_ended) == ([], True)
+
+
+@pytest.mark.parametrize(("size", "long_before"), [(LARGE, False), (1, True)])
+def test_what_would_be_served_at_once(bench: Bench, size: int, long_before: bool) -> None:
+    """A box that may take long isn't begun for who has hung up behind it, though its address need not wait."""
+    honest = bench.peer("honest", cost=0.00003)
+    for number in range(20):
+        if long_before and not number % 5:
+            bench.ask(bench.peer("before", cost=LONG, origin="attack"))
+        bench.ask(honest)
+        bench.ask(bench.peer("other", cost=0.00003))
+    bench.away(0.5 if long_before else 0.0)
+    bench.ask(honest)
+    bench.ask(bench.peer("other", cost=0.00003))
+    left = bench.peer("left", cost=LONG, origin="attack")
+    left.size, left.peer_has_ended = size, True
+    left.arrive(1)
+    assert ("left" in bench.served, left.was_ended) == (False, True)
+    assert not bench.turns._in_line
+    stays = bench.peer("stays", cost=LONG, origin="attack")
+    stays.size = size
+    stays.arrive(1)
+    assert ("stays" in bench.served, stays.was_ended) == (True, False)
+
+
+def test_new_connections_of_those_that_hang_up_are_not_read(bench: Bench) -> None:
+    """While an address's long boxes count, nothing is read of its connections that have ended already."""
+    honest, bulk = bench.peer("honest", cost=0.00003), bench.peer("bulk", cost=LONG, origin="attack")
+    for _ in range(3):
+        bench.ask(bulk)
+        bench.ask(honest)
+    reads: list[str] = []
+    left = bench.peer("left", origin="attack")
+    left.peer_has_ended = True
+    bench.turns.reading(left, lambda: reads.append("left"))()
+    assert (reads, left.was_ended, left.waits) == ([], True, False)
+
+
+def test_a_large_box_that_comes_in_parts(bench: Bench) -> None:
+    """To read it counts as one thing that takes long, so that those who ask small things have most of the time."""
+    honest, bulk = bench.peer("honest", cost=0.00003), _InParts(bench, "bulk", 0, 0.0)
+    other = bench.peer("other", cost=0.00003)
+    for _ in range(300):
+        bench.ask(honest)
+        bench.ask(other)
+    bulk.arrive(0)
+    assert (bulk.short_up_to, bulk.account == bulk.origin) == (SMALL, False)
+    began, asked = bench.clock.seconds(), 2000
+    for _ in range(asked):
+        bench.ask(honest)
+        if not bulk.waits:
+            bench.turns.reading(bulk, bulk.read)()
+    took = bench.clock.seconds() - began
+    assert (bulk.short_up_to, bulk.account == bulk.origin) == (SMALL, False)
+    assert 0.15 < bulk.reads * _InParts.READ / took < 0.3
+    assert asked * (honest.cost + AWAY) / took > 0.7
+
+
+class _InParts(Connection):
+    """A connection over which a box comes that never ends."""
+
+    READ = 0.0001  # seconds that it takes to read a part
+    reads = 1
+
+    @property
+    def unserved_bytes(self) -> int:
+        return self.reads * 8 * SMALL
+
+    @property
+    def has_unserved(self) -> bool:
+        return not self.waits
+
+    def serve_next(self) -> bool:
+        return False
+
+    def read(self) -> None:
+        self.bench.clock.rightNow += self.READ
+        self.reads += 1
+        self.arrive()
 
 
 @pytest.mark.parametrize("small_first", [False, True])
