@@ -129,6 +129,14 @@ def test_parts_of_a_box(day: Day) -> None:
     assert day.shares.debt("a", day.now) > SMALL
 
 
+def test_parts_of_a_box_are_no_small_things(day: Day) -> None:
+    """To those whose boxes take still longer they are no reason to leave time."""
+    for _ in range(100):
+        day.use("a", SMALL, 0.1)
+    day.use("b", LARGE)
+    assert day.shares.debt("b", day.now) == 0
+
+
 def test_many_boxes_at_once_are_no_long_box(day: Day) -> None:
     """Who was alone, and had many small boxes served in one go, is judged by these."""
     day.use("a", 0.02, boxes=1000)

@@ -107,28 +107,27 @@ def test_new_connections_of_those_that_hang_up_are_not_read(bench: Bench) -> Non
 
 def test_a_large_box_that_comes_in_parts(bench: Bench) -> None:
     """To read it counts as one thing that takes long, so that those who ask small things have most of the time."""
-    honest, bulk = bench.peer("honest", cost=0.00003), _InParts(bench, "bulk", 0, 0.0)
-    other = bench.peer("other", cost=0.00003)
+    honest, other = bench.peer("honest", cost=0.00003), bench.peer("other", cost=0.00003)
+    bulks = [_InParts(bench, f"bulk {number}", 0, 0.0, origin="attack") for number in range(8)]
     for _ in range(300):
         bench.ask(honest)
         bench.ask(other)
-    bulk.arrive(0)
-    assert (bulk.short_up_to, bulk.account == bulk.origin) == (SMALL, False)
     began, asked = bench.clock.seconds(), 2000
     for _ in range(asked):
         bench.ask(honest)
-        if not bulk.waits:
-            bench.turns.reading(bulk, bulk.read)()
+        for bulk in bulks:
+            if not bulk.waits:
+                bench.turns.reading(bulk, bulk.read)()
     took = bench.clock.seconds() - began
-    assert (bulk.short_up_to, bulk.account == bulk.origin) == (SMALL, False)
-    assert 0.15 < bulk.reads * _InParts.READ / took < 0.3
+    assert [(bulk.short_up_to, bulk.account == bulk.origin) for bulk in bulks] == [(SMALL, False)] * 8
+    assert 0.1 < sum(bulk.reads for bulk in bulks) * _InParts.READ / took < 0.3
     assert asked * (honest.cost + AWAY) / took > 0.7
 
 
 class _InParts(Connection):
     """A connection over which a box comes that never ends."""
 
-    READ = 0.0001  # seconds that it takes to read a part
+    READ = 0.00003  # seconds that it takes to read a part
     reads = 1
 
     @property
@@ -224,6 +223,18 @@ def test_the_line_in_the_log(monkeypatch: pytest.MonkeyPatch, log_lines: list[st
     assert transport.disconnecting
     side.connectionLost()
     assert log_lines[-1].endswith("closed after 0 operations: the peer ended it before its turn came")
+
+
+def test_nothing_is_served_behind_the_end() -> None:
+    """What else comes over a connection that was ended so is dropped, in the same turn, too."""
+    clock = Clock()
+    side = ServerConnection(ServerFactory(lambda made: ServerConnection(made, clock), clock), clock)
+    transport = StringTransport()
+    side.makeConnection(transport)
+    side.end_unserved()
+    side.dataReceived(serialize({b"_command": b"Ping", b"_ask": b"1"}))
+    side.take_turn()
+    assert transport.value() == b""
 
 
 @pytest.mark.parametrize("sent", [False, True])
