@@ -109,7 +109,7 @@ def has_unread(transport: object) -> bool:
 
 
 def bound_accepts(
-    port: object, in_turn: Callable[[Callable[[int], None]], None], may_connect: Callable[[IAddress], bool]
+    port: object, in_turn: Callable[[Callable[[int], None]], float | None], may_connect: Callable[[IAddress], bool]
 ) -> None:
     """Have a port accept as many connections in one turn of the reactor as it is told, and close some of them at once.
 
@@ -118,7 +118,8 @@ def bound_accepts(
     one; but factories of TLS always make one.
 
     :param in_turn: is called in a turn in which somebody has connected. It is given a function that accepts at most so
-        many connections as it is told, and calls it as often as it likes.
+        many connections as it is told, and calls it as often as it likes. It may give seconds for which none is to be
+        accepted.
     :param may_connect: whether a peer may connect; if not, the connection is closed.
     """
     if not isinstance(port, Port) or port.factory is None:
@@ -129,7 +130,17 @@ def bound_accepts(
         port.numberAccepts = count
         accept()
 
-    port.doRead = lambda: in_turn(accept_at_most)  # type: ignore[method-assign]  # the reactor looks it up on the object
+    def read_on() -> None:
+        if port.connected and not port.disconnecting:
+            port.startReading()
+
+    def accept_in_turn() -> None:
+        pause = in_turn(accept_at_most)
+        if pause:
+            port.stopReading()
+            cast(ReactorBase, port.reactor).callLater(pause, read_on)
+
+    port.doRead = accept_in_turn  # type: ignore[method-assign]  # the reactor looks it up on the object
     vars(port.factory)["buildProtocol"] = lambda addr: build(addr) if may_connect(addr) else None
 
 

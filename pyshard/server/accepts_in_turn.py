@@ -22,6 +22,7 @@ class AcceptsInTurn:
 
     :param clock: the reactor.
     :param admits: whether an address may connect; if not, the connection is closed at once.
+    :ivar closed: how many of these were closed.
     :ivar origins: the addresses of those that were accepted in this turn, also of those that were closed.
     """
 
@@ -29,6 +30,7 @@ class AcceptsInTurn:
         self._clock = clock
         self._admits = admits
         self.origins: list[str] = []
+        self.closed = 0
         self._closed = 0  # how many of those that were accepted just now were closed
 
     def run(self, accept: Callable[[int], None], few: int) -> float:
@@ -38,7 +40,7 @@ class AcceptsInTurn:
         :param few: how many that aren't closed.
         :return: the seconds that it took.
         """
-        began, self.origins = self._clock.seconds(), []
+        began, self.origins, self.closed = self._clock.seconds(), [], 0
         seconds, wanted, left = 0.0, 0, few
         while left > 0:
             wanted, self._closed = wanted + left, 0
@@ -55,4 +57,5 @@ class AcceptsInTurn:
         self.origins.append(origin)
         admitted = self._admits(origin)
         self._closed += not admitted
+        self.closed += not admitted
         return admitted

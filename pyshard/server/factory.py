@@ -46,6 +46,7 @@ from pyshard.server.silent_connection_log import SilentConnectionLog
 from pyshard.settings import settings
 
 _ACCEPTED_BESIDE = 2  # connections that are accepted in one turn while several addresses ask
+_LEFT = 1.0  # times as long as it took to close connections at once, none is accepted while others ask
 _MOST_DEBT = 0.25  # seconds that an address may have to wait, and still connect
 
 
@@ -103,10 +104,12 @@ class ServerFactory(Factory):
         self._attempts = ConnectionAttempts()
         self._closed_at_once = False
 
-    def accept_in_turn(self, accept: Callable[[int], None]) -> None:
+    def accept_in_turn(self, accept: Callable[[int], None]) -> float:
         """Accept a few connections; what that takes is time spent for their addresses.
 
         :param accept: as that of `AcceptsInTurn.run`.
+        :return: seconds for which none is to be accepted: while others ask, to close many takes a bounded part of the
+            time.
         """
         nobodys = COLLECTOR_TIME.seconds
         self.turns.own_time.look(self._clock.seconds())
@@ -115,6 +118,7 @@ class ServerFactory(Factory):
         origins = self._accepts.origins
         for origin, times in Counter(origins).items():
             self.turns.count(origin, seconds * times / len(origins))
+        return _LEFT * seconds if self._accepts.closed and self.turns.contended else 0.0
 
     def buildProtocol(self, addr: IAddress | None) -> ServerConnection:  # type: ignore[override]  # Twisted's type is private
         connection = self._make(self)

@@ -12,6 +12,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.ssl import CertificateOptions
+from twisted.internet.task import Clock
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
@@ -49,6 +50,36 @@ def test_bound_accepts(tls: bool) -> None:
         peer.close()
     port.stopReading()
     port.socket.close()
+
+
+def test_a_pause_between_accepts() -> None:
+    """A port accepts none for as long as it is told; unless it was closed meanwhile, it goes on then."""
+    made: list[object] = []
+    factory = Factory()
+    factory.buildProtocol = made.append  # type: ignore[method-assign,assignment]  # which closes each at once
+    reactor, clock = EPollReactor(), Clock()
+    vars(reactor)["callLater"] = clock.callLater
+    for closed in (False, True):
+        port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+
+        def in_turn(accept: Callable[[int], None]) -> float:
+            accept(1)
+            return 0.5
+
+        bound_accepts(port, in_turn, lambda _: True)
+        peers = [socket.create_connection(("127.0.0.1", port.getHost().port)) for _ in range(2)]
+        made.clear()
+        port.doRead()
+        assert (len(made), port in reactor.getReaders()) == (1, False)
+        clock.advance(0.4)
+        assert port not in reactor.getReaders()
+        port.disconnecting = closed
+        clock.advance(0.2)
+        assert (port in reactor.getReaders()) is not closed
+        for peer in peers:
+            peer.close()
+        port.stopReading()
+        port.socket.close()
 
 
 def test_other_ports_are_left_alone() -> None:

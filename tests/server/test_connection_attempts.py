@@ -169,6 +169,23 @@ def test_as_many_as_are_made_are_no_reason_for_more() -> None:
     assert queue.made[400:] == [HONEST] * settings.ACCEPTED_AT_ONCE
 
 
+@pytest.mark.parametrize("beside", [False, True])
+def test_time_is_left_behind_those_that_are_closed(beside: bool) -> None:
+    """While others ask, as much time is left to them as it took to close connections; none for those that are made."""
+    queue = Queue([FLOOD] * 400)
+    while queue.waiting:
+        assert queue.factory.accept_in_turn(queue.accept) == 0
+    for _ in range(2 if beside else 0):
+        queue.factory.turns.count(HONEST, 0.001)
+        queue.factory.turns.count("192.0.2.3", 0.001)
+    queue._seconds, queue.waiting = 0.0001, [FLOOD, FLOOD]
+    began = queue.clock.seconds()
+    pause = queue.factory.accept_in_turn(queue.accept)
+    assert pause == pytest.approx(queue.clock.seconds() - began if beside else 0, rel=0.01)
+    queue.waiting = [HONEST]
+    assert queue.factory.accept_in_turn(queue.accept) == 0
+
+
 def test_the_line_says_why(log_lines: list[str]) -> None:
     """One line tells that an address is closed at once."""
     queue = Queue([FLOOD] * 500)
