@@ -97,13 +97,16 @@ def peer_has_ended(transport: object) -> bool:
         return False
 
 
-def has_unread(transport: object) -> bool:
-    """Whether the system has bytes of the peer that the transport hasn't read. It may have read some before."""
+def has_unread(transport: object, more_than: int = 0) -> bool:
+    """Whether the system has bytes of the peer that the transport hasn't read. It may have read some before.
+
+    :param more_than: how many bytes don't count.
+    """
     transport = below_tls(transport)
     if not isinstance(transport, Connection) or not transport.connected:
         return False
     try:
-        return bool(transport.socket.recv(1, socket.MSG_PEEK))
+        return len(transport.socket.recv(more_than + 1, socket.MSG_PEEK)) > more_than
     except OSError:  # there is nothing, or the connection is lost
         return False
 

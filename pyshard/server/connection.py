@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 #: Seconds that a peer may take to read what is left and close.
 CLOSE = 0.5
 
+_FAREWELL = 100  # bytes that a peer with TLS may send to say that it ends the connection, and some to spare
+
 
 class ServerConnection(AcceptedConnection):
     """A connection that a daemon serves; subclasses add responders.
@@ -230,12 +232,25 @@ class ServerConnection(AcceptedConnection):
         """Whether the peer has ended the connection, though not all that it sent was read."""
         return peer_has_ended(self.transport)
 
+    @property
+    def is_left(self) -> bool:
+        """See `Served`. Whoever has had all answers, and ends the connection, leaves nothing."""
+        return self.peer_has_ended and self._has_something
+
+    @property
+    def _has_something(self) -> bool:
+        farewell = 0 if isinstance(cast(object, self.transport), TCPConnection) else _FAREWELL
+        return self._parser.begun or has_unread(self.transport, farewell)
+
     def end_unserved(self) -> None:
         """See `Served`."""
-        self._ended_because = self._no_tls = "the peer ended it before its turn came"
         silent = self._silent and not has_unread(self.transport)  # a health check, say
-        self._left = not silent
+        self._left = self._has_something
         self._broken = self.paused = True
+        if not self._left and isinstance(cast(object, self.transport), TCPConnection):
+            self.close()  # to abort it would be told to a peer that has ended its own side alone, and waits for the end
+            return
+        self._ended_because = self._no_tls = "the peer ended it before its turn came"
         self.abort()
         self._silent = silent
 

@@ -52,6 +52,11 @@ class Served(Protocol):
         """Whether the peer has ended the connection already, as far as the system tells."""
         ...
 
+    @property
+    def is_left(self) -> bool:
+        """Whether the peer has ended it before all that it sent was served, as far as the system tells."""
+        ...
+
     def end_unserved(self) -> None:
         """End it, since its peer has: what waits isn't served any more."""
         ...

@@ -104,8 +104,8 @@ class ServingTurns(CountedTime[_S]):
                 return read()
             began = clock.seconds()
             account = connection.account or self._long.first_account(connection, began)
-            if account is not connection.origin and self._is_left(connection):
-                return None
+            if account is not connection.origin and connection.is_left:
+                return connection.end_unserved()
             spent = account is not connection.origin and connection is not self._called and self._long.turn_is_spent
             if spent or shares.room(account, began, self._turn()) <= 0:
                 connection.wait_unread()
@@ -159,7 +159,8 @@ class ServingTurns(CountedTime[_S]):
         size = connection.unserved_bytes if shares.contended else 0
         if size > connection.short_up_to and account is connection.origin:
             account = connection.account = long_of(account)
-        if shares.contended and account is not connection.origin and not its_turn and self._is_left(connection):
+        if shares.contended and account is not connection.origin and not its_turn and connection.is_left:
+            connection.end_unserved()
             return
         if shares.contended:  # who has had little needn't wait for those that have had much
             room = shares.room(account, began, self._turn())
@@ -224,13 +225,6 @@ class ServingTurns(CountedTime[_S]):
                 peers.waiting.remove(connection, account)
 
     # ------------------------------------------------------------------ inside
-
-    def _is_left(self, connection: _S) -> bool:
-        """Whether a connection's peer has ended it. If so, it is ended: nothing of it is served any more."""
-        if not connection.peer_has_ended:
-            return False
-        connection.end_unserved()
-        return True
 
     def _shake_hands(self, connection: _S, read: Callable[[], object]) -> object:
         """Read from a connection whose TLS handshake isn't complete, or have it wait unread."""
@@ -306,7 +300,8 @@ class ServingTurns(CountedTime[_S]):
             began, passed, most = self._clock.seconds(), 0.0, max(peers.at_once / 2, peers.in_turn)
             while 0 <= passed < most and (connection := peers.waiting.take(self._may_be_served)) is not None:
                 account = self._in_line.pop(connection, connection.account)  # it may wait in both classes
-                if self._is_left(connection):
+                if connection.peer_has_ended:
+                    connection.end_unserved()
                     passed = self._clock.seconds() - began
                     continue
                 self._turn_of, self._waits_again = connection, False

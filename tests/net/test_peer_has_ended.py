@@ -37,6 +37,7 @@ def test_peer_has_ended(end: str, wrapped: bool) -> None:
         theirs.sendall(b"x" * 100_000)
         assert not peer_has_ended(transport)
         assert has_unread(transport)
+        assert has_unread(transport, 30)
         if end == "half-close":
             theirs.shutdown(socket.SHUT_WR)
         else:
@@ -48,6 +49,17 @@ def test_peer_has_ended(end: str, wrapped: bool) -> None:
             time.sleep(0.001)
         assert peer_has_ended(transport)
         assert has_unread(transport) or end == "reset"
+
+
+def test_few_unread_bytes() -> None:
+    """So many as don't count are as good as none."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with ours, theirs:
+        connection = Connection(ours, Protocol(), EPollReactor())
+        connection.connected = 1
+        theirs.send(b"x" * 30)
+        assert [has_unread(connection, most) for most in (0, 29, 30)] == [True, True, False]
 
 
 def test_peer_of_what_is_no_tcp() -> None:

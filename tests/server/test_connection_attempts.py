@@ -219,7 +219,7 @@ def test_what_comes_to_something(guarded: bool, asks: bool) -> None:
     assert count == (500 if asks else 400)
 
 
-@pytest.mark.parametrize("ends", ["unanswered", "unserved", "answered", "aborted here"])
+@pytest.mark.parametrize("ends", ["unanswered", "unserved", "answered", "answered, in its turn", "aborted here"])
 def test_who_does_not_wait_for_answers(ends: str) -> None:
     """A connection comes to nothing, too, whose peer ends it before what it has asked is answered."""
     clock = Clock()
@@ -229,10 +229,12 @@ def test_who_does_not_wait_for_answers(ends: str) -> None:
         count += 1
         side = factory.buildProtocol(WHO)
         side.makeConnection(StringTransport())
+        if ends == "unserved":
+            side.wait_for_turn()
         side.dataReceived(serialize({b"_command": b"Ping", b"_ask": b"1"}))
         if ends in ("unanswered", "aborted here"):
             side.answering += 1  # a change that waits for the disk
-        elif ends == "unserved":
+        elif ends != "answered":
             side.end_unserved()
         side.connectionLost(Failure(ConnectionAborted() if ends in ("aborted here", "unserved") else ConnectionDone()))
-    assert count == (500 if ends in ("answered", "aborted here") else 400)
+    assert count == (400 if ends in ("unanswered", "unserved") else 500)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import nullcontext
+
 import pytest
 from server.turns_bench import AWAY, Bench, Connection
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
+from twisted.internet.tcp import Port, Server
 from twisted.internet.testing import StringTransport
 
+from pyshard.net.twisted_internals import has_unread
 from pyshard.protocol.boxes import serialize
 from pyshard.server import connection as connection_module
 from pyshard.server.connection import ServerConnection
@@ -237,6 +244,33 @@ def test_nothing_is_served_behind_the_end() -> None:
     assert transport.value() == b""
 
 
+@pytest.mark.parametrize("asks_on", [False, True])
+def test_a_peer_that_has_had_its_answers(asks_on: bool) -> None:
+    """Who ends its side alone is told the end at its turn as an end, unless it has sent what isn't served any more."""
+    clock, reactor = Clock(), EPollReactor()
+    side = ServerConnection(ServerFactory(lambda made: ServerConnection(made, clock), clock), clock)
+    with socket.create_server(("127.0.0.1", 0)) as port, socket.create_connection(port.getsockname()) as peer:
+        accepted, address = port.accept()
+        accepted.setblocking(False)
+        transport = Server(accepted, side, address, Port(0, Factory(), reactor=reactor), 1, reactor)
+        side.makeConnection(transport)
+        side.dataReceived(serialize({b"_command": b"Ping", b"_ask": b"1"}))
+        answer = serialize({b"_answer": b"1"})
+        assert peer.recv(len(answer), socket.MSG_WAITALL) == answer
+        side.wait_unread()
+        if asks_on:
+            peer.sendall(serialize({b"_command": b"Ping", b"_ask": b"2"}))
+        peer.shutdown(socket.SHUT_WR)
+        assert has_unread(transport) is asks_on
+        side.end_unserved()
+        for _ in range(3):
+            reactor.runUntilCurrent()
+            reactor.doIteration(0)
+        assert side.ended
+        with pytest.raises(ConnectionResetError) if asks_on else nullcontext():
+            assert peer.recv(1) == b""
+
+
 @pytest.mark.parametrize("sent", [False, True])
 def test_health_checks_that_had_to_wait(monkeypatch: pytest.MonkeyPatch, log_lines: list[str], sent: bool) -> None:
     """Who ended the connection before its turn without having sent a byte is counted as a health check."""
@@ -248,7 +282,7 @@ def test_health_checks_that_had_to_wait(monkeypatch: pytest.MonkeyPatch, log_lin
     side.wait_unread()
     factory.turns._wait_in_line(side)
     monkeypatch.setattr(connection_module, "peer_has_ended", lambda _: True)
-    monkeypatch.setattr(connection_module, "has_unread", lambda _: sent)
+    monkeypatch.setattr(connection_module, "has_unread", lambda *_: sent)
     clock.advance(1)
     side.connectionLost()
     assert ("without having sent a byte" in log_lines[-1]) is not sent

@@ -90,6 +90,7 @@ class Connection:
         self.collected = 0.0  # seconds for which the garbage collector has it
         self.waits = self.ended = self.handshaking = self.replicates = False
         self.peer_has_ended = self.was_ended = False
+        self.has_had_all = False  # and nothing of it is left to be served
         self.size = 0  # bytes of each box
         self.short_up_to = SMALL
         self.heard = self.served_at = 0.0
@@ -101,6 +102,11 @@ class Connection:
     @property
     def unserved_bytes(self) -> int:
         return self.boxes * self.size
+
+    @property
+    def is_left(self) -> bool:
+        """See `Served`."""
+        return self.peer_has_ended and not self.has_had_all
 
     def end_unserved(self) -> None:
         self.was_ended = self.ended = True
