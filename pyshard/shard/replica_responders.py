@@ -9,7 +9,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from pyshard.errors import NotConfigured
+from pyshard.errors import NotConfigured, PyshardError
 from pyshard.protocol import commands
 from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.change_pages import encode_group
@@ -61,13 +61,10 @@ class ReplicaResponders:
         )
 
     def open_replica_copy(self, replica: str) -> Deferred[Arguments]:
-        self._replica().check_leads()
-        name = follower_name(replica)
-
-        def opened() -> Deferred[tuple[str, ChangeGroup]]:
-            return Deferred.fromCoroutine(self._followers.open_whole_copy(self._owner, name))
-
-        given = self._shard.gated(opened)  # when what it has is committed
+        self._replica().check_copy(replica)
+        given = self._shard.gated(
+            lambda: Deferred.fromCoroutine(self._opened(replica))
+        )  # when what it has is committed
         return given.addCallback(lambda copy: {"copy": copy[0], "head": encode_group(copy[1])})
 
     def report_replica(self, name: str) -> Deferred[Arguments]:
@@ -79,6 +76,17 @@ class ReplicaResponders:
         self._shard.check_name(name)
         self._replica().switch(replica)
         return {}
+
+    async def _opened(self, replica: str) -> tuple[str, ChangeGroup]:
+        name = follower_name(replica)
+        number, head = await self._followers.open_whole_copy(self._owner, name)
+        try:
+            self._replica().check_copy(replica)  # it may be of the group no more
+        except PyshardError:
+            self._followers.close_copy(self._owner, number)
+            self._followers.forget(name)
+            raise
+        return number, head
 
     def _not_pulled(self, failure: Failure) -> Failure:
         self._owner.replicates = False  # it may be of the group no more

@@ -20,7 +20,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from pyshard.errors import NotConfigured, OutcomeUnknown, ShardBehind
+from pyshard.errors import BadRequest, NotConfigured, OutcomeUnknown, ShardBehind
+from pyshard.message_texts import shown_value
 from pyshard.model.range_moves import StoreId
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.net.client_endpoints import Dial
@@ -123,6 +124,22 @@ class ShardReplica:
         """
         if not self.leads:
             raise NotConfigured("this replica doesn't lead its shard; get the newest map")
+
+    def check_copy(self, address: str) -> None:
+        """Refuse a copy of everything to whoever isn't another replica of the shard: changes would be kept for it.
+
+        :param address: of the replica that wants it.
+        :raises NotConfigured: this one doesn't lead, or has no replicas.
+        :raises BadRequest: there is no other replica at this address.
+        """
+        group = None if self._replica is None else self._replica.group
+        if group is None:
+            raise NotConfigured("this shard has no replicas, as far as it was told")
+        self.check_leads()
+        if address == group.primary or group.at(address) is None:
+            raise BadRequest(
+                f"replica: found {shown_value(address)}, expected the address of another replica of this shard"
+            )
 
     def apply(self, begin: Callable[[], Deferred[_T]], runs: Sequence[Run], sender: Sender) -> Deferred[_T]:
         """Apply a batch, and have its answer wait; see `answer`. A large change may wait before it is begun.
