@@ -77,7 +77,7 @@ class ExpirySchedule:
 
     def is_due(self, now: int) -> bool:
         """Whether `next_due` gives a key."""
-        return min(self._sets, default=now + 1) <= now
+        return bool(self._sets) and min(self._sets) <= now
 
     def _start_before(self, key: bytes, expires: int) -> int:
         """The start of the set that a key is in since another time was reached."""

@@ -20,6 +20,7 @@ from functools import partial
 from operator import add
 from typing import Protocol, cast
 
+from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.model.key_slots import slot_of
 from pyshard.model.slot_ranges import SlotRanges, in_ranges
 from pyshard.protocol.batch_answers import VERSION, Result
@@ -44,12 +45,14 @@ class IndexOwner(Protocol):
     :ivar expired: records that were removed as they had expired.
     :ivar touched: set whenever a record changes.
     :ivar bucket_counts: documents in each bucket; see `pyshard.storage.slot_histogram`.
+    :ivar noted_in: the indexes of which something is noted, by id (`MemoryIndex.take_notes`): most change nothing.
     """
 
     held: int
     expired: int
     touched: bool
     bucket_counts: array[int]
+    noted_in: dict[int, MemoryIndex]
 
     def grown(self) -> object:
         """Is told when there are many more lists of keys than before; see `SlotIndex`."""
@@ -61,14 +64,16 @@ class MemoryIndex:
     :param store: the store of the index.
     :param name: name of the index, in UTF-8.
     :param now: milliseconds since 1970.
+    :param number: id of the index.
     :ivar records: key → version and record.
     :ivar expiries: key → expiry, of the records that have one.
     :ivar noted: key → slot of the records that change, while somebody wants to know; else None (`take_notes`).
     :ivar dropped: whether the cluster has it no more.
     """
 
-    def __init__(self, store: IndexOwner, name: bytes, now: int = 0) -> None:
+    def __init__(self, store: IndexOwner, name: bytes, now: int = 0, number: int = DEFAULT_INDEX) -> None:
         self._store = store
+        self._number = number
         self.records: dict[bytes, bytes] = {}
         self.expiries: dict[bytes, int] = {}
         self.noted: dict[bytes, int] | None = None
@@ -106,6 +111,7 @@ class MemoryIndex:
         for watcher in self._watchers:
             watcher.keep(key, slot)
         if self.noted is not None:
+            self._store.noted_in[self._number] = self
             self.noted[key] = slot
 
     def find(self, key: bytes, slot: int) -> StoredRecord | None:
@@ -161,9 +167,12 @@ class MemoryIndex:
         """See `StoreIndex`."""
         store, before = self._store, self._store.held
         store.touched = True
-        if self._watched:
+        for watcher in self._watchers:
             for key, slot in zip(keys, slots, strict=True):
-                self._note(key, slot)
+                watcher.keep(key, slot)
+        if self.noted is not None:
+            store.noted_in[self._number] = self
+            self.noted.update(zip(keys, slots, strict=True))
         if not self.expiries.keys().isdisjoint(keys):
             for key in filter(self.expiries.__contains__, keys):
                 self._unschedule(key, self.expiries.pop(key))
@@ -257,11 +266,9 @@ class MemoryIndex:
                 self._store.expired += 1
         return looked_at
 
-    def changes(self, number: int) -> list[Change]:
-        """What has become of the records that were noted, of which none is noted then.
-
-        :param number: id of the index.
-        """
+    def changes(self) -> list[Change]:
+        """What has become of the records that were noted, of which none is noted then."""
+        number = self._number
         noted = self.noted or {}
         if noted:
             self.noted = {}

@@ -87,7 +87,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
         self._hidden = HiddenRecords(self, self._indexes)
         self._followers = RingFollowers(bound, steady, self._take_notes)
         self._newest = {}
-        self._noting = False  # whether changes are kept for followers
+        self._noting, self.noted_in = False, dict[int, MemoryIndex]()  # whether changes are kept for followers
         self.sequence = 0
         self.touched = False
         self.origin: Origin | None = None
@@ -176,7 +176,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
             dropped.leave_counts()
             self._dropped.append(dropped)
         for number in set(wanted) - set(self._indexes):
-            made = self._indexes[number] = MemoryIndex(self, wanted[number], self._now())
+            made = self._indexes[number] = MemoryIndex(self, wanted[number], self._now(), number)
             made.take_notes(self._noting)
             self._hidden.ahead.add_index(number)
         is_new = self._names != indexes or known < next_index
@@ -189,7 +189,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
             return succeed(bool(self._dropped))
         now = self._now()
         for index in self._indexes.values():
-            most -= index.sweep(now, most, self._not_swept())
+            most -= index.sweep(now, most, self._not_swept()) if index.may_be_swept(now) else 0
         left = self.ranges.left
         most -= self._hidden.trim(max(0, most)) if self.origin is None else 0
         if self.touched or left != self.ranges.left:
@@ -329,7 +329,8 @@ class MemoryStore(MemoryReplica, RangeChanges):
         self.sequence += 1
         self._hidden.ahead.settle()
         if self._noting:
-            changes = [change for number, index in self._indexes.items() for change in index.changes(number)]
+            noted_in, self.noted_in = self.noted_in, {}
+            changes = [change for index in noted_in.values() for change in index.changes()]
             next_index = 0 if indexes is None else self._next_index
             group = ChangeGroup(self.sequence, self.ballot, self._version, changes, indexes, text, next_index, ranges)
             self._note_uncommitted(group)

@@ -28,6 +28,7 @@ class Owner:
         self.held = self.expired = 0
         self.touched = False
         self.bucket_counts: array[int] = new_bucket_counts()
+        self.noted_in: dict[int, MemoryIndex] = {}
 
     def grown(self) -> None:
         """Nobody needs to know."""

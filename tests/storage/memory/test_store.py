@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from stores import PLENTY, at_once, task
+from stores import INDEXES, PLENTY, at_once, task
 from twisted.internet.defer import Deferred
 
 from pyshard.errors import IndexNotFound
@@ -14,6 +15,7 @@ from pyshard.protocol.batch_answers import VERSION
 from pyshard.protocol.batch_operations import Pop, Read, Remove, Run, Touch, Write
 from pyshard.storage import IStore, MemoryStore, Page, PageBounds
 from pyshard.storage.batch_executor import no_such_index
+from pyshard.storage.memory.index_records import MemoryIndex
 
 
 def new_store() -> MemoryStore:
@@ -147,3 +149,31 @@ def test_no_such_index() -> None:
     """The error names the id."""
     error = no_such_index(7)
     assert (type(error), str(error)) == (IndexNotFound, "the index with id 7 has been dropped")
+
+
+def test_work_for_indexes_that_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change that is kept for followers, and a sweep, cost the same with many indexes that nobody uses."""
+    looked_at: list[MemoryIndex] = []
+    for name, real in (("changes", MemoryIndex.changes), ("sweep", MemoryIndex.sweep)):
+
+        def noted(self: MemoryIndex, *args: Any, real: Callable[..., object] = real) -> object:
+            looked_at.append(self)
+            return real(self, *args)
+
+        monkeypatch.setattr(MemoryIndex, name, noted)
+    now = 1.0
+    store = MemoryStore("1d", lambda: now)
+    at_once(store.set_indexes(INDEXES | {f"index {number}": number for number in range(10, 100)}, 100))
+    follower, used = store.follow("f", store.sequence), [INDEXES[""], INDEXES["pages"]]
+    for name in ("", "pages"):
+        (answer,) = at_once(store.apply([task(Write(name, [b"a"], [b"one"], None, [1]))], PLENTY, PLENTY))
+        assert answer.errors == {}
+    groups = at_once(follower.groups(PLENTY))
+    assert [[change.index for change in group.changes] for group in groups] == [[number] for number in used]
+    assert looked_at == [store._indexes[number] for number in used]
+    looked_at.clear()
+    now = 2.0
+    assert at_once(store.sweep(1000)) is False
+    (group,) = at_once(follower.groups(PLENTY))
+    assert [(change.index, change.record) for change in group.changes] == [(number, None) for number in used]
+    assert looked_at == [store._indexes[number] for number in used] * 2
