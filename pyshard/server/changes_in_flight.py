@@ -1,12 +1,19 @@
-"""The changes that came over one connection and aren't done yet; a session fence waits for them (`session_fence`)."""
+"""The changes that came over one connection and aren't done yet; a session fence waits for them (`session_fence`).
+
+Each connection of a session may wait for the one before it. A chain of hundreds ends in a loop: within one another they
+would take more calls than Python allows.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 _T = TypeVar("_T")
+
+_due: deque[Deferred[None]] = deque()  # what is to fire, in order, while something of any connection fires
 
 
 class ChangesInFlight:
@@ -34,13 +41,17 @@ class ChangesInFlight:
 
     def done(self) -> Deferred[None]:
         """A Deferred that fires when none is in flight any more."""
+        if not self._in_flight:
+            return succeed(None)
         waiting: Deferred[None] = Deferred()
         self._waiting.append(waiting)
-        self._fire()
         return waiting
 
     def _fire(self) -> None:
         if not self._in_flight:
             waiting, self._waiting = self._waiting, []
-            for deferred in waiting:
-                deferred.callback(None)
+            fires_already = bool(_due)
+            _due.extend(waiting)
+            while _due and not fires_already:
+                _due[0].callback(None)
+                _due.popleft()

@@ -91,6 +91,7 @@ class ServedFollowers:
     :param new_id: gives the ids of copies.
     :param asked: see `PacedTurns`.
     :ivar writers: those whose changes a follower may be unable to catch up with.
+    :ivar may_slow: whether a follower of this name has writers slowed down: anybody may follow, and be behind.
     :ivar on_names: called a while after a new name came, to `forget` those that nobody may have.
     """
 
@@ -109,6 +110,7 @@ class ServedFollowers:
         self._names = {name for name in store.followers if not is_replica(name)}  # for which something may be kept
         self._look: IDelayedCall | None = None
         self.writers = SlowedWriters(self._behind, clock)
+        self.may_slow: Callable[[str], bool] = lambda _: True
         self.on_names: Callable[[], None] = lambda: None
         self._turns = PacedTurns(clock, asked, lambda: any(one.copy.is_late for one in self._copies.values()))
         self._digests = ServedDigests(store, clock, self._turns, new_id)
@@ -307,13 +309,11 @@ class ServedFollowers:
 
     def _behind(self) -> SlotRanges:
         """The slots of followers that have asked all the time, and been behind for long."""
-        if not self._following:
-            return ()
         now, found = self._clock.seconds(), list[tuple[int, int]]()
-        for following in self._following.values():
-            asks = following.asked is not None or now - following.asked_at < _ASKS_WITHIN
-            if asks and now - following.even_at >= settings.FOLLOWED_AT_ONCE:
-                found += following.ranges
+        for name, one in self._following.items():
+            asks = one.asked is not None or now - one.asked_at < _ASKS_WITHIN
+            if asks and now - one.even_at >= settings.FOLLOWED_AT_ONCE and self.may_slow(name):
+                found += one.ranges
         return union(tuple(found))
 
     def _check_owned(self, ranges: SlotRanges) -> None:

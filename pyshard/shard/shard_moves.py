@@ -44,6 +44,7 @@ from pyshard.shard.move_duties import (
     ToSeal,
     ToUnseal,
     duties,
+    is_given,
     is_held,
     not_ready,
     pulls,
@@ -192,6 +193,7 @@ class ShardMoves:
         self._closed = self._counting = False
         self._pace = LinePace(settings.SHARD_LINES)
         shard.on_assignment = followers.on_names = self.update
+        followers.may_slow = self._is_given
 
     def update(self) -> None:
         """The shard has another assignment, or what failed is to be tried again."""
@@ -320,6 +322,10 @@ class ShardMoves:
     def _duties(self) -> list[Duty]:
         assignment = self._shard.configured()
         return duties(assignment.name, assignment.state.moves, self._shard.store.ranges, self._followers.names)
+
+    def _is_given(self, name: str) -> bool:
+        assignment = self._shard.assignment
+        return assignment is not None and is_given(name, assignment.name, assignment.state.moves)
 
     async def _do_all(self) -> None:
         for duty in self._duties():

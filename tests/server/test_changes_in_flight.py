@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
+from deferreds import watch
 from twisted.internet.defer import Deferred, fail, succeed
 
 from pyshard.server.changes_in_flight import ChangesInFlight
@@ -49,3 +52,15 @@ def test_what_waits_for_another_is_under_way(paused: bool) -> None:
     else:
         inner.callback("y")
     assert done.called
+
+
+def test_a_chain_of_connections() -> None:
+    """A thousand connections, each of which waits for the one before it, end one after the other, without a limit."""
+    first, order = Deferred[None](), list[int]()
+    connections = [ChangesInFlight() for _ in range(1000)]
+    connections[0].add(first)
+    for number, (one, following) in enumerate(pairwise(connections)):
+        following.add(one.done()).addCallback(lambda _, number=number: order.append(number))
+    first.callback(None)
+    assert order == list(range(999))
+    assert watch(connections[-1].done()) == [None]

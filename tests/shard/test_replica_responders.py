@@ -75,8 +75,8 @@ def test_a_replica_that_leaves_meanwhile(leader: Shard, clock: Clock, monkeypatc
     """Its copy is closed at once, and nothing is kept for it."""
     followers, copy = ServedFollowers(leader.store, clock), leader.store.copy
 
-    def leaves(*args: str) -> object:
-        copied = copy(*args)
+    def leaves(name: str | None) -> object:
+        copied = copy(name)
         result(leader.configure("low", grouped(8, ME)))
         return copied
 
