@@ -38,8 +38,10 @@ _Host = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 _Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 _Listen = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 _Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+_Ranges = Annotated[list[tuple[_Fraction, _Fraction]], msgspec.Meta(max_length=settings.MAX_SHARD_RANGES)]
 
-_LONGEST = 4 * 1024 * 1024  # bytes of a config file, as many as a cluster's state has: it is read whole
+_LONGEST = settings.MAX_STATE_BYTES  # bytes of a config file, as many as a cluster's state has: it is read whole
+_EXPLAINED = 256 * 1024  # bytes of a text of which an error says what was found; else it says where
 
 _ENDPOINT = re.compile(r"[A-Za-z][\w-]*:.", re.ASCII)  # the beginning of a Twisted endpoint string
 
@@ -57,7 +59,7 @@ class _ShardEntry(msgspec.Struct, forbid_unknown_fields=True):
     port: _Port
     start: _Fraction | msgspec.UnsetType = msgspec.UNSET
     end: _Fraction | msgspec.UnsetType = msgspec.UNSET
-    ranges: list[tuple[_Fraction, _Fraction]] | msgspec.UnsetType = msgspec.UNSET
+    ranges: _Ranges | msgspec.UnsetType = msgspec.UNSET
     listen: _Listen = ""
     replicas: Annotated[list[_ReplicaEntry], msgspec.Meta(max_length=settings.MAX_REPLICAS - 1)] = []
     min_replicas: Annotated[int, msgspec.Meta(ge=1, le=settings.MAX_REPLICAS)] | msgspec.UnsetType = msgspec.UNSET
@@ -71,8 +73,11 @@ class _BootstrapEntry(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _ConfigFile(msgspec.Struct, forbid_unknown_fields=True):
-    shards: list[_ShardEntry]
+    shards: Annotated[list[_ShardEntry], msgspec.Meta(max_length=settings.MAX_SHARDS)]
     bootstrap: _BootstrapEntry = msgspec.field(default_factory=_BootstrapEntry)
+
+
+_decode = msgspec.json.Decoder(_ConfigFile).decode
 
 
 @attrs.frozen
@@ -152,14 +157,13 @@ def load(path: Path | str) -> ClusterConfig:
 
 def parse(text: bytes) -> ClusterConfig:
     """The config that a file's text says; see `load`."""
+    text = text.removeprefix(BOM_UTF8)  # as some editors begin a file
     try:
-        raw: object = msgspec.json.decode(text.removeprefix(BOM_UTF8))  # as some editors begin a file
+        read = _decode(text)
+    except msgspec.ValidationError as error:  # found at once, while to take in all of it would take long
+        raise ConfigError(_explained(str(error), text)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"found text that is not JSON ({error}), expected an object with 'shards'") from None
-    try:
-        read = msgspec.convert(raw, type=_ConfigFile)
-    except msgspec.ValidationError as error:
-        raise ConfigError(_explained(str(error), raw)) from None
+        raise _not_json(error) from None
     shards = []
     listen: dict[str, str] = {}
     replicas_listen: dict[str, str] = {}
@@ -226,8 +230,19 @@ _MESSAGE = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?", re.DOTALL)
 _STEP = re.compile(r"\.(?P<name>[^.\[\]]+)|\[(?P<number>\d+)\]")
 
 
-def _explained(message: str, raw: object) -> str:
-    """What msgspec says about `raw`, as "field: found …, expected …"."""
+def _not_json(error: Exception) -> ConfigError:
+    return ConfigError(f"found text that is not JSON ({error}), expected an object with 'shards'")
+
+
+def _explained(message: str, text: bytes) -> str:
+    """What msgspec says about a text, as "field: found …, expected …".
+
+    :raises ConfigError: the text is no JSON further on.
+    """
+    try:
+        raw: object = msgspec.json.decode(text) if len(text) <= _EXPLAINED else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _not_json(error) from None
     parts = _MESSAGE.fullmatch(message)
     assert parts is not None  # the pattern matches any text
     what, path = parts["what"], parts["path"] or ""
@@ -240,7 +255,8 @@ def _explained(message: str, raw: object) -> str:
         return f"{f'{path}.{name}'.lstrip('.')}: found a field that doesn't exist here, expected no such field"
     expected = re.sub(r", got .*", "", what.replace("`", "")).removeprefix("Expected ")
     expected = expected.replace("object", "a JSON object").replace("array", "a JSON array")
-    return f"{path.lstrip('.') or 'the file'}: found {_shown(_at(raw, path))}, expected {expected}"
+    found = _shown(_at(raw, path)) if len(text) <= _EXPLAINED else "something else"
+    return f"{path.lstrip('.') or 'the file'}: found {found}, expected {expected}"
 
 
 def _at(raw: object, path: str) -> object:

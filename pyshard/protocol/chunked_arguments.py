@@ -20,11 +20,20 @@ class ChunkedBytes(WireArgument[bytes]):
 
     Chunk n (from 0) is the value of the key ``name.n``. Every chunk but the last has 65,535 bytes; empty bytes have no
     chunk.
+
+    :param most: bytes that it has at the most, where a box may have more. So what decodes it has little to do.
     """
+
+    def __init__(self, most: int | None = None, optional: bool = False) -> None:
+        super().__init__(optional)
+        self._most = most
 
     def take(self, box: Mapping[bytes, bytes], name: bytes) -> bytes | None:
         absent = self.optional and name not in box and name + b".0" not in box
-        return None if absent else take_chunks(box, name)
+        value = None if absent else take_chunks(box, name)
+        if self._most is not None and value is not None and len(value) > self._most:
+            raise unfit(name, f"{len(value):,} bytes", f"{self._most:,} at the most")
+        return value
 
     def put(self, box: MutableMapping[bytes, bytes], name: bytes, value: bytes | None) -> None:
         if value is not None:

@@ -116,7 +116,7 @@ class Configure(Command):
     commandName = b"Configure"
     answered_by = SHARD
     role = Role.ADMIN
-    arguments = [(b"name", Text()), (b"state", ChunkedBytes())]
+    arguments = [(b"name", Text()), (b"state", ChunkedBytes(settings.MAX_STATE_BYTES))]
     response = NOTHING
 
 
@@ -147,7 +147,7 @@ class Keys(Command):
         (b"epoch", Integer()),
         (b"index", Text()),  # empty: the default index
         (b"slot", Integer(most=SLOTS - 1)),  # the first slot wanted
-        (b"after", ChunkedBytes(optional=True)),  # of that slot, only keys after this one
+        (b"after", ChunkedBytes(settings.MAX_KEY_BYTES, optional=True)),  # of that slot, only keys after this one
     ]
     response = [
         (b"keys", ChunkedBytes()),  # MessagePack: an array of binaries
@@ -266,7 +266,10 @@ class ApplyConfig(Command):
     answered_by = BOOTSTRAP
     role = Role.ADMIN
     arguments = [
-        (b"config", ChunkedBytes()),  # JSON, as in a config file; what it says of the bootstrap doesn't count
+        (
+            b"config",
+            ChunkedBytes(settings.MAX_STATE_BYTES),
+        ),  # JSON, as in a config file; what it says of the bootstrap doesn't count
         (b"epoch", Integer()),  # of the state that this was made for; any other one is refused
         (b"step", Integer()),
     ]

@@ -11,6 +11,9 @@ from pyshard.protocol.command_boxes import NOTHING, SHARD, Command
 from pyshard.security.tokens_and_roles import Role
 from pyshard.settings import settings
 
+_MOST_OF_RANGES = 16 * settings.MAX_RANGES  # bytes of all ranges that a cluster may have
+_MOST_OF_IDS = 16 * (settings.MAX_INDEXES + 1)  # bytes of the ids of all its indexes
+
 
 class OpenCopy(Command):
     """Keep a copy of what you hold of these slots at this moment, and what changes from here on, for me to read."""
@@ -20,7 +23,7 @@ class OpenCopy(Command):
     role = Role.ADMIN
     arguments = [
         (b"follower", Text(settings.MAX_NAME)),  # who reads; one that was there of that name begins anew
-        (b"ranges", ChunkedBytes()),  # MessagePack, see pyshard.protocol.change_pages
+        (b"ranges", ChunkedBytes(_MOST_OF_RANGES)),  # MessagePack, see pyshard.protocol.change_pages
     ]
     response = [
         (b"copy", Text()),  # its id
@@ -58,7 +61,7 @@ class ReadGroups(Command):
     arguments = [
         (b"follower", Text(settings.MAX_NAME)),
         (b"after", Integer()),  # the number of the last group that I have
-        (b"ranges", ChunkedBytes()),  # as of OpenCopy
+        (b"ranges", ChunkedBytes(_MOST_OF_RANGES)),  # as of OpenCopy
         (b"offset", Integer()),  # bytes of the groups that I have of answers with `more`; else 0
     ]
     response = [
@@ -76,7 +79,7 @@ class OpenDigest(Command):
     role = Role.ADMIN
     arguments = [
         (b"follower", Text(settings.MAX_NAME)),  # who compares; a digest that it had is given up
-        (b"ranges", ChunkedBytes()),  # as of OpenCopy
+        (b"ranges", ChunkedBytes(_MOST_OF_RANGES)),  # as of OpenCopy
     ]
     response = [
         (b"digest", Text()),  # its id
@@ -92,7 +95,10 @@ class ReadDigest(Command):
     role = Role.ADMIN
     arguments = [
         (b"digest", Text()),
-        (b"indexes", ChunkedBytes()),  # MessagePack: the ids of the indexes whose rows count; always the same
+        (
+            b"indexes",
+            ChunkedBytes(_MOST_OF_IDS),
+        ),  # MessagePack: the ids of the indexes whose rows count; always the same
     ]
     response = [
         (b"rows", Integer()),  # how many were counted by now

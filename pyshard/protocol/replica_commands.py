@@ -14,6 +14,8 @@ from pyshard.settings import settings
 #: Characters of a replica's address, ``host:port``.
 MAX_ADDRESS = 300
 
+_MOST_OF_A_PULL = 64 * 1024  # bytes: a history of a thousand ballots has some 20 KB
+
 
 class PullGroups(Command):
     """I have these groups, and shall not lead for a while; give me those behind. The answer waits a little for some."""
@@ -22,7 +24,7 @@ class PullGroups(Command):
     answered_by = SHARD
     role = Role.ADMIN
     arguments = [
-        (b"pull", ChunkedBytes()),  # MessagePack, see pyshard.replication.pulls.Pull
+        (b"pull", ChunkedBytes(_MOST_OF_A_PULL)),  # MessagePack, see pyshard.replication.pulls.Pull
         (b"offset", Integer()),  # bytes of the groups that I have of answers with `more`; else 0
     ]
     response = [

@@ -13,7 +13,7 @@ import msgspec
 
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.protocol.log_groups import LogGroup, ReplicatedGroup
-from pyshard.protocol.log_positions import BallotHistory
+from pyshard.protocol.log_positions import MOST_BALLOTS, BallotHistory
 from pyshard.settings import settings
 
 _Text = Annotated[str, msgspec.Meta(max_length=300)]
@@ -40,7 +40,7 @@ class Pull(msgspec.Struct, array_like=True, frozen=True):
     address: _Text
     identity: Annotated[str, msgspec.Meta(max_length=settings.MAX_NAME)]
     incarnation: Annotated[str, msgspec.Meta(max_length=settings.MAX_NAME)]
-    history: BallotHistory
+    history: Annotated[BallotHistory, msgspec.Meta(max_length=MOST_BALLOTS)]
     last: _Count
     complete: bool
     beacon: _Token = b""

@@ -247,12 +247,13 @@ class ShardReplica:
         :param pull: the question, as MessagePack.
         """
         group = None if self._replica is None else self._replica.group
+        if group is None or not self.leads:
+            return False
         try:
             question = msgspec.msgpack.decode(pull, type=Pull)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
             return False  # as whoever answers it will say
-        store = StoreId(question.identity, question.incarnation)
-        return self.leads and group is not None and group.holds(question.address, store)
+        return group.holds(question.address, StoreId(question.identity, question.incarnation))
 
     async def answer_bootstrap(self) -> ReplicaReport:
         """What it says of itself to a bootstrap; see `Replica.answer_bootstrap`."""

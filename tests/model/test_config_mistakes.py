@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 from config_files import SHARDS, file_and, file_with
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from pyshard.errors import ConfigError
 from pyshard.model.config_file import ClusterConfig, parse
+from pyshard.settings import settings
 
 
 def refusal(text: bytes) -> str:
@@ -258,3 +260,26 @@ def test_garbage_is_a_config_error(text: bytes) -> None:
     except ConfigError:
         return
     assert isinstance(config, ClusterConfig)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b'{"shards": [%s]}' % (b"[]," * 200_000 + b"[]"), "shards[0]: found something else, expected a JSON object"),
+        (
+            b"{%s}" % b",".join(b'"%d": 1' % number for number in range(100_000)),
+            "0: found a field that doesn't exist here",
+        ),
+    ],
+)
+def test_a_long_text_is_not_taken_in(text: bytes, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first mistake ends it: to show what stands there all of it would have to be read."""
+    monkeypatch.setattr(msgspec.json, "decode", None)
+    assert refusal(text).startswith(message)
+
+
+def test_more_ranges_than_a_shard_may_have() -> None:
+    """They are counted before they are read."""
+    ranges = b"[0, 1]," * settings.MAX_SHARD_RANGES + b"[0, 1]"
+    text = b'{"shards": [{"name": "a", "size": 1, "host": "h", "port": 1, "ranges": [%s]}]}' % ranges
+    assert "expected a JSON array of length <= 1000" in refusal(text)

@@ -8,6 +8,9 @@ from net.connection.ends import Echo, Pair, add, box, line
 from pyshard.errors import BadRequest
 from pyshard.protocol.boxes import Box
 from pyshard.protocol.chunked_arguments import ChunkedBytes, put_chunks, take_chunks
+from pyshard.protocol.command_boxes import Command
+from pyshard.protocol.commands import COMMANDS, Apply
+from pyshard.settings import settings
 
 CHUNK = 65_535
 
@@ -46,6 +49,25 @@ def test_foreign_chunk_sizes() -> None:
     """A peer may cut chunks of any size: they are joined in their order."""
     strings = {b"data": b"3", b"data.2": b"c", b"data.0": b"a", b"data.1": b"", b"data.3": b"not announced"}
     assert ChunkedBytes().take(strings, b"data") == b"ac"
+
+
+def test_too_many_bytes() -> None:
+    """Where more than so many are never needed, more are refused before anybody reads them."""
+    argument = ChunkedBytes(3)
+    assert argument.take({b"data": b"2", b"data.0": b"ab", b"data.1": b"c"}, b"data") == b"abc"
+    with pytest.raises(BadRequest, match=r"^data: found 4 bytes, expected 3 at the most$"):
+        argument.take({b"data": b"2", b"data.0": b"ab", b"data.1": b"cd"}, b"data")
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS.values() if command is not Apply])
+def test_what_is_decoded_is_bounded(command: type[Command]) -> None:
+    """No command but that of batches takes as many bytes of an argument as a box may have."""
+    for name, argument in command.arguments:
+        if isinstance(argument, ChunkedBytes):
+            box: dict[bytes, bytes] = {}
+            argument.put(box, name, bytes(settings.MAX_STATE_BYTES + 1))
+            with pytest.raises(BadRequest, match="at the most"):
+                argument.take(box, name)
 
 
 def test_optional_bytes() -> None:
