@@ -5,6 +5,7 @@ Rules:
 - A request has no body, and 16 KiB of headers at the most. Other ones are refused, and the connection is closed.
 - A peer has so long to send a whole request, however slowly its bytes come, and to read an answer. Then its connection
   is ended at once, and what it hasn't read is dropped.
+- A request that comes in many pieces is read ten times a second: to read a byte costs as much as to read all of it.
 - A peer that doesn't read its answers gets no further ones, and nothing more is read from it.
 - There are so many connections. A further one takes the place of the one that has waited longest, for its next request
   or for the answer to one; if all are being answered, it is closed. It takes no place of an address that has fewer. Of
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from math import inf
 from operator import itemgetter
 from typing import cast
@@ -32,7 +34,7 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
-from pyshard.net.twisted_internals import bound_accepts
+from pyshard.net.twisted_internals import below_tls, bound_accepts, wrap_reads_and_writes
 from pyshard.server.accepts_in_turn import AcceptsInTurn
 from pyshard.server.connection_admission import origin_of
 from pyshard.server.connection_attempts import ConnectionAttempts
@@ -43,6 +45,8 @@ _TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Le
 _SHORT = 0.001  # seconds for which no request waits
 _REST = 4  # times as long as an answer took, all else has the time before the next one
 _ACCEPTED = 2  # connections in one turn of the reactor
+_PIECES = 8  # times that something of a request is read as soon as it comes
+_BETWEEN = 0.1  # seconds until more is read then
 _KEPT = 16 * 1024  # bytes that may come during a request before the connection isn't read any more
 
 
@@ -62,6 +66,9 @@ class BoundedChannel(HTTPChannel):
     _refused = False
     _in_request = False  # whether there is a request whose answer isn't complete
     _kept = 0  # bytes that came meanwhile
+    _pieces = 0  # how often was read since the last request
+    _read_again: IDelayedCall | None = None
+    _end_reads: Callable[[], None]
     _full = False  # whether the peer has more to read than the transport cares to keep
     _go_on: Callable[[], None] | None = None  # what is to be done when it has read that
 
@@ -84,12 +91,31 @@ class BoundedChannel(HTTPChannel):
     def connectionMade(self) -> None:
         super().connectionMade()
         self.origin = origin_of(self.transport.getPeer())
+        self._end_reads = wrap_reads_and_writes(
+            self.transport, lambda read: partial(self._read, read), lambda write: write
+        )
         self.site.add(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._go_on = None
+        self._end_reads()
+        if self._read_again is not None:
+            self._read_again.cancel()
         self.site.remove(self)
         super().connectionLost(reason)
+
+    def _read(self, read: Callable[[], object]) -> object:
+        """Read, and have the peer wait a little if it sends piece by piece."""
+        self._pieces += 1
+        if self._pieces > _PIECES and self._read_again is None:
+            cast(IPushProducer, below_tls(self.transport)).pauseProducing()
+            self._read_again = self.site.later(_BETWEEN, self._read_on)
+        return read()
+
+    def _read_on(self) -> None:
+        self._read_again = None
+        if not self._full and self._kept <= _KEPT:
+            cast(IPushProducer, below_tls(self.transport)).resumeProducing()
 
     def resetTimeout(self) -> None:
         """Do nothing: the time is for a whole request, not for each of its bytes."""
@@ -108,7 +134,7 @@ class BoundedChannel(HTTPChannel):
             super().rawDataReceived(data)
 
     def allContentReceived(self) -> None:
-        self._in_request, self._kept = True, 0
+        self._in_request, self._kept, self._pieces = True, 0, 0
         super().allContentReceived()
 
     def requestDone(self, request: HTTPRequest) -> None:
@@ -239,6 +265,10 @@ class BoundedSite(Site):
         self._turns.add(channel, channel.origin)
         if self._next is None and not self._answers:  # else a peer's next request would be answered within its last one
             self._answer()
+
+    def later(self, seconds: float, call: Callable[[], None]) -> IDelayedCall:
+        """Call something later."""
+        return self._clock.callLater(seconds, call)
 
     # ------------------------------------------------------------------ inside
 

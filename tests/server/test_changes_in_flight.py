@@ -57,10 +57,14 @@ def test_what_waits_for_another_is_under_way(paused: bool) -> None:
 def test_a_chain_of_connections() -> None:
     """A thousand connections, each of which waits for the one before it, end one after the other, without a limit."""
     first, order = Deferred[None](), list[int]()
+
+    def note(_: None, number: int) -> None:
+        order.append(number)
+
     connections = [ChangesInFlight() for _ in range(1000)]
     connections[0].add(first)
     for number, (one, following) in enumerate(pairwise(connections)):
-        following.add(one.done()).addCallback(lambda _, number=number: order.append(number))
+        following.add(one.done()).addCallback(note, number)
     first.callback(None)
     assert order == list(range(999))
     assert watch(connections[-1].done()) == [None]
