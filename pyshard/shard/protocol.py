@@ -34,6 +34,7 @@ from pyshard.shard.batch_key_bytes import front_of
 from pyshard.shard.open_snapshots import OpenSnapshots
 from pyshard.shard.replica_responders import ReplicaResponders
 from pyshard.shard.served_followers import ServedFollowers
+from pyshard.shard.served_replicas import refuse_replica
 from pyshard.shard.shard import Shard
 from pyshard.shard.shard_moves import ShardMoves
 from pyshard.shard.shard_stat import shard_stat
@@ -313,6 +314,7 @@ class ShardProtocol(ServerConnection):
         return read.addCallback(lambda page: {"changes": encode_changes(page)})
 
     def forget_follower(self, follower: str) -> Arguments:
+        refuse_replica(follower)
         self._followers.forget(follower)
         return {}
 

@@ -36,7 +36,7 @@ from pyshard.shard.bounded_copies import BoundedCopy
 from pyshard.shard.copy_ticket import CopyTicket, expected_size
 from pyshard.shard.paced_turns import PacedTurns
 from pyshard.shard.served_digests import DigestReading, ServedDigests
-from pyshard.shard.served_replicas import is_replica
+from pyshard.shard.served_replicas import is_replica, refuse_replica
 from pyshard.shard.slowed_writers import SlowedWriters
 from pyshard.storage import IFollower, IStore
 
@@ -294,6 +294,7 @@ class ServedFollowers:
     def _admit(self, name: str, ranges: SlotRanges) -> None:
         if not name or not ranges:
             raise BadRequest("follower: found no name, or no range, expected both")
+        refuse_replica(name)
         if name not in self._names and len(self._names) >= settings.MAX_FOLLOWERS:
             raise TooManySnapshots(
                 f"{len(self._names)} others follow this shard, the most it may have; try again when one has ended"

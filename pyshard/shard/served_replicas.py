@@ -19,6 +19,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from pyshard.errors import BadRequest, plain
+from pyshard.message_texts import shown_value
 from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.change_pages import decode_groups, decode_log_groups, encode_groups
 from pyshard.protocol.log_groups import LogGroup, ReplicatedGroup
@@ -27,6 +28,7 @@ from pyshard.replication.pulls import Pull, Pulled, PulledHead
 from pyshard.replication.replica import Replica
 from pyshard.settings import settings
 from pyshard.storage import IFollowingReplica, IStore
+from pyshard.storage.following_interface import FollowerEnded
 
 _PREFIX = "replica "
 _PART = 4 * 1024 * 1024  # bytes of groups in one answer
@@ -44,6 +46,15 @@ def is_replica(follower: str) -> bool:
 def follower_name(address: str) -> str:
     """How the replica at an address is called as a follower."""
     return _PREFIX + address
+
+
+def refuse_replica(follower: str) -> None:
+    """Refuse a follower that is called as replicas are: another one would take its place, or have it forgotten.
+
+    :raises BadRequest: it is called so.
+    """
+    if is_replica(follower):
+        raise BadRequest(f"follower: found {shown_value(follower)}, expected another name: so replicas are called")
 
 
 @attrs.define(eq=False)
@@ -103,6 +114,10 @@ class ServedReplicas:
         try:
             groups = await asked
         except CancelledError:
+            return ()
+        except FollowerEnded:  # somebody has asked in its name; with its next question it follows anew
+            if self._given.get(name) is given:
+                del self._given[name]
             return ()
         finally:
             given.asked = None

@@ -6,6 +6,7 @@ from typing import Protocol, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred
 
+from pyshard.errors import StorageFailed
 from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.log_groups import LogGroup
@@ -39,6 +40,10 @@ class ICopy(Protocol):
         ...
 
 
+class FollowerEnded(StorageFailed):
+    """The follower was ended, for a later one of its name, or since nothing is kept for it. The disk is well."""
+
+
 class IFollower(Protocol[_G]):
     """Who is given a store's groups of changes, in order, none left out; see `IFollowedStore.follow`."""
 
@@ -49,7 +54,8 @@ class IFollower(Protocol[_G]):
 
         :param most_bytes: about how many bytes of groups are looked at.
         :raises FollowerBehind: (in the Deferred) the next group isn't kept any more.
-        :raises StorageFailed: (in the Deferred) the disk failed, or the follower or the store was closed.
+        :raises StorageFailed: (in the Deferred) the disk failed.
+        :raises FollowerEnded: (in the Deferred) the follower was ended, or the store was closed.
         """
         ...
 

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 
 from pyshard.errors import FollowerBehind, StorageFailed
 from pyshard.storage.follower_places import FollowerPlaces
+from pyshard.storage.following_interface import FollowerEnded
 
 _G = TypeVar("_G")
 
@@ -72,7 +73,7 @@ class WaitingFollower(Generic[_G]):
         waiting, most_bytes = self._waiting
         try:
             if self._ended:
-                raise StorageFailed(self._ended)
+                raise FollowerEnded(self._ended)
             found = self.read(most_bytes)
         except (FollowerBehind, StorageFailed) as error:
             self._waiting = None

@@ -12,10 +12,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from pyshard.errors import BadRequest
+from pyshard.model.slot_ranges import EVERYTHING
 from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.log_groups import LogGroup, ReplicatedGroup
 from pyshard.replication.pulls import Pull, Pulled
 from pyshard.replication.replica import Replica
+from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.served_replicas import ServedReplicas, decode_pulled
 
 
@@ -82,6 +84,34 @@ def test_a_replica_with_another_store(primary: Primary) -> None:
     last = primary.first + 2
     primary.bench.fill({b"c": b"3"})
     assert kinds(primary.ask(last, 0).groups) == {ChangeGroup}
+
+
+def test_somebody_else_in_its_name(primary: Primary) -> None:
+    """Whoever follows under its name, or has it forgotten, ends its question with nothing; it goes on with the next one."""
+    store, last = primary.bench.store, primary.first + 2
+    for end in (lambda: store.follow("replica h:2", last), lambda: store.forget("replica h:2")):
+        waiting = Deferred.fromCoroutine(primary.served.groups("h:2", last, 0))
+        end()
+        assert primary.bench.result(waiting) == ()
+        asked = Deferred.fromCoroutine(primary.served.groups("h:2", last, 0))
+        assert not asked.called
+        primary.bench.fill({b"c": b"3"})
+        last += 1
+        assert [group.sequence for group in primary.bench.result(asked)] == [last]
+
+
+@pytest.mark.parametrize("name", ["replica ", "replica h:2"])
+def test_names_of_replicas(primary: Primary, name: str) -> None:
+    """Nobody else may be called so."""
+    followers = ServedFollowers(primary.bench.store, Clock())
+    for asked in (
+        followers.open_copy("owner", name, EVERYTHING),
+        followers.groups("owner", name, 0, EVERYTHING),
+        followers.open_digest("owner", name, EVERYTHING),
+    ):
+        with pytest.raises(BadRequest, match="so replicas are called"):
+            primary.bench.result(Deferred.fromCoroutine(asked))
+    assert not primary.bench.store.followers
 
 
 def test_what_can_not_be_read() -> None:

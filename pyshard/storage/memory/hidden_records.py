@@ -19,7 +19,8 @@ from pyshard.storage.absorbed_groups import refuse_past_limit
 from pyshard.storage.batch_executor import StoredRecord, cost
 from pyshard.storage.hidden_counts import MOST_AT_ONCE, HiddenCounts, not_counted
 from pyshard.storage.memory.given_up_index_counts import RangeCounts
-from pyshard.storage.memory.index_records import IndexOwner, MemoryIndex
+from pyshard.storage.memory.index_owner import IndexOwner
+from pyshard.storage.memory.index_records import MemoryIndex
 
 
 class HiddenRecords:

@@ -14,11 +14,10 @@ Rules:
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator, Sequence
 from functools import partial
 from operator import add
-from typing import Protocol, cast
+from typing import cast
 
 from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.model.key_slots import slot_of
@@ -31,31 +30,12 @@ from pyshard.storage.batch_executor import StoredRecord, cost, growth
 from pyshard.storage.memory.dict_lookups import found_values, stored_key
 from pyshard.storage.memory.expiry_schedule import ExpirySchedule
 from pyshard.storage.memory.index_at_moment import IndexAtMoment, Watcher
+from pyshard.storage.memory.index_owner import IndexOwner
 from pyshard.storage.memory.slot_index import SlotIndex
 from pyshard.storage.page_walk import KEY_STEP, Step
 from pyshard.storage.slot_histogram import BUCKET_BITS
 
 _LONG = 1024  # bytes of a value from which on a view costs less than a copy
-
-
-class IndexOwner(Protocol):
-    """The store of an index: what all its indexes share.
-
-    :ivar held: bytes that all records count.
-    :ivar expired: records that were removed as they had expired.
-    :ivar touched: set whenever a record changes.
-    :ivar bucket_counts: documents in each bucket; see `pyshard.storage.slot_histogram`.
-    :ivar noted_in: the indexes of which something is noted, by id (`MemoryIndex.take_notes`): most change nothing.
-    """
-
-    held: int
-    expired: int
-    touched: bool
-    bucket_counts: array[int]
-    noted_in: dict[int, MemoryIndex]
-
-    def grown(self) -> object:
-        """Is told when there are many more lists of keys than before; see `SlotIndex`."""
 
 
 class MemoryIndex:

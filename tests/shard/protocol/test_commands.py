@@ -89,6 +89,12 @@ def test_ping(new: Bench) -> None:
     assert new.ask(commands.Ping) == {}
 
 
+def test_nobody_has_a_replica_forgotten(bench: Bench) -> None:
+    """Else the primary would keep nothing for it any more."""
+    with pytest.raises(BadRequest, match="so replicas are called"):
+        bench.ask(commands.ForgetFollower, follower="replica 127.0.0.1:6050")
+
+
 def test_get_map(bench: Bench) -> None:
     """It gives the cluster state that it was told."""
     assert cluster_state_json.from_json(bench.ask(commands.GetMap)["state"]) == ROOMY
