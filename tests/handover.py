@@ -9,7 +9,7 @@ from pyshard.model.cluster_state_json import to_json
 from pyshard.model.key_slots import slot_of
 from pyshard.shard.assignment import Assignment
 from pyshard.storage import MemoryStore
-from pyshard.storage.batch_executor import StoredRecord, cost
+from pyshard.storage.store_index import StoredRecord, cost
 from pyshard.testing import MemoryCluster
 
 

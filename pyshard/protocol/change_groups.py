@@ -28,7 +28,7 @@ class Change(msgspec.Struct, array_like=True, frozen=True, gc=False):
     :param index: the id of its index; 0 is the default index.
     :param slot: the slot of its key.
     :param key: the key's text in UTF-8.
-    :param version: see `pyshard.storage.batch_executor.StoredRecord`; 0 if it was removed.
+    :param version: see `pyshard.storage.store_index.StoredRecord`; 0 if it was removed.
     :param expires: milliseconds since 1970; 0: never.
     :param record: the record's bytes; None: it was removed.
     """

@@ -87,11 +87,14 @@ def test_a_replica_with_another_store(primary: Primary) -> None:
 
 
 def test_somebody_else_in_its_name(primary: Primary) -> None:
-    """Whoever follows under its name, or has it forgotten, ends its question with nothing; it goes on with the next one."""
+    """Whoever follows under its name, or has it forgotten, ends its question with nothing. It goes on with the next."""
     store, last = primary.bench.store, primary.first + 2
-    for end in (lambda: store.follow("replica h:2", last), lambda: store.forget("replica h:2")):
+    for follows in (True, False):
         waiting = Deferred.fromCoroutine(primary.served.groups("h:2", last, 0))
-        end()
+        if follows:
+            store.follow("replica h:2", last)
+        else:
+            store.forget("replica h:2")
         assert primary.bench.result(waiting) == ()
         asked = Deferred.fromCoroutine(primary.served.groups("h:2", last, 0))
         assert not asked.called

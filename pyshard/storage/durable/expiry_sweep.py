@@ -13,12 +13,12 @@ Rules:
 
 from __future__ import annotations
 
-from pyshard.storage.batch_executor import cost
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.index_records import DurableIndex
 from pyshard.storage.durable.merged_view import MergedView
+from pyshard.storage.store_index import cost
 
 
 def sweep_expired(

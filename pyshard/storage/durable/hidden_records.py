@@ -15,13 +15,13 @@ from itertools import islice
 
 from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol.store_ranges import StoreRanges
-from pyshard.storage.batch_executor import cost
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.index_records import DurableIndex
 from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.hidden_counts import Tallies
+from pyshard.storage.store_index import cost
 
 #: How many times the time of a trim is counted as background work: nobody waits for what it gives back.
 TRIM_COUNTED = 2

@@ -16,7 +16,6 @@ from itertools import repeat
 
 from pyshard.protocol.batch_answers import VERSION, Result
 from pyshard.settings import settings
-from pyshard.storage.batch_executor import StoredRecord, growth
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.group_changes import GroupChanges
@@ -24,6 +23,7 @@ from pyshard.storage.durable.memtable import Value
 from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.look_budget import LookBudget
 from pyshard.storage.slot_histogram import BUCKET_BITS
+from pyshard.storage.store_index import StoredRecord, growth
 
 _SOME = 100  # keys whose values are looked for at a time, where few may be enough
 _FEW = 16  # values: to look at each of so many takes no longer than to ask whether any can have an expiry

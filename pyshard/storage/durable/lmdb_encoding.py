@@ -27,7 +27,7 @@ from pyshard.compiled import IN_USE, lmdb_leaves
 from pyshard.model.key_slots import SLOTS
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.settings import settings
-from pyshard.storage.batch_executor import StoredRecord
+from pyshard.storage.store_index import StoredRecord
 
 #: Bytes of the longest key that stands in the database key itself.
 LONGEST = 502

@@ -8,9 +8,9 @@ from pyshard.errors import BadRequest
 from pyshard.model.slot_ranges import SlotRanges, in_ranges
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.log_groups import LogGroup, ReplicatedGroup
-from pyshard.storage.batch_executor import StoredRecord
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.group_changes import LoggedGroup, decoded, encoded
+from pyshard.storage.store_index import StoredRecord
 
 
 def change_of(db_key: bytes, value: bytes | memoryview) -> Change:

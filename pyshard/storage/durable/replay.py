@@ -18,7 +18,6 @@ from pyshard.model.slot_ranges import without
 from pyshard.protocol.log_groups import LogGroup
 from pyshard.protocol.store_ranges import NOBODY, Origin
 from pyshard.settings import settings
-from pyshard.storage.batch_executor import cost, growth
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.given_up_counts import CountsAhead
@@ -27,6 +26,7 @@ from pyshard.storage.durable.hidden_records import set_ranges
 from pyshard.storage.durable.index_records import DurableIndex
 from pyshard.storage.durable.lmdb_flush_transaction import count_records
 from pyshard.storage.durable.merged_view import MergedView
+from pyshard.storage.store_index import cost, growth
 
 _MANY = 10  # records: fewer take less time one by one
 

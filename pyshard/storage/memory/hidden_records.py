@@ -16,11 +16,11 @@ from pyshard.model.slot_ranges import EVERYTHING, SlotRanges, without
 from pyshard.protocol.change_groups import Change
 from pyshard.protocol.store_ranges import Origin, StoreRanges
 from pyshard.storage.absorbed_groups import refuse_past_limit
-from pyshard.storage.batch_executor import StoredRecord, cost
 from pyshard.storage.hidden_counts import MOST_AT_ONCE, HiddenCounts, not_counted
 from pyshard.storage.memory.given_up_index_counts import RangeCounts
 from pyshard.storage.memory.index_owner import IndexOwner
 from pyshard.storage.memory.index_records import MemoryIndex
+from pyshard.storage.store_index import StoredRecord, cost
 
 
 class HiddenRecords:

@@ -26,7 +26,6 @@ from pyshard.protocol.batch_answers import VERSION, Result
 from pyshard.protocol.batch_operations import picker
 from pyshard.protocol.change_groups import Change
 from pyshard.settings import settings
-from pyshard.storage.batch_executor import StoredRecord, cost, growth
 from pyshard.storage.memory.dict_lookups import found_values, stored_key
 from pyshard.storage.memory.expiry_schedule import ExpirySchedule
 from pyshard.storage.memory.index_at_moment import IndexAtMoment, Watcher
@@ -34,6 +33,7 @@ from pyshard.storage.memory.index_owner import IndexOwner
 from pyshard.storage.memory.slot_index import SlotIndex
 from pyshard.storage.page_walk import KEY_STEP, Step
 from pyshard.storage.slot_histogram import BUCKET_BITS
+from pyshard.storage.store_index import StoredRecord, cost, growth
 
 _LONG = 1024  # bytes of a value from which on a view costs less than a copy
 

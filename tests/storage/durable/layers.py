@@ -11,11 +11,11 @@ import lmdb
 from hypothesis import strategies as st
 from stores import folder
 
-from pyshard.storage.batch_executor import StoredRecord
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.merged_view import Databases, MergedView
+from pyshard.storage.store_index import StoredRecord
 
 #: The index of all records.
 INDEX = 3

@@ -19,11 +19,11 @@ from storage.durable.layers import (
 )
 
 from pyshard.protocol.store_ranges import Origin, Staging, StoreRanges
-from pyshard.storage.batch_executor import StoredRecord
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.group_changes import GroupChanges, LoggedGroup, decoded
 from pyshard.storage.durable.memtable import REMOVED
 from pyshard.storage.durable.replay import replay
+from pyshard.storage.store_index import StoredRecord
 
 LONG = KEYS[-1]
 

@@ -20,9 +20,9 @@ from storage.durable.layers import (
 )
 
 from pyshard.protocol.batch_answers import VERSION
-from pyshard.storage.batch_executor import StoredRecord
 from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.index_records import DurableIndex
+from pyshard.storage.store_index import StoredRecord
 
 
 @given(in_lmdb, in_memtable, in_memtable, distinct_keys, st.data())

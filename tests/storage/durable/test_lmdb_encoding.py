@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyshard.protocol.change_groups import Change
-from pyshard.storage.batch_executor import StoredRecord
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.log_changes import change_value
+from pyshard.storage.store_index import StoredRecord
 
 KEYS = st.binary(max_size=lmdb_encoding.LONGEST + 50) | st.binary(
     min_size=lmdb_encoding.LONGEST - 2, max_size=lmdb_encoding.LONGEST + 2

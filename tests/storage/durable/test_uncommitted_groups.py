@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from storage.durable.layers import INDEX, KEYS, Changed, db_key_of, in_memtable, memtable_of
 
-from pyshard.storage.batch_executor import StoredRecord
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.uncommitted_groups import UncommittedGroups
+from pyshard.storage.store_index import StoredRecord
 
 #: What a group changes: key → whether it puts the key, and whether with an expiry.
 made = st.dictionaries(st.sampled_from(KEYS[:4]), st.sampled_from(["removed", "put", "expiring"]), min_size=1)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.protocol.batch_answers import VERSION
-from pyshard.storage.batch_executor import StoredRecord, cost, growth
 from pyshard.storage.memory.index_records import MemoryIndex
 from pyshard.storage.slot_histogram import BUCKET_BITS, new_bucket_counts
+from pyshard.storage.store_index import StoredRecord, cost, growth
 
 KEYS = [b"%d" % number for number in range(6)]
 

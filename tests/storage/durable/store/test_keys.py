@@ -8,8 +8,8 @@ from stores import PLENTY, Bench, at_once
 from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_operations import Has, Pop, Read, ReadItem, Run, Touch, Write
 from pyshard.storage import Task
-from pyshard.storage.batch_executor import StoredRecord
 from pyshard.storage.durable import lmdb_encoding
+from pyshard.storage.store_index import StoredRecord
 
 
 def test_keys_that_share_a_digest(bench: Bench) -> None:
