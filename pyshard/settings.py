@@ -202,6 +202,9 @@ class Settings:
     #: Bytes of records that a durable shard looks at for one batch, or for one page of keys, also for `has` and for
     #: conditions: all of a record is read to find it. That takes 0.3 ms, and up to 0.3 s where a slow disk has them.
     LOOKED_AT_ONCE: int = 128 * 1024 * 1024
+    #: Times that a durable shard waits for a disk for one batch, or for one page of keys: for a page of its data that
+    #: isn't in memory. A disk takes 0.1 ms for one, a slow one 1 ms; the first 32 keys are looked at in any case.
+    DISK_READS_AT_ONCE: int = 160
     #: Operations of one batch that a shard applies one by one: all but `has`, `read`, and a `write` without conditions
     #: and times to live. A time to live counts as one more, and so does an increment: some 20 ms in all.
     BATCH_ONE_BY_ONE: int = 4000

@@ -89,6 +89,7 @@ TESTS = {
         "protocol/batch_operations/test_looks.py::test_of_one_run",
         "protocol/batch_operations/test_looks.py::test_pages_of_keys",
     ],
+    "DISK_READS_AT_ONCE": ["storage/durable/test_cold_keys.py::test_the_rest_is_refused"],
     "PAGE_KEYS": ["shard/test_keys_and_stat.py::test_keys_of_a_full_page"],
     "PAGE_STEPS": [
         "storage/contract/test_page_steps.py::test_a_page_over_what_is_gone",

@@ -14,21 +14,15 @@ Rules:
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable
 from math import inf
+
+from pyshard.storage.look_budget import disk_reads
 
 #: Seconds up to which all of a time counts.
 SHORTEST = 0.002
 
 _FRESH = 0.001  # seconds for which a look does: a look takes 2 µs
-
-_THREAD: int = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)  # Linux alone tells of threads
-
-
-def disk_reads() -> int:
-    """How often the calling thread, or where that isn't known its process, had to wait for memory read from a disk."""
-    return resource.getrusage(_THREAD).ru_majflt
 
 
 class OwnTime:

@@ -37,10 +37,11 @@ from pyshard.server.address_time_shares import SHORT
 from pyshard.server.counted_time import CountedTime
 from pyshard.server.handshake_turns import HandshakeTurns
 from pyshard.server.long_boxes import long_of
-from pyshard.server.own_time import SHORTEST, OwnTime, disk_reads
+from pyshard.server.own_time import SHORTEST, OwnTime
 from pyshard.server.peer_class import CREDIT, PeerClass
 from pyshard.server.served_connection import Served
 from pyshard.settings import settings
+from pyshard.storage.look_budget import disk_reads
 
 _WATCHED = 0.1  # seconds after a long box in which it is measured how much of the processor each takes
 _WALL = 3  # times as long as a processor worked on it a step of a handshake counts at the most, where others work, too

@@ -12,7 +12,7 @@ Rules:
 - a refused operation changes nothing, and the rest of the batch goes on;
 - an operation on a slot that the store doesn't own is refused, whoever has looked at it before;
 - a batch has a bounded share of work: bytes of records in its answers, bytes that it copies for touches and increments,
-  bytes that it looks at in a store that pays for them (`LookBudget`), and operations that are applied key by key. Past
+  what it looks at in a store that pays for that (`LookBudget`), and operations that are applied key by key. Past
   it, all that is left of the batch is refused;
 - no long record is copied before it is known to be wanted: a condition looks at the version alone.
 """
@@ -45,7 +45,7 @@ from pyshard.protocol.batch_operations import (
 from pyshard.settings import settings
 from pyshard.storage.int_sum import sum_of, work_of_sum
 from pyshard.storage.interface import Task
-from pyshard.storage.look_budget import LookBudget
+from pyshard.storage.look_budget import FIRST, LookBudget
 from pyshard.storage.store_index import StoredRecord, StoreIndex, cost, growth
 
 
@@ -111,16 +111,30 @@ class BatchExecutor:
             answer.results = index.read(run.keys, slots, self._now, self._room)
             self._cut_to_room(answer, len(run.keys))
         elif isinstance(run, Write) and run.conditions is None and run.ttls is None and self._surely_fits(run):
-            keys, records = run.keys, run.records
-            versions: Sequence[int] = self._next_versions(len(keys))
-            if len(set(keys)) < len(keys):  # only the last record of each key stays
-                pick = picker(list({key: position for position, key in enumerate(keys)}.values()))
-                keys, slots, records, versions = pick(keys), pick(slots), pick(records), pick(versions)
-            self._free_bytes -= index.write(keys, slots, records, versions)
-            answer.results = [True] * len(run.keys)
+            self._write(answer, index, run, slots)
         else:
             self._apply_each(answer, index, task)
         return answer
+
+    def _write(self, answer: Answer, index: StoreIndex, run: Write, slots: Sequence[int]) -> None:
+        """Apply writes to whatever is there, in columns."""
+        keys, records = run.keys, run.records
+        versions: Sequence[int] = self._next_versions(len(keys))
+        if len(set(keys)) < len(keys):  # only the last record of each key stays
+            pick = picker(list({key: position for position, key in enumerate(keys)}.values()))
+            keys, slots, records, versions = pick(keys), pick(slots), pick(records), pick(versions)
+        done = 0
+        for some in self._looks.parts(len(keys)):
+            self._free_bytes -= index.write(keys[some], slots[some], records[some], versions[some])
+            done = min(some.stop, len(keys))
+        if done == len(keys):
+            answer.results = [True] * len(run.keys)
+            return
+        written = set(keys[:done])
+        for position, key in enumerate(run.keys):
+            answer.results.append(True if key in written else None)
+            if key not in written:
+                answer.refuse(position, _ANSWER_FULL)
 
     def _answer_owned(self, task: Task) -> Answer:
         """Apply those operations of a task whose slots the store owns, and refuse the others."""
@@ -161,6 +175,8 @@ class BatchExecutor:
         run, results, now, find = task.run, answer.results, self._now, index.find
         each = 1 + (getattr(run, "ttls", None) is not None) + isinstance(run, Increment)
         for position, (key, slot) in enumerate(zip(run.keys, task.slots, strict=True)):
+            if position % FIRST == 0:
+                self._looks.look()
             if self._has_had_its_share():
                 results.append(None)
                 answer.refuse(position, _ANSWER_FULL)  # all the rest, for none may overtake one that is asked for again

@@ -1,25 +1,80 @@
-"""How many bytes of records a store may still look at for one batch, or for one page of keys.
+"""How much a store may still look at for one batch, or for one page of keys: bytes of records, and reads from a disk.
 
 Rules:
 
 - only a store that pays for them counts them: LMDB's binding touches each page of a value that it finds, wanted or not;
 - the store counts, and whoever serves the batch or the page ends it when nothing is left;
-- the first record always passes, however large it is.
+- the first record always passes, however large it is, and so do the first few keys, wherever they are;
+- what isn't in memory takes a thousand times as long, so keys are looked at in parts: small ones, until nothing of one
+  came from a disk.
 """
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Callable, Iterator
+
 from pyshard.settings import settings
+
+#: Keys of the first part, and of each one behind a part for which a disk was read.
+FIRST = 32
+
+_LARGEST = 1024  # keys of a part
+
+_THREAD: int = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)  # Linux alone tells of threads
+
+
+def disk_reads() -> int:
+    """How often the calling thread, or where that isn't known its process, had to wait for memory read from a disk."""
+    return resource.getrusage(_THREAD).ru_majflt
 
 
 class LookBudget:
-    """What is left of the bytes.
+    """What is left.
 
-    :ivar whole: how many there were.
-    :ivar left: how many there are; below 0 if the last record had more.
+    :param reads: as `disk_reads`; None: the store reads from no disk.
+    :ivar whole: how many bytes there were.
+    :ivar left: how many there are; 0 or below when no more may be looked at.
     """
 
-    __slots__ = ("left", "whole")
+    __slots__ = ("_last", "_reads", "_reads_left", "_used", "left", "whole")
 
-    def __init__(self) -> None:
+    def __init__(self, reads: Callable[[], int] | None = None) -> None:
         self.left = self.whole = settings.LOOKED_AT_ONCE
+        self._reads = reads
+        self._reads_left = settings.DISK_READS_AT_ONCE
+        self._last: int | None = None
+        self._used = False
+
+    def parts(self, count: int) -> Iterator[slice]:
+        """Which of many keys to look at together, part by part, until nothing is left. There is one part at least.
+
+        :param count: how many keys there are.
+        """
+        if self._reads is None:
+            yield slice(0, count)
+            return
+        if self._used or count > FIRST:
+            self.look()
+        self._used = True
+        begin, size = 0, FIRST
+        while True:
+            yield slice(begin, begin + size)
+            begin += size
+            if begin >= count:
+                return
+            size = FIRST if self.look() else min(2 * size, _LARGEST)
+            if self.left <= 0:
+                return
+
+    def look(self) -> bool:
+        """Count what was read from a disk since the last look; whether that was anything."""
+        if self._reads is None:
+            return False
+        last, self._last = self._last, self._reads()
+        if last is None or last == self._last:
+            return False
+        self._reads_left -= self._last - last
+        if self._reads_left <= 0:
+            self.left = min(self.left, 0)
+        return True

@@ -12,7 +12,8 @@ from twisted.internet.testing import StringTransport
 
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
-from pyshard.server.own_time import OwnTime, disk_reads
+from pyshard.server.own_time import OwnTime
+from pyshard.storage.look_budget import disk_reads
 
 LOST = 0.1  # seconds for which others have the processor
 

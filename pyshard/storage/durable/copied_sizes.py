@@ -14,6 +14,7 @@ from pyshard.settings import settings
 from pyshard.storage.durable.engine import StorageEngine
 from pyshard.storage.durable.index_records import DurableIndex
 from pyshard.storage.interface import Task
+from pyshard.storage.look_budget import LookBudget, disk_reads
 
 
 def will_copy(engine: StorageEngine, tasks: Sequence[Task]) -> int:
@@ -27,13 +28,14 @@ def size_of_records(engine: StorageEngine, tasks: Sequence[Task], enough: int) -
 
     :param enough: from so many bytes on no further records are counted.
     """
-    size = 0
+    size, looks = 0, LookBudget(disk_reads)
     try:
         with engine.reading() as view:
             if view.may_be_longer(settings.ANSWER_BYTES):
                 for task in tasks:
-                    if size < enough:
-                        size += DurableIndex(view, task.index).size(task.run.keys, task.slots, enough - size)
+                    if size < enough and looks.left > 0:
+                        index = DurableIndex(view, task.index, looks=looks)
+                        size += index.size(task.run.keys, task.slots, enough - size)
     except lmdb.Error:
         return size  # the batch itself finds that out, and says so
     return size

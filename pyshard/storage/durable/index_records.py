@@ -21,11 +21,10 @@ from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.memtable import Value
 from pyshard.storage.durable.merged_view import MergedView
-from pyshard.storage.look_budget import LookBudget
+from pyshard.storage.look_budget import FIRST, LookBudget
 from pyshard.storage.slot_histogram import BUCKET_BITS
 from pyshard.storage.store_index import StoredRecord, growth
 
-_SOME = 100  # keys whose values are looked for at a time, where few may be enough
 _FEW = 16  # values: to look at each of so many takes no longer than to ask whether any can have an expiry
 
 
@@ -113,6 +112,12 @@ class DurableIndex:
         """See `StoreIndex`."""
         if not _none_is_long(keys):
             return self.has_plainly(keys, slots, now)
+        results: list[Result] = []
+        for part in self._looks.parts(len(keys)):
+            results += self._has(keys[part], slots[part], now)
+        return results
+
+    def _has(self, keys: Sequence[bytes], slots: Sequence[int], now: int) -> list[Result]:
         values = self._live_values(keys, slots, now)
         if len(keys) > _FEW and not self._view.may_be_longer(self._looks.whole // settings.MAX_BATCH):
             return [value is not None for value in values]
@@ -129,7 +134,9 @@ class DurableIndex:
     def has_plainly(self, keys: Sequence[bytes], slots: Sequence[int], now: int) -> list[Result]:
         """As `has`, key by key, also for long keys."""
         results: list[Result] = []
-        for key, slot in zip(keys, slots, strict=True):
+        for position, (key, slot) in enumerate(zip(keys, slots, strict=True)):
+            if position % FIRST == 0:
+                self._looks.look()
             stored = self.find(key, slot)
             results.append(stored is not None and not 0 < stored.expires <= now)
             if self._looks.left <= 0:
@@ -140,12 +147,22 @@ class DurableIndex:
         """See `StoreIndex`."""
         if not _none_is_long(keys):
             return self.read_plainly(keys, slots, now, room)
-        return list[Result](lmdb_encoding.results(self._live_values(keys, slots, now), room))
+        results: list[Result] = []
+        for part in self._looks.parts(len(keys)):
+            some = keys[part]
+            found = lmdb_encoding.results(self._live_values(some, slots[part], now), room)
+            results += found
+            if part.stop >= len(keys) or len(found) < len(some):
+                break
+            room -= sum(map(len, filter(None, found)))
+        return results
 
     def read_plainly(self, keys: Sequence[bytes], slots: Sequence[int], now: int, room: int) -> list[Result]:
         """As `read`, key by key, also for long keys."""
         results: list[Result] = []
-        for key, slot in zip(keys, slots, strict=True):
+        for position, (key, slot) in enumerate(zip(keys, slots, strict=True)):
+            if position % FIRST == 0:
+                self._looks.look()
             if room <= 0 or self._looks.left <= 0:
                 break
             stored = self.find(key, slot)
@@ -157,13 +174,12 @@ class DurableIndex:
         return results
 
     def size(self, keys: Sequence[bytes], slots: Sequence[int], enough: int) -> int:
-        """How many bytes the values of some keys have, more or less.
+        """How many bytes the values of some keys have, more or less: of those that may be looked at.
 
         :param enough: from so many bytes on no further ones are counted, but for the rest of a value.
         """
         size = 0
-        for begin in range(0, len(keys), _SOME):
-            some = slice(begin, begin + _SOME)
+        for some in self._looks.parts(len(keys)):
             db_keys = list(map(lmdb_encoding.database_key, repeat(self._number), slots[some], keys[some]))
             for value in filter(None, self._view.get_many(db_keys)):
                 size += len(value)

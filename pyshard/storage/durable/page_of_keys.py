@@ -8,7 +8,7 @@ from pyshard.model.slot_ranges import SlotRanges
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.interface import Page, PageBounds
-from pyshard.storage.look_budget import LookBudget
+from pyshard.storage.look_budget import FIRST, LookBudget, disk_reads
 from pyshard.storage.page_walk import Step, page_of
 
 
@@ -22,7 +22,7 @@ def page_between(
     :param bounds: what ends the page.
     :param now: milliseconds since 1970.
     """
-    looks = LookBudget()
+    looks = LookBudget(disk_reads)
     return page_of(_steps_between(view, index, ranges, place, now, looks), bounds, looks)
 
 
@@ -34,7 +34,10 @@ def _steps_between(
     passed = b"" if after is None else lmdb_encoding.database_key(index, slot, after)
     for start, end in ranges:
         first = max(passed, lmdb_encoding.PREFIX.pack(index, start))
-        for db_key, value in view.entries(first, lmdb_encoding.PREFIX.pack(index, end)):
+        entries = view.entries(first, lmdb_encoding.PREFIX.pack(index, end))
+        for number, (db_key, value) in enumerate(entries):
+            if number % FIRST == 0:
+                looks.look()
             if db_key != passed:
                 yield _step(db_key, value, now, looks)
 

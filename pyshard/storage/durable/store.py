@@ -57,7 +57,7 @@ from pyshard.storage.durable.update_size import update_size
 from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound, FollowerPlaces
 from pyshard.storage.following_interface import ICopy, IFollower
 from pyshard.storage.interface import ITSELF, Page, PageBounds, Sender, Task
-from pyshard.storage.look_budget import LookBudget
+from pyshard.storage.look_budget import LookBudget, disk_reads
 from pyshard.storage.ranges_interface import RangeChanges
 from pyshard.storage.replicated_interface import ReplicaRole, SeenAnswers
 from pyshard.storage.slot_histogram import histogram
@@ -326,7 +326,7 @@ class LmdbStore(DurableReplica, RangeChanges):
                 return None
             return DurableIndex(view, number, counters, changes, looks)
 
-        used, owned, looks = counters.used_of_limit, counters.hidden.ranges.served, LookBudget()
+        used, owned, looks = counters.used_of_limit, counters.hidden.ranges.served, LookBudget(disk_reads)
         executor = BatchExecutor(index_of, used, limit, room, self._now(), counters.next_versions, owned, looks)
         answers = [executor.answer(task) for task in tasks]
         if changes is not None:

@@ -11,13 +11,14 @@ from storage.followers.following import everything
 from stores import PLENTY, Bench, prepared
 from twisted.internet.defer import Deferred
 
-from pyshard.errors import BadRequest, StorageFailed
+from pyshard.errors import BadRequest
 from pyshard.model.slot_ranges import EVERYTHING
 from pyshard.protocol.batch_operations import Pop, Write
 from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.log_groups import ReplicatedGroup
 from pyshard.protocol.log_positions import LogPosition
 from pyshard.storage import IFollowingReplica, LmdbStore
+from pyshard.storage.following_interface import FollowerEnded
 from pyshard.storage.replicated_interface import Promise, ReplicaRole
 
 
@@ -55,9 +56,9 @@ def test_what_followers_are_given(kind: str) -> None:
         bench.result(store.commit(last + 1))
         assert [group.sequence for group in given[0]] == [last + 1]
         ended: list[object] = []
-        member.groups(PLENTY).addErrback(lambda failure: ended.append(failure.trap(StorageFailed)))
+        member.groups(PLENTY).addErrback(lambda failure: ended.append(failure.trap(FollowerEnded)))
         bench.result(store.be_member())
-        assert ended == [StorageFailed]
+        assert ended == [FollowerEnded]
         move.groups(PLENTY).addErrback(lambda _: None)
 
 
@@ -161,7 +162,7 @@ def test_who_followed_before_a_copy(bench: Bench) -> None:
     ended: list[object] = []
     follower.groups(PLENTY).addErrback(lambda failure: ended.append(failure.type))
     bench.result(store.begin_copy(ChangeGroup(7, 1, 100, [], {})))
-    assert ended == [StorageFailed]
+    assert ended == [FollowerEnded]
     assert list(store.followers) == []
     bench.result(store.end_copy())
     assert (store.position, store.documents) == (LogPosition(1, 7), 0)
