@@ -61,7 +61,7 @@ def test_the_rest_is_refused(run: Run, request: pytest.FixtureRequest) -> None:
         assert list(second.errors) == [0]
         request.getfixturevalue("monkeypatch").undo()
         (after,) = answer_of(bench, Read("", KEYS))
-        records = [None if result is None else bytes(result)[-3:] for result in after.results]  # type: ignore[arg-type]
+        records = [None if result is None else bytes(result)[-3:] for result in after.results]
         changed = {Write: b"new", Pop: None}.get(type(run), b"old")
         assert records == [changed] * len(done) + [b"old"] * (len(KEYS) - len(done))
 
