@@ -19,7 +19,7 @@ from pyshard.settings import settings
 #: Keys of the first part, and of each one behind a part for which a disk was read.
 FIRST = 32
 
-_LARGEST = 1024  # keys of a part
+_LARGEST = 256  # keys of a part: what was in memory says nothing of the next ones
 
 _THREAD: int = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)  # Linux alone tells of threads
 

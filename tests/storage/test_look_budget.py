@@ -31,7 +31,7 @@ def looked_at(budget: LookBudget, disk: Disk, count: int, reads_each: float) -> 
 def test_what_is_in_memory_is_looked_at_in_few_parts() -> None:
     """They grow while nothing comes from a disk, up to a bound."""
     disk = Disk()
-    assert looked_at(LookBudget(disk), disk, 5000, 0) == [32, 64, 128, 256, 512, 1024, 1024, 1024, 936]
+    assert looked_at(LookBudget(disk), disk, 5000, 0) == [32, 64, 128, *[256] * 18, 168]
     assert looked_at(LookBudget(disk), disk, 10, 0) == [10]
     assert looked_at(LookBudget(), disk, 5000, 1) == [5000]
 
@@ -54,7 +54,7 @@ def test_parts_grow_behind_a_few_reads() -> None:
     for number, part in enumerate(budget.parts(1000)):
         found.append(len(range(1000)[part]))
         disk.reads += number == 2
-    assert found == [32, 64, 128, 32, 64, 128, 256, 296]
+    assert found == [32, 64, 128, 32, 64, 128, 256, 256, 40]
     assert budget.left == budget.whole
 
 
