@@ -27,6 +27,7 @@ from pyshard.protocol.row_digests import BucketDigest, RowDigests
 from pyshard.settings import settings
 from pyshard.shard.bounded_copies import BoundedCopy
 from pyshard.shard.digest_slices import digest_slice
+from pyshard.shard.opening_copies import OpeningCopies
 from pyshard.shard.paced_turns import PacedTurns
 from pyshard.storage import ICopy, IStore
 
@@ -75,6 +76,7 @@ class ServedDigests:
         self._clock = clock
         self._turns = turns
         self._new_id = new_id
+        self._opening = OpeningCopies(store)
         self._open: dict[str, _DigestInUse] = {}
 
     async def open(self, owner: Hashable, name: str, ranges: SlotRanges) -> tuple[str, ChangeGroup]:
@@ -84,11 +86,11 @@ class ServedDigests:
         :param name: of the follower.
         :return: the digest's id; and the group up to which it has all, with the names of indexes and no more.
         :raises WrongShard: the store doesn't own all of these ranges.
+        :raises TooManySnapshots: another one is being opened for this follower.
         :raises StorageFailed: there is no copy of it.
         """
         self.forget(name)
-        copy = BoundedCopy(await self._store.copy(None, ranges), self._store)
-        self.forget(name)  # one that was asked for meanwhile
+        copy = BoundedCopy(await self._opening.copy(name, None, ranges), self._store)
         assert copy.head.ranges is not None
         if lacking := without(ranges, copy.head.ranges.owned):
             copy.close()

@@ -11,7 +11,8 @@ Rules:
   costs too much (`pyshard.shard.bounded_copies`).
 - What a follower is to be given is kept when its connection is lost, within the store's bound. It goes on where it was.
 - A follower has one connection. Whoever comes later takes its place, since the older one may be lost without a word.
-- There are few followers at a time; another one is refused. A follower has one copy, the newest.
+- There are few followers at a time; another one is refused. A follower has one copy, the newest, and has one opened at
+  a time.
 - Names outlive connections, and restarts. So whoever knows which there may be is asked a while after each new one.
 - A question about changes is answered when there are some, or after a little while with none. Large ones are given in
   parts, since a batch may change more than a box holds, and a group isn't divided: it takes effect as a whole.
@@ -23,8 +24,7 @@ import uuid
 from collections.abc import Callable, Collection, Hashable
 from functools import partial
 
-import attrs
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pyshard.errors import BadRequest, SnapshotEnded, TooManySnapshots, WrongShard, shown_value
@@ -34,53 +34,16 @@ from pyshard.protocol.change_pages import encode_groups
 from pyshard.settings import settings
 from pyshard.shard.bounded_copies import BoundedCopy
 from pyshard.shard.copy_ticket import CopyTicket, expected_size
+from pyshard.shard.followers_in_use import CopyInUse, Following
+from pyshard.shard.opening_copies import OpeningCopies
 from pyshard.shard.paced_turns import PacedTurns
 from pyshard.shard.served_digests import DigestReading, ServedDigests
 from pyshard.shard.served_replicas import is_replica, refuse_replica
 from pyshard.shard.slowed_writers import SlowedWriters
-from pyshard.storage import IFollower, IStore
+from pyshard.storage import IStore
 
 _ASKS_WITHIN = 5.0  # seconds in which a follower that wants to catch up asks again
 _PART = 4 * 1024 * 1024  # bytes of groups in one answer
-
-
-@attrs.define(eq=False)
-class _CopyInUse:
-    """A copy that is being read.
-
-    :ivar name: the follower's.
-    :ivar idle: ends it when nobody has read it for a while; None while an answer is made.
-    """
-
-    name: str
-    owner: Hashable
-    copy: BoundedCopy
-    idle: IDelayedCall | None = None
-
-
-@attrs.define(eq=False)
-class _Following:
-    """A follower that is given groups.
-
-    :ivar after: the number of the last group that it was given.
-    :ivar asked: the question that waits for an answer.
-    :ivar large: the groups that are given in parts.
-    :ivar given: how many bytes of them were given.
-    :ivar newest: the number of the last of them.
-    :ivar asked_at: when it asked last, in the clock's seconds.
-    :ivar even_at: when it was given all that there was last, or began.
-    """
-
-    owner: Hashable
-    ranges: SlotRanges
-    follower: IFollower[ChangeGroup]
-    after: int
-    asked: Deferred[list[ChangeGroup]] | None = None
-    large: bytes = b""
-    given: int = 0
-    newest: int = 0
-    asked_at: float = 0.0
-    even_at: float = 0.0
 
 
 class ServedFollowers:
@@ -105,8 +68,9 @@ class ServedFollowers:
         self._store = store
         self._clock = clock
         self._new_id = new_id
-        self._copies: dict[str, _CopyInUse] = {}
-        self._following: dict[str, _Following] = {}
+        self._opening = OpeningCopies(store)
+        self._copies: dict[str, CopyInUse] = {}
+        self._following: dict[str, Following] = {}
         self._names = {name for name in store.followers if not is_replica(name)}  # for which something may be kept
         self._look: IDelayedCall | None = None
         self.writers = SlowedWriters(self._behind, clock)
@@ -133,7 +97,7 @@ class ServedFollowers:
         self._check_owned(ranges)
         self._admit(name, ranges)
         self._stop(name)
-        copy = BoundedCopy(await self._store.copy(name, ranges), self._store, name)
+        copy = BoundedCopy(await self._opening.copy(name, name, ranges), self._store, name)
         copy.expected = expected_size(self._store, ranges)
         try:
             self._check_owned(ranges)  # it may have gone meanwhile
@@ -148,7 +112,7 @@ class ServedFollowers:
         :return: its id for `read_copy`, and its head.
         :raises StorageFailed: there is no copy.
         """
-        copy = BoundedCopy(await self._store.copy(name), self._store, name, None, self._store.used)
+        copy = BoundedCopy(await self._opening.copy(name, name), self._store, name, None, self._store.used)
         return self._opened(owner, name, copy), copy.head
 
     async def read_copy(self, owner: Hashable, number: str) -> list[Change]:
@@ -204,7 +168,7 @@ class ServedFollowers:
         if following is None or not known or following.after != after or following.large:
             self._admit(name, ranges)
             self._stop(name)
-            following = _Following(owner, ranges, self._store.follow(name, after, ranges), after)
+            following = Following(owner, ranges, self._store.follow(name, after, ranges), after)
             following.even_at = self._clock.seconds()
             self._following[name] = following
         following.asked_at = self._clock.seconds()
@@ -216,7 +180,7 @@ class ServedFollowers:
             following.even_at = self._clock.seconds()
         return self._next_part(following)
 
-    async def _wait_for_groups(self, following: _Following) -> list[ChangeGroup]:
+    async def _wait_for_groups(self, following: Following) -> list[ChangeGroup]:
         following.asked = following.follower.groups(settings.FOLLOW_BYTES)
         waited = self._clock.callLater(settings.FOLLOW_WAIT, following.asked.cancel)
         try:
@@ -228,7 +192,7 @@ class ServedFollowers:
             if waited.active():
                 waited.cancel()
 
-    def _next_part(self, following: _Following) -> tuple[bytes, bool]:
+    def _next_part(self, following: Following) -> tuple[bytes, bool]:
         """The next bytes of groups that were read, and whether there are more."""
         part = following.large[following.given : following.given + _PART]
         following.given += len(part)
@@ -287,7 +251,7 @@ class ServedFollowers:
         for earlier in [number for number, opened in self._copies.items() if opened.name == name]:
             self._end_copy(earlier)
         number = self._new_id()
-        opened = self._copies[number] = _CopyInUse(name, owner, copy)
+        opened = self._copies[number] = CopyInUse(name, owner, copy)
         self._await_reader(number, opened)
         return number
 
@@ -331,7 +295,7 @@ class ServedFollowers:
         """More records of a copy, which may have ended meanwhile. None: none of those that were looked at count."""
         return self._found(owner, number).copy.page(settings.SNAPSHOT_BYTES)
 
-    def _found(self, owner: Hashable, number: str) -> _CopyInUse:
+    def _found(self, owner: Hashable, number: str) -> CopyInUse:
         opened = self._copies.get(number)
         if opened is None or opened.owner != owner:
             raise SnapshotEnded(
@@ -340,7 +304,7 @@ class ServedFollowers:
             )
         return opened
 
-    def _await_reader(self, number: str, opened: _CopyInUse) -> None:
+    def _await_reader(self, number: str, opened: CopyInUse) -> None:
         opened.idle = self._clock.callLater(settings.SNAPSHOT_IDLE, self._end_copy, number)
 
     def _end_copy(self, number: str) -> None:

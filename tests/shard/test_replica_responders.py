@@ -15,6 +15,7 @@ from pyshard.model.cluster_state import ClusterState
 from pyshard.model.range_moves import StoreId
 from pyshard.model.replica_group import MapReplica, ReplicaGroup
 from pyshard.model.shard_map import ShardMap
+from pyshard.model.slot_ranges import SlotRanges
 from pyshard.shard.replica_responders import ReplicaResponders
 from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.shard import Shard
@@ -75,8 +76,8 @@ def test_a_replica_that_leaves_meanwhile(leader: Shard, clock: Clock, monkeypatc
     """Its copy is closed at once, and nothing is kept for it."""
     followers, copy = ServedFollowers(leader.store, clock), leader.store.copy
 
-    def leaves(name: str | None) -> object:
-        copied = copy(name)
+    def leaves(name: str | None, ranges: SlotRanges | None) -> object:
+        copied = copy(name, ranges)
         result(leader.configure("low", grouped(8, ME)))
         return copied
 
