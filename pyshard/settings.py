@@ -67,6 +67,8 @@ class Settings:
     MAX_MOVES: int = 1000
     #: Changes of a cluster's state that wait for their turn at a bootstrap, each some KiB of memory.
     MAX_WAITING_CHANGES: int = 10_000
+    #: Configs that are applied at a time, and as many changes of replicas: each may wait for shards for seconds.
+    MAX_OPERATOR_CALLS: int = 16
     #: Bytes of a cluster state's JSON text: room for as many indexes, shards and ranges as above.
     MAX_STATE_BYTES: int = 4 * 1024 * 1024
     #: Bytes that a shard counts for each document besides its key and its record, about what the store needs for it.

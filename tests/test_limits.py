@@ -161,6 +161,7 @@ TESTS = {
         "shard/test_parked_requests.py::test_for_so_long",
         "shard/test_closed_slots.py::test_for_so_long",
     ],
+    "MAX_OPERATOR_CALLS": ["bootstrap/test_operator_calls.py::test_so_many_at_a_time"],
     "MAX_WAITING_CHANGES": ["bootstrap/test_change_turns.py::test_so_many_wait"],
     "MAX_PARKED": ["shard/test_parked_requests.py::test_bounds"],
     "MAX_PARKED_OF_CONNECTION": [

@@ -206,10 +206,13 @@ class Bootstrap:
 
     def readiness(self) -> list[ShardReadiness]:
         """How ready each shard is, in slot order."""
-        if not self.has_state:
-            return []
-        return [
-            self._readiness.get(shard.name)
-            or ShardReadiness(shard.name, shard.address, Condition.UNREACHABLE, "not reached yet")
-            for shard in self.state.map.shards
-        ]
+        return [self._readiness_of(shard) for shard in self.state.map.shards] if self.has_state else []
+
+    def readiness_of(self, name: str) -> ShardReadiness | None:
+        """How ready one shard is; None: the map has none of this name."""
+        shard = self.state.map.named(name)
+        return None if shard is None else self._readiness_of(shard)
+
+    def _readiness_of(self, shard: MapShard) -> ShardReadiness:
+        known = self._readiness.get(shard.name)
+        return known or ShardReadiness(shard.name, shard.address, Condition.UNREACHABLE, "not reached yet")

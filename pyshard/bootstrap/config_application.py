@@ -23,6 +23,7 @@ from twisted.internet.task import deferLater
 
 from pyshard.bootstrap.bootstrap import Bootstrap, Condition
 from pyshard.bootstrap.change_turns import Asker
+from pyshard.bootstrap.operator_calls import OperatorCalls
 from pyshard.errors import BadRequest, ConfigError, StaleEpoch, Unavailable
 from pyshard.model import config_file
 from pyshard.model.cluster_state import ClusterState
@@ -57,6 +58,7 @@ class ConfigApplication:
         self._bootstrap = bootstrap
         self._clock = clock
         self._find = find
+        self._calls = OperatorCalls()
 
     async def apply(self, text: bytes, order: tuple[int, int], asker: Asker | None = None) -> list[int]:
         """Plan what a config wants.
@@ -67,10 +69,17 @@ class ConfigApplication:
         :return: the numbers of the moves that were planned.
         :raises BadRequest: the config can't be read, or the cluster can't be brought to it; it says why.
         :raises StaleEpoch: the cluster has another state by now.
+        :raises Overloaded: too many other configs are being applied.
         :raises Unavailable: a shard that is to give or take something can't be asked.
         :raises ConfigError: the state can't be saved.
         :raises OutcomeUnknown: it may be saved, or not.
         """
+        with self._calls.one_of("" if asker is None else asker.origin):
+            return await self._apply(text, order, asker)
+
+    # ------------------------------------------------------------------ inside
+
+    async def _apply(self, text: bytes, order: tuple[int, int], asker: Asker | None) -> list[int]:
         bootstrap = self._bootstrap
         try:
             wanted = config_file.parse(text).map
@@ -88,8 +97,6 @@ class ConfigApplication:
         loads = await self._loads({name for each in all_of_them for name in (each.source, each.target)})
         check_transfers(all_of_them, loads, {shard.name: shard.limit for shard in bootstrap.state.map.shards})
         return await self._plan(change, wanted, asker)
-
-    # ------------------------------------------------------------------ inside
 
     async def _plan(self, change: LayoutChange, wanted: ShardMap, asker: Asker | None) -> list[int]:
         planned: list[int] = []
@@ -117,11 +124,13 @@ class ConfigApplication:
         """Wait until shards are ready: those that were just added are dialed, and told the state."""
         end = self._clock.seconds() + settings.TIMEOUT
         while True:
-            known = {shard.name: shard for shard in self._bootstrap.readiness()}
-            for name in names:
-                if name not in known:
+            waiting = []
+            for name in sorted(names):
+                known = self._bootstrap.readiness_of(name)
+                if known is None:
                     raise has_left(name)
-            waiting = [known[name] for name in sorted(names) if known[name].condition is not Condition.READY]
+                if known.condition is not Condition.READY:
+                    waiting.append(known)
             if not waiting:
                 return
             if self._clock.seconds() >= end:

@@ -113,7 +113,7 @@ class BootstrapProtocol(ServerConnection):
 
     def change_replicas(self, shard: str, replica: str, change: str, force: bool) -> Deferred[Arguments]:
         self.operations += 1
-        changed = Deferred.fromCoroutine(self._replicas.change(shard, replica, change, force))
+        changed = Deferred.fromCoroutine(self._replicas.change(shard, replica, change, force, self.origin))
         return changed.addCallback(lambda _: self._settle()).addCallback(lambda _: {})
 
     def _changed(self, decide: Change) -> Deferred[Arguments]:

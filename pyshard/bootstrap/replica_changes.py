@@ -20,6 +20,7 @@ from twisted.logger import Logger
 
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.group_driver import GroupDriver, HeardReport
+from pyshard.bootstrap.operator_calls import OperatorCalls
 from pyshard.errors import BadRequest, StaleEpoch, Unavailable, of_peer, plain, shown_value
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.replica_group import ReplicaGroup
@@ -60,6 +61,7 @@ class ReplicaChanges:
         self._clock = clock
         self._driver = driver
         self._find = find
+        self._calls = OperatorCalls()
 
     def listed(self) -> list[ListedGroup]:
         """The replicas of all shards that have some."""
@@ -70,15 +72,23 @@ class ReplicaChanges:
             if shard.group is not None
         ]
 
-    async def change(self, name: str, address: str, change: str, force: bool) -> None:
+    async def change(self, name: str, address: str, change: str, force: bool, origin: str = "") -> None:
         """Change a group, and return when that is done.
 
         :param change: ``"switch"``, ``"remove"`` or ``"promote"``.
+        :param origin: the address that asks for it.
         :raises BadRequest: it can't be; the message says why, and what to do.
         :raises StaleEpoch: the group has changed meanwhile.
         :raises Unavailable: the primary can't be told, or another one couldn't lead in time.
+        :raises Overloaded: too many other changes are under way.
         :raises PyshardError: as `Bootstrap.change`.
         """
+        with self._calls.one_of(origin):
+            await self._make(name, address, change, force)
+
+    # ------------------------------------------------------------------ inside
+
+    async def _make(self, name: str, address: str, change: str, force: bool) -> None:
         group = self._group(name)
         if change == "switch":
             await self._switch(name, group, address)
@@ -89,8 +99,6 @@ class ReplicaChanges:
             await self._change(name, group, wanted)
         else:
             raise BadRequest(f"change: found {shown_value(change)}, expected switch, remove or promote")
-
-    # ------------------------------------------------------------------ inside
 
     def _group(self, name: str) -> ReplicaGroup:
         shard = self._bootstrap.state.map.named(name)

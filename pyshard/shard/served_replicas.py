@@ -163,9 +163,9 @@ class ServedReplicas:
 
     def close(self) -> None:
         """Give nothing any more; what is kept stays."""
-        for given in self._given.values():
-            given.follower.close()
-        self._given = {}
+        given, self._given = self._given, {}
+        for one in given.values():
+            one.follower.close()
 
     def _next_part(self, owner: Hashable, rest: _Rest) -> tuple[bytes, bool]:
         part = rest.data[rest.given : rest.given + _PART]

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 from pyshard.bootstrap.bootstrap import Condition, ShardReadiness
 from pyshard.bootstrap.config_application import ConfigApplication
-from pyshard.errors import BadRequest, ConfigError, StaleEpoch, Unavailable
+from pyshard.errors import BadRequest, ConfigError, Overloaded, StaleEpoch, Unavailable
 from pyshard.model.config_file import ClusterConfig
 from pyshard.model.config_text import config_text
 from pyshard.model.key_slots import SLOTS, slot_of
@@ -21,6 +21,7 @@ from pyshard.model.range_plan import Transfer
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol.batch_operations import Write
+from pyshard.settings import settings
 from pyshard.shard.shard import Shard
 
 #: Empty, until there is one.
@@ -77,6 +78,23 @@ def test_a_shard_is_added(running: Bench) -> None:
     before = running.state
     assert apply(running, GROWN) == [[]]
     assert running.state == before
+
+
+def test_many_that_wait(running: Bench) -> None:
+    """Some wait for a shard that isn't there; all further ones are refused at once, until those have failed."""
+    assert running.service is not None
+    application = ConfigApplication(running.bootstrap, running.clock, running.service.reconcilers.named)
+    text = config_text(ClusterConfig(ShardMap(GROWN), "localhost", 9192))
+    asked = []
+    for _ in range(10):
+        asked.append(watch(Deferred.fromCoroutine(application.apply(text, running.state.order))))
+        running.network.settle()
+    assert [type(each[0]) for each in asked if each] == [Overloaded] * 2
+    running.network.advance(settings.TIMEOUT + 1)
+    assert [type(each[0]) for each in asked] == [Unavailable] * 8 + [Overloaded] * 2
+    running.start_shard("third", own=THIRD)
+    running.network.advance(5)
+    assert apply(running, GROWN) == [[1]]
 
 
 def test_a_shard_goes(running: Bench, log_lines: list[str]) -> None:
