@@ -148,9 +148,10 @@ class ServingTurns(CountedTime[_S]):
 
     def serve(self, connection: _S) -> None:
         """Serve what has come over a connection: now, or when it is its turn."""
-        if connection.replicates:
-            while connection.serve_next():
-                pass  # it asks one thing at a time
+        more = True
+        while more and connection.replicates:  # until it has asked too often
+            more = connection.serve_next()
+        if not more:
             return
         peers = self._strangers if connection.role is None else self._known
         its_turn = connection is self._turn_of

@@ -120,7 +120,7 @@ class ShardProtocol(ServerConnection):
         self._snapshots.close_all(self)
         self._followers.close_all(self)
         if self._shard.replica is not None:
-            self._shard.replica.served.lost(self)
+            self._shard.replica.lost(self)
         sender, self._sender = self._sender, ITSELF  # it has this connection, which is let go at once
         super().connectionLost(reason)
         if self._shard.parked is not None:

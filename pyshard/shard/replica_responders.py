@@ -54,7 +54,8 @@ class ReplicaResponders:
 
     def pull_groups(self, pull: bytes, offset: int) -> Deferred[Arguments]:
         replica = self._replica()
-        self._owner.replicates = self._owner.replicates or replica.is_another(pull)
+        if not offset:  # else it is the rest of an answer
+            self._owner.replicates = replica.goes_first(self._owner, pull)
         pulled = Deferred.fromCoroutine(replica.pulled(self._owner, pull, offset))
         return pulled.addCallbacks(
             lambda found: {"pulled": found[0], "groups": found[1], "more": found[2]}, self._not_pulled

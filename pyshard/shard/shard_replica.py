@@ -35,6 +35,7 @@ from pyshard.replication.replica import Replica
 from pyshard.replication.wishes import ReplicaReport
 from pyshard.shard.large_changes import SMALL, LargeChanges
 from pyshard.shard.primary_connection import PrimaryConnection
+from pyshard.shard.pull_precedence import PullPrecedence
 from pyshard.shard.served_replicas import ServedReplicas
 from pyshard.storage import IStore, Sender, Task
 from pyshard.storage.durable.update_size import update_size
@@ -62,6 +63,7 @@ class ShardReplica:
         self._connection: tuple[str, PrimaryConnection] | None = None
         self.served = ServedReplicas(store, clock)
         self.large = LargeChanges(clock)
+        self._first = PullPrecedence()
         promised = store.promised
         if promised.ballot:
             self._begin(decode_remembered(promised.text)[0])
@@ -241,10 +243,11 @@ class ShardReplica:
             raise NotConfigured("this shard has no replicas, as far as it was told")
         return await self.served.answer(owner, self._replica, pull, offset)
 
-    def is_another(self, pull: bytes) -> bool:
-        """Whether a question is of another replica of the group, as far as this one knows it.
+    def goes_first(self, owner: Hashable, pull: bytes) -> bool:
+        """Whether a connection is served before everybody, by the question that has come over it.
 
-        :param pull: the question, as MessagePack.
+        :param owner: the connection.
+        :param pull: the question, as MessagePack: of another replica of the group, as far as this one knows it, or not.
         """
         group = None if self._replica is None else self._replica.group
         if group is None or not self.leads:
@@ -253,7 +256,15 @@ class ShardReplica:
             question = msgspec.msgpack.decode(pull, type=Pull)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
             return False  # as whoever answers it will say
-        return group.holds(question.address, StoreId(question.identity, question.incarnation))
+        if not group.holds(question.address, StoreId(question.identity, question.incarnation)):
+            return False
+        made, now = self._store.position.sequence, self._clock.seconds()
+        return self._first.has(question.address, owner, made, now, 2 * self.served.wait)
+
+    def lost(self, owner: Hashable) -> None:
+        """A connection is gone."""
+        self.served.lost(owner)
+        self._first.lost(owner)
 
     async def answer_bootstrap(self) -> ReplicaReport:
         """What it says of itself to a bootstrap; see `Replica.answer_bootstrap`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from server.turns_bench import BOX, Bench
+from server.turns_bench import BOX, Bench, Connection
 
 from pyshard.security.tokens_and_roles import Role
 from pyshard.settings import settings
@@ -210,3 +210,31 @@ def test_replicas_wait_for_nobody(bench: Bench) -> None:
     assert reads == ["replica"] * 2
     assert replica.account == ""
     assert bench.turns.debt(replica.origin) <= debt
+
+
+def test_a_replica_that_asks_too_often(bench: Bench) -> None:
+    """What it asks from then on waits for its turn, also of what has come already."""
+    honest, flood = bench.peer("honest", cost=0.00003), Flood(bench, "flood", 0, 0.001)
+    for _ in range(50):
+        bench.ask(honest)
+        bench.ask(bench.peer("other", cost=0.00003))
+    flood.replicates = True
+    flood.arrive(1000)
+    assert not flood.replicates
+    assert Flood.FIRST <= bench.served.count("flood") < 100
+    began = bench.clock.seconds()
+    for _ in range(100):
+        bench.ask(honest)
+    assert bench.clock.seconds() - began < 0.5
+    assert bench.served.count("flood") > Flood.FIRST
+
+
+class Flood(Connection):
+    """A connection whose questions go first so many times."""
+
+    FIRST = 10
+
+    def serve_next(self) -> bool:
+        more = super().serve_next()
+        self.replicates = self.replicates and self.bench.served.count("flood") < self.FIRST
+        return more
