@@ -6,12 +6,19 @@ from cpython.dict cimport PyDict_GetItemWithError
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
+from posix.unistd cimport _SC_PAGESIZE, sysconf
 
 from pyshard.compiled.md5_lanes cimport HAS_LANES, md5_of_lanes
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+    ctypedef struct PyDictObject:
+        void* ma_keys
+
+cdef extern from "sys/mman.h" nogil:
+    int MADV_DONTNEED
+    int madvise(void* start, size_t size, int advice)
 
 
 cdef enum:
@@ -246,6 +253,27 @@ def found_values(dict records not None, keys, Py_ssize_t room):
             return None
         values.append(<object>value)
     return values if room > 0 else None
+
+
+cdef inline bint is_zero(const char* start, size_t size) noexcept nogil:
+    return start[0] == 0 and memcmp(start, start + 1, size - 1) == 0
+
+
+def give_back_unused(dict table not None, size_t known):
+    """See `pyshard.storage.memory.unused_entries.give_back_unused_plainly`."""
+    cdef size_t start = <size_t>(<PyDictObject*>table).ma_keys
+    if start == known:
+        return known
+    # A dict's indices and entries are one block of memory, of which it counts each byte, and entries come last.
+    cdef size_t page = sysconf(_SC_PAGESIZE)
+    cdef size_t end = start + <size_t>(dict.__sizeof__(table) - dict.__basicsize__)
+    cdef size_t last = end // page * page
+    cdef size_t first = last
+    while first >= start + page and is_zero(<const char*>(first - page), page):
+        first -= page
+    if first < last:
+        madvise(<void*>first, last - first, MADV_DONTNEED)  # that this fails on locked memory does no harm
+    return start
 
 
 def split(slots, starts, numbers, shards):

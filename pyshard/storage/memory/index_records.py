@@ -31,6 +31,7 @@ from pyshard.storage.memory.expiry_schedule import ExpirySchedule
 from pyshard.storage.memory.index_at_moment import IndexAtMoment, Watcher
 from pyshard.storage.memory.index_owner import IndexOwner
 from pyshard.storage.memory.slot_index import SlotIndex
+from pyshard.storage.memory.unused_entries import UnusedEntries
 from pyshard.storage.page_walk import KEY_STEP, Step
 from pyshard.storage.slot_histogram import BUCKET_BITS
 from pyshard.storage.store_index import StoredRecord, cost, growth
@@ -46,7 +47,7 @@ class MemoryIndex:
     :param now: milliseconds since 1970.
     :param number: id of the index.
     :ivar records: key → version and record.
-    :ivar expiries: key → expiry, of the records that have one.
+    :ivar expiries: key → expiry, of the records that have one. `unused` gives back what both don't use.
     :ivar noted: key → slot of the records that change, while somebody wants to know; else None (`take_notes`).
     :ivar dropped: whether the cluster has it no more.
     """
@@ -56,6 +57,7 @@ class MemoryIndex:
         self._number = number
         self.records: dict[bytes, bytes] = {}
         self.expiries: dict[bytes, int] = {}
+        self.unused = UnusedEntries(self.records, self.expiries)
         self.noted: dict[bytes, int] | None = None
         self.dropped = False
         self._watchers: list[Watcher] = []
@@ -159,8 +161,7 @@ class MemoryIndex:
                 store.held -= settings.EXPIRY_OVERHEAD
         old = list(map(self.records.get, keys))
         replaced = list(filter(None, old))  # no value is empty: each begins with its version
-        replaced_bytes = sum(map(len, replaced)) - len(replaced) * VERSION.size
-        store.held += sum(map(len, records)) - replaced_bytes
+        store.held += sum(map(len, records)) - sum(map(len, replaced)) + len(replaced) * VERSION.size
         self.records.update(zip(keys, map(add, map(VERSION.pack, versions), records), strict=True))
         if len(replaced) < len(keys):
             if replaced:
@@ -254,8 +255,7 @@ class MemoryIndex:
             self.noted = {}
         found: list[Change] = []
         for key, slot in noted.items():
-            value = self.records.get(key)
-            if value is None:
+            if (value := self.records.get(key)) is None:
                 found.append(Change(number, slot, key, 0, 0, None))
             else:
                 version = VERSION.unpack_from(value)[0]

@@ -123,9 +123,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
         executor = BatchExecutor(self._indexes.get, used, limit, room, now, self._next_versions, owned)
         answers = list(map(executor.answer, tasks))
         if self.touched:
-            if (
-                self._followers.ring is None and not self._hidden.ahead.ranges
-            ):  # as `_changed` does then, without the call
+            if self._followers.ring is None and not self._hidden.ahead.ranges:  # as `_changed` does, without the call
                 self.touched = False
                 self.sequence += 1
             else:
@@ -184,6 +182,8 @@ class MemoryStore(MemoryReplica, RangeChanges):
         return is_new
 
     def sweep(self, most: int) -> Deferred[bool]:
+        for index in self._indexes.values():
+            index.unused.give_back()
         if self._is_member:
             forget_dropped(self._dropped, most)
             return succeed(bool(self._dropped))
