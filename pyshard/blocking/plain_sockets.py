@@ -129,8 +129,10 @@ class SystemSocket:
         if mode != self._mode:
             self._poll.register(self._number, mode)
             self._mode = mode
-        left = until - steady_seconds()
-        return bool(self._poll.poll(ceil(min(left * 1000, _LONGEST)) if left > 0 else 0))
+        milliseconds = (until - steady_seconds()) * 1000  # a part of one is rounded up
+        if not 0 <= milliseconds <= _LONGEST:
+            milliseconds = _LONGEST if milliseconds > 0 else 0
+        return bool(self._poll.poll(milliseconds))
 
     def shut_down(self) -> None:
         """See `PlainSocket`."""

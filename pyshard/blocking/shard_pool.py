@@ -34,7 +34,7 @@ from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
 from pyshard.client_core.conversation import Broken, Reply
 from pyshard.client_core.map_fetching import MapRank
 from pyshard.client_core.retry_decision import SENSELESS, Attempt, refusal_of
-from pyshard.client_core.runs_of_operations import outcomes_of_runs, runs_of
+from pyshard.client_core.runs_of_operations import outcome_in, outcomes_of_runs, runs_of
 from pyshard.client_core.shard_identity_check import check_greeting
 from pyshard.errors import PyshardError
 from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
@@ -128,13 +128,17 @@ class ShardPool(ConnectionPool):
         """
         refused = refusal_of(answers)
         if refused is Attempt.REFUSED:
-            self.worked()
-            if self._put_off.failures:
-                self._put_off.reset()
+            self._brought_on()
         else:
             self._put_off.failed()
             self._rests_until = self.network.now() + self._put_off.pause()
         return refused
+
+    def _brought_on(self) -> None:
+        """Take note of an answer that wasn't put off."""
+        self.worked()
+        if self._put_off.failures:
+            self._put_off.reset()
 
     # ------------------------------------------------------------------ waiting
 
@@ -282,14 +286,21 @@ class ShardPool(ConnectionPool):
         if isinstance(reply, Exception):
             batch.failed(Attempt.FAILED, reply)
             return
+        refused, answers = Attempt.REFUSED, None
         try:
-            answers = decode_answers(answers_in(reply), batch.runs)
-            outcomes = outcomes_of_runs(batch.runs, batch.operations, answers)
+            data = answers_in(reply)
+            outcomes = outcome_in(data, batch.runs, batch.operations)
+            if outcomes is None:
+                answers = decode_answers(data, batch.runs)
+                outcomes = outcomes_of_runs(batch.runs, batch.operations, answers)
         except (PyshardError, *SENSELESS) as error:
             batch.connection.close()
             batch.failed(Attempt.GARBLED, error)
             return
-        refused = self.answered(answers)
+        if answers is None:
+            self._brought_on()
+        else:
+            refused = self.answered(answers)
         for operation, outcome in zip(batch.operations, outcomes, strict=True):
             operation.answered(outcome, refused)
 

@@ -10,7 +10,7 @@ from itertools import groupby
 from operator import attrgetter
 
 from pyshard.client_core.operation import NO_OPTIONS, Operation
-from pyshard.client_core.result_decoding import outcomes_of
+from pyshard.client_core.result_decoding import outcomes_in, outcomes_of
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import ALWAYS, READING_RUNS, Increment, Pop, Remove, Run, Touch, Write
 
@@ -63,6 +63,15 @@ def outcomes_of_runs(runs: Sequence[Run], operations: Sequence[Operation], answe
     for run, answer in zip(runs, answers, strict=True):
         found += _outcomes(run, operations[len(found) : len(found) + len(run.keys)], answer)
     return found
+
+
+def outcome_in(data: bytes, runs: Sequence[Run], operations: Sequence[Operation]) -> list[object] | None:
+    """What `outcomes_of_runs` gives for a shard's answer to a single operation, if that is known at once.
+
+    :param data: the answer, in MessagePack.
+    :return: None: there are more operations, or it is to be decoded first (`outcomes_in`); else it has no errors.
+    """
+    return outcomes_in(data, runs[0], (operations[0].slot,), outcomes_of) if len(operations) == 1 else None
 
 
 def _outcomes(run: Run, operations: Sequence[Operation], answer: Answer) -> list[object]:

@@ -7,6 +7,8 @@ import msgspec
 
 def array_length(value: bytes | msgspec.Raw) -> int | None:
     """How many elements an array announces; None: it is no array."""
+    if type(value) is bytes and value and 0x90 <= value[0] <= 0x9F:  # as is mostly so: a batch of few runs
+        return value[0] & 0x0F
     return _length(value, 0x90, 0xDC)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import signal
 import socket
 import sys
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from pyshard.blocking import plain_sockets
 from pyshard.blocking.calling_thread_tasks import Steps, run
 from pyshard.blocking.plain_sockets import SystemNetwork, SystemSocket
+from pyshard.clocks import steady_seconds
 
 
 @pytest.fixture
@@ -91,3 +94,41 @@ def test_steps_that_are_left_clean_up_at_once() -> None:
     with pytest.raises(KeyboardInterrupt):
         run(SystemNetwork(), steps)
     assert ended == [True]
+
+
+@pytest.mark.parametrize(
+    ("left", "asked"), [(-1.0, 0), (0.0, 0), (0.25, 250), (1e-7, 1e-4), (1e9, 2**31 - 1), (float("inf"), 2**31 - 1)]
+)
+def test_how_long_a_socket_is_waited_for(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch, left: float, asked: float
+) -> None:
+    """As long as is left, as far as `poll` can be told; not at all when nothing is."""
+    waits: list[float] = []
+
+    class Poll:
+        """What `select.poll` makes."""
+
+        def register(self, number: int, mode: int) -> None:
+            assert number >= 0
+            assert mode == select.POLLIN
+
+        def poll(self, milliseconds: float) -> list[tuple[int, int]]:
+            waits.append(milliseconds)
+            return []
+
+    monkeypatch.setattr(select, "poll", Poll)
+    monkeypatch.setattr(plain_sockets, "steady_seconds", lambda: 512.0)
+    waiting = SystemSocket(socket.AF_INET, address)
+    assert not waiting.wait(False, 512.0 + left)
+    waiting.close()
+    assert waits == [pytest.approx(asked, abs=1e-9)]
+
+
+def test_no_wait_is_too_short(address: tuple[str, int]) -> None:
+    """What is left of a millisecond is waited for, too: nobody is told too early that nothing came."""
+    waiting = SystemSocket(socket.AF_INET, address)
+    for _ in range(20):
+        until = steady_seconds() + 0.0007
+        assert not waiting.wait(False, until)
+        assert steady_seconds() >= until
+    waiting.close()

@@ -129,3 +129,14 @@ def test_what_its_thread_has_left_is_not_sent(app: Pyshard) -> None:
     assert batch.operations == [own]
     assert (own.sent, left.sent) == (True, False)
     pool._drop(batch, NotSent("the test is over"))
+
+
+@pytest.mark.parametrize(("verb", "key"), [("read", "test"), ("read", "nothing at all"), ("has", "test")])
+def test_an_answer_ends_what_failed_before(app: Pyshard, verb: str, key: str) -> None:
+    """The first failure after an answer is the first one again, however the answer is read."""
+    app.write("test", {"n": 1})
+    pool = pool_of(app, key)
+    pool._put_off.failed()
+    pool._backoff.failed()
+    getattr(app, verb)(key)
+    assert (pool._put_off.failures, pool._backoff.failures) == (0, 0)
