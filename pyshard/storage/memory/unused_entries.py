@@ -18,6 +18,9 @@ from collections.abc import Mapping, Sequence
 from pyshard.compiled import IN_USE, key_leaves
 
 
+_WORTH_IT = 1000  # entries of the first dict, from which on it is worth a look: there may be a thousand others
+
+
 def give_back_unused_plainly(table: Mapping[bytes, object], known: int) -> int:  # noqa: ARG001
     """Give back those pages at the end of a dict that have zeros alone, unless it is where it was before.
 
@@ -42,4 +45,5 @@ class UnusedEntries:
 
     def give_back(self) -> None:
         """Give back what those dicts have that were made anew since the last time."""
-        self._known = [give_back_unused(*each) for each in zip(self._tables, self._known, strict=True)]
+        if len(self._tables[0]) >= _WORTH_IT:
+            self._known = [give_back_unused(*each) for each in zip(self._tables, self._known, strict=True)]
