@@ -22,16 +22,18 @@ from pyshard.storage.page_walk import Step
 class IndexCount:
     """The counts of an index's records in some ranges.
 
+    :param changed: has it while it must be settled.
     :ivar tally: what is counted. After a change it is right when `settle` was called.
     :ivar done: whether that is everything.
     """
 
-    def __init__(self, index: MemoryIndex, ranges: SlotRanges) -> None:
+    def __init__(self, index: MemoryIndex, ranges: SlotRanges, changed: set[IndexCount]) -> None:
         self.tally = Tally()
         self._index = index
         self._ranges = ranges
         self._reached: Place = (-1, b"")  # all up to here is counted
-        self.done = False
+        self.done = not index.records
+        self._changed = changed
         self._changing: dict[bytes, int] = {}  # key → slot of what was counted, and isn't now
 
     def count(self, most: int) -> int:
@@ -54,15 +56,15 @@ class IndexCount:
         """A record is about to change; see `MemoryIndex.watch`."""
         counted = self.done or (slot, key) <= self._reached
         if counted and key not in self._changing and in_ranges(slot, self._ranges):
+            self._changed.add(self)
             self._changing[key] = slot
             self._add(key, slot, -1)
 
     def settle(self) -> None:
         """Count what has changed as it is now."""
-        if self._changing:
-            for key, slot in self._changing.items():
-                self._add(key, slot, 1)
-            self._changing = {}
+        for key, slot in self._changing.items():
+            self._add(key, slot, 1)
+        self._changing = {}
 
     def _rest(self) -> Iterator[Step]:
         """The entries that weren't reached."""
@@ -87,6 +89,7 @@ class RangeCounts:
         self._indexes = indexes
         self.ranges: SlotRanges = ()
         self._counts: dict[int, IndexCount] = {}
+        self._changed: set[IndexCount] = set()
 
     def begin(self, ranges: SlotRanges) -> None:
         """Count other ranges instead of those before; empty: count nothing more."""
@@ -104,14 +107,18 @@ class RangeCounts:
         if ranges != self.ranges:
             self.begin(ranges)
         for counts in self._counts.values():
-            if most > 0:
-                most -= counts.count(most)
-        return most > 0
+            if not counts.done:
+                if most <= 0:
+                    return False
+                most -= counts.count(most) + len(ranges)  # each is looked for, though nothing may be there
+                if not counts.done:
+                    return False
+        return True
 
     def settle(self) -> None:
         """Have the counts be right after a change."""
-        for counts in self._counts.values():
-            counts.settle()
+        while self._changed:
+            self._changed.pop().settle()
 
     def counted(self, ranges: SlotRanges) -> Tallies | None:
         """The counts of all records in some ranges; None: they aren't counted."""
@@ -122,7 +129,7 @@ class RangeCounts:
     def add_index(self, number: int) -> None:
         """Count the records of an index, too."""
         if self.ranges:
-            self._counts[number] = counts = IndexCount(self._indexes[number], self.ranges)
+            self._counts[number] = counts = IndexCount(self._indexes[number], self.ranges, self._changed)
             self._indexes[number].watch(counts)
 
     def drop_index(self, number: int) -> None:
@@ -130,3 +137,4 @@ class RangeCounts:
         counts = self._counts.pop(number, None)
         if counts is not None and number in self._indexes:
             self._indexes[number].unwatch(counts)
+            self._changed.discard(counts)

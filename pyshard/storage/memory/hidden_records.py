@@ -22,6 +22,8 @@ from pyshard.storage.memory.index_owner import IndexOwner
 from pyshard.storage.memory.index_records import MemoryIndex
 from pyshard.storage.store_index import StoredRecord, cost
 
+_LOOKS = 2000  # ranges of indexes that are looked for together when something is removed
+
 
 class HiddenRecords:
     """The ranges of a store, and those of its records that are hidden.
@@ -37,6 +39,7 @@ class HiddenRecords:
         self.ahead = RangeCounts(indexes)
         self._store = store
         self._indexes = indexes
+        self._trimmed: set[int] = set()  # the indexes that have nothing left over any more
 
     @property
     def ranges(self) -> StoreRanges:
@@ -60,6 +63,8 @@ class HiddenRecords:
     def set_ranges(self, ranges: StoreRanges) -> None:
         """Have other ranges."""
         before, given_up = self.ranges.hidden, self.ranges.given_up(ranges.owned)
+        if ranges.left != self.ranges.left:
+            self._trimmed = set()
         counted = self.ahead.counted(given_up)
         self.counts.set_ranges(ranges, self._counted, counted)
         if without(self.ahead.ranges, ranges.owned):
@@ -114,16 +119,26 @@ class HiddenRecords:
     def trim(self, most: int) -> int:
         """Remove records that are left over.
 
-        :param most: how many, at the most. With fewer, nothing is left over any more.
+        When nothing is left over any more, the slots are free. A call looks for a bounded number of ranges.
+
+        :param most: how many, at the most.
         :return: how many.
         """
-        left, trimmed = self.ranges.left, 0
+        left, trimmed, looks = self.ranges.left, 0, 0
         for number, index in self._indexes.items() if left else ():
-            for key, slot, used in list(islice(index.records_in(left), most - trimmed)):
+            if number in self._trimmed:
+                continue
+            if trimmed >= most or looks >= _LOOKS:
+                return trimmed
+            found = list(islice(index.records_in(left), most - trimmed)) if index.records else []
+            looks += len(left) if index.records else 0
+            if len(found) < most - trimmed:
+                self._trimmed.add(number)
+            for key, slot, used in found:
                 index.trim(key, slot, used)
                 self.counts.note(number, slot, -1, -used)
-                trimmed += 1
-        if left and trimmed < most:
+            trimmed += len(found)
+        if left and self._indexes.keys() <= self._trimmed:
             self.set_ranges(self.ranges.trimmed())
         return trimmed
 
@@ -137,7 +152,7 @@ class HiddenRecords:
     def _counted(self, ranges: SlotRanges) -> Iterator[tuple[int, int, int]]:
         """Index id, slot and used bytes of each record in some ranges."""
         for number, index in self._indexes.items():
-            for _, slot, used in index.records_in(ranges):
+            for _, slot, used in index.records_in(ranges) if index.records else ():
                 yield number, slot, used
 
 

@@ -69,7 +69,7 @@ class IndexAtMoment:
         self._present_expiries = expiries
         self._now = now
         self._ranges = ranges
-        self._reached: Place = (-1, b"")  # all up to here was given
+        self._reached: Place = (-1, b"") if records else (SLOTS, b"")  # all up to here was given
         self._kept: dict[bytes, bytes | None] = {}  # what wasn't given yet and has changed; None: it isn't to be given
         self._expiries: dict[bytes, int] = {}  # of these
         self._bytes = 0
@@ -99,9 +99,9 @@ class IndexAtMoment:
             self._going = key
 
     def found(self) -> Iterator[Found]:
-        """All records, each once, and None for each place that has none."""
+        """All records, each once, and None for each place that has none, and for each range without any place."""
         while self._reached < (SLOTS, b""):
-            yield from self._next_slice()
+            yield from self._next_slice() or (None,)
         while self._kept:
             yield self._was_kept(*self._kept.popitem())
 

@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 
 from pyshard.compiled import IN_USE, key_leaves
 
-
 _WORTH_IT = 1000  # entries of the first dict, from which on it is worth a look: there may be a thousand others
 
 

@@ -189,9 +189,24 @@ def test_slots_that_are_not_wanted_are_not_looked_at() -> None:
     slot_index.add(map(slot_of, keys), keys)
     for ranges in (((0, 200_000), (3_000_000, 3_100_000), (9_900_000, SLOTS)), ((5, 6),), ((2_000_000, 9_000_000),)):
         found = list(IndexAtMoment(slot_index, records, {}, ranges=ranges).found())
-        assert [one and one[0] for one in found] == sorted(
+        assert [one[0] for one in found if one] == sorted(
             (key for key in keys if in_ranges(slot_of(key), ranges)), key=slot_of
         )
+        assert found.count(None) <= len(ranges) + 1
+
+
+def test_what_has_nothing_is_a_step() -> None:
+    """To look for a range takes a moment, though nothing is there. An index without records has none to look at."""
+    records = {b"a": VERSION.pack(1) + b"a"}
+    slot_index = SlotIndex(slot_of, records)
+    slot_index.add([slot_of(b"a")], [b"a"])
+    ranges = tuple((10_000 * number, 10_000 * number + 1) for number in range(900))
+    assert list(IndexAtMoment(slot_index, records, {}, ranges=ranges).found()).count(None) == 900 + 1  # one for the end
+    empty: dict[bytes, bytes] = {}
+    moment = IndexAtMoment(SlotIndex(slot_of, empty), empty, {}, ranges=ranges)
+    moment.keep(b"b", 10_000)
+    assert list(moment.found()) == []
+    assert moment.pinned == IndexAtMoment(SlotIndex(slot_of, empty), empty, {}).pinned
 
 
 def test_what_expired_in_a_dropped_index_is_not_counted() -> None:

@@ -11,11 +11,14 @@ from twisted.internet.defer import Deferred
 
 from pyshard.errors import IndexNotFound
 from pyshard.model.key_slots import SLOTS, slot_of
+from pyshard.model.slot_ranges import EVERYTHING, in_ranges, without
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.protocol.batch_operations import Pop, Read, Remove, Run, Touch, Write
 from pyshard.storage import IStore, MemoryStore, Page, PageBounds
 from pyshard.storage.batch_executor import no_such_index
+from pyshard.storage.interface import Task
 from pyshard.storage.memory.index_records import MemoryIndex
+from pyshard.storage.memory.slot_index import SlotIndex
 
 
 def new_store() -> MemoryStore:
@@ -177,3 +180,40 @@ def test_work_for_indexes_that_change_nothing(monkeypatch: pytest.MonkeyPatch) -
     (group,) = at_once(follower.groups(PLENTY))
     assert [(change.index, change.record) for change in group.changes] == [(number, None) for number in used]
     assert looked_at == [store._indexes[number] for number in used] * 2
+
+
+def test_work_for_many_ranges_of_many_indexes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is given up is counted, and removed, in steps that look for few ranges, however many have nothing."""
+    looks = 0
+    store = MemoryStore("1d", lambda: 1.0)
+    names = {f"index {number}": number for number in range(1, 100)}
+    at_once(store.set_indexes(names, 100))
+    keys = [b"%d" % number for number in range(100)]
+    for number in names.values():  # nearly all of them lie elsewhere
+        index, run = store._indexes[number], Write("", keys, [b"one"] * len(keys))
+        at_once(store.apply([Task(run, number, [index.slot_of(key) for key in keys])], PLENTY, PLENTY))
+    given = tuple((20_000 * number, 20_000 * number + 10) for number in range(400))
+    kept = without(EVERYTHING, given)
+    walk = SlotIndex.walk
+
+    def counted(self: SlotIndex, *args: Any) -> object:
+        nonlocal looks
+        looks += 1
+        return walk(self, *args)
+
+    def steps(step: Callable[[], bool]) -> int:
+        nonlocal looks
+        found, more = 0, True
+        while more:
+            looks, more, found = 0, step(), found + 1
+            assert looks <= 2500
+        return found
+
+    monkeypatch.setattr(SlotIndex, "walk", counted)
+    assert steps(lambda: at_once(store.count_ahead(kept, 500))) > 10
+    at_once(store.own(kept))
+    assert store.ranges.left
+    assert steps(lambda: at_once(store.sweep(100)) or bool(store.ranges.left)) > 10
+    assert store.documents == sum(len(index.records) for index in store._indexes.values())
+    there = [index.slot_of(key) for index in store._indexes.values() for key in index.records]
+    assert not any(in_ranges(slot, given) for slot in there)
