@@ -46,6 +46,7 @@ class AcceptedConnection(BoundedAMP):
     :ivar account: what its time is counted for (`pyshard.server.serving_turns`).
     :ivar short_up_to: bytes of the largest box that took a short time, as far as is known (the same).
     :ivar replicates: it is a replica's of this shard, which asks for groups of its log and nothing else.
+    :ivar moves: what brings on a move of this shard is asked over it, by an admin, and the move is under way.
     :ivar handshaking: its handshake of TLS isn't complete.
     :ivar operations: how many operations came over it.
     :ivar waited: seconds for which it has waited for its turn, since somebody has set this to 0.
@@ -63,7 +64,7 @@ class AcceptedConnection(BoundedAMP):
         self.short_up_to = SMALL
         self.operations = 0
         self.waited = 0.0
-        self.replicates = False
+        self.replicates = self.moves = False
         self._waits_since: float | None = None
         self.refused: TooManyConnections | None = None
         self._peer = "?"

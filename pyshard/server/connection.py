@@ -36,6 +36,7 @@ from pyshard.protocol.error_answers import error_box, unknown_command_box
 from pyshard.security.tokens_and_roles import Role
 from pyshard.server.accepted_connection import AcceptedConnection
 from pyshard.server.changes_in_flight import ChangesInFlight
+from pyshard.server.first_served import BRING_ON
 from pyshard.server.permissions import HOW, forbidden, not_answered
 from pyshard.server.stranger_limits import READ_FROM_STRANGER, STRANGER
 from pyshard.settings import settings
@@ -184,11 +185,21 @@ class ServerConnection(AcceptedConnection):
     def refusal(self, name: bytes) -> PyshardError | None:
         if self.replicates and name != commands.PullGroups.commandName:
             self.replicates = False  # what else it asks, it asks as everybody does
+        if self.moves and name not in BRING_ON:
+            self.moves_no_more()
         if self.role is not Role.ADMIN and (refused := self.refused or forbidden(name, self.role)) is not None:
             return refused
         if self.factory.draining:
             return ShuttingDown("this daemon is shutting down; ask again when it is back")
         return None
+
+    def moves_no_more(self) -> None:
+        """It asks for something else than what brings a move on. A subclass may override it."""
+        self.moves = False
+
+    def bring_forward(self) -> None:
+        """Have it wait for its turn no longer, if it goes first by now (`pyshard.server.first_served`)."""
+        self.factory.turns.bring_forward(self)
 
     def unhandled(self, name: bytes, tag: bytes) -> Box:
         """See `BoundedAMP`. A peer without a role isn't told which commands there are."""

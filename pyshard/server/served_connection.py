@@ -18,6 +18,7 @@ class Served(Protocol):
     :ivar account: what its time is counted for: its address, or the long boxes of that; `ServingTurns` sets it.
     :ivar short_up_to: bytes of the largest box that is known to take a short time; `ServingTurns` sets it.
     :ivar replicates: it is a replica's of this shard, which asks for groups of its log and nothing else.
+    :ivar moves: what brings on a move of this shard is asked over it, by an admin, and the move is under way.
     :ivar handshaking: its TLS handshake isn't complete.
     :ivar heard: when what is to be served was given to `ServingTurns.serve`, in the clock's seconds.
     """
@@ -27,6 +28,7 @@ class Served(Protocol):
     account: str
     short_up_to: int
     replicates: bool
+    moves: bool
     handshaking: bool
     heard: float
 

@@ -20,6 +20,7 @@ Rules:
 - A connection that its peer has ended is ended when it would be its turn, or before a box that may take long.
 - A large box that comes in parts counts as one thing that takes as long as to read all of them.
 - Replicas of this shard wait for nobody, as everybody's answers wait for them (`pyshard.shard.large_changes`).
+- What brings on a move of slots goes first, within bounds (`pyshard.server.first_served`).
 - Peers that have shown no token yet come last, but always get a small part, since everybody begins as one.
 - What Python's garbage collector takes is nobody's, nor what others have the processor for (`pyshard.server.own_time`).
 """
@@ -35,6 +36,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from pyshard.metrics.collector_time import COLLECTOR_TIME, CollectorTime
 from pyshard.server.address_time_shares import SHORT
 from pyshard.server.counted_time import CountedTime
+from pyshard.server.first_served import FirstServed
 from pyshard.server.handshake_turns import HandshakeTurns
 from pyshard.server.long_boxes import long_of
 from pyshard.server.own_time import SHORTEST, OwnTime
@@ -79,6 +81,7 @@ class ServingTurns(CountedTime[_S]):
         self._known: PeerClass[_S] = PeerClass(settings.SERVED_AT_ONCE, settings.SERVED_SLICE)
         self._strangers: PeerClass[_S] = PeerClass(settings.STRANGERS_SERVED, settings.STRANGERS_SERVED)
         self._handshakes: HandshakeTurns[_S] = HandshakeTurns(CREDIT)
+        self._first: FirstServed[_S] = FirstServed(clock, self.own_time, self._charge_first)
         self._watched_until = 0.0
         self._in_line: dict[_S, str] = {}  # those that wait, and for which account
         self._unread: set[_S] = set()  # those of which nothing is read until their turn
@@ -101,6 +104,8 @@ class ServingTurns(CountedTime[_S]):
                 return read()
             if connection.handshaking:
                 return self._shake_hands(connection, read)
+            if connection.moves and self._first.may(connection):
+                return self._first.read(connection, read)
             if not shares.contended:  # `serve` counts enough to notice when another address asks
                 return read()
             began = clock.seconds()
@@ -152,6 +157,10 @@ class ServingTurns(CountedTime[_S]):
         while more and connection.replicates:  # until it has asked too often
             more = connection.serve_next()
         if not more:
+            return
+        if connection.moves and not self._first.serve(connection):
+            if connection.ended:
+                self.forget(connection)
             return
         peers = self._strangers if connection.role is None else self._known
         its_turn = connection is self._turn_of
@@ -214,19 +223,31 @@ class ServingTurns(CountedTime[_S]):
         if passed >= most:
             self._wait(connection)
 
+    def bring_forward(self, connection: _S) -> None:
+        """Have a connection that waits wait no longer, if it goes first by now."""
+        if connection in self._in_line and self._first.may(connection):
+            self._leave_line(connection)
+            self._clock.callLater(0, lambda: connection.ended or connection.take_turn())
+
     def forget(self, connection: _S) -> None:
         """Forget a connection that has ended."""
-        self._unread.discard(connection)
         self._handshakes.forget(connection)
+        self._long.times.pop(connection, None)
+        self._leave_line(connection)
+
+    # ------------------------------------------------------------------ inside
+
+    def _leave_line(self, connection: _S) -> None:
+        self._unread.discard(connection)
         if connection is self._called:
             self._called = None
-        self._long.times.pop(connection, None)
         self._in_line.pop(connection, None)
         for peers in (self._known, self._strangers):  # it may have been noted as each
             for account in (connection.origin, long_of(connection.origin)):
                 peers.waiting.remove(connection, account)
 
-    # ------------------------------------------------------------------ inside
+    def _charge_first(self, connection: _S, used: float, boxes: int) -> None:
+        self._shares.charge(connection.origin, used, self._clock.seconds(), self._turn(), boxes)
 
     def _shake_hands(self, connection: _S, read: Callable[[], object]) -> object:
         """Read from a connection whose TLS handshake isn't complete, or have it wait unread."""

@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 
 import attrs
@@ -42,6 +43,11 @@ class Assignment:
     def ranges(self) -> SlotRanges:
         """The slots that the shard is to own."""
         return self.own.ranges
+
+    @property
+    def indexes(self) -> tuple[Mapping[str, int], int]:
+        """The named indexes that the shard is to have, name → id, and the first id that none of the cluster has had."""
+        return self.state.indexes, self.state.next_index
 
     @cached_property
     def newest_move(self) -> int:

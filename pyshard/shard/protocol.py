@@ -119,6 +119,7 @@ class ShardProtocol(ServerConnection):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._snapshots.close_all(self)
         self._followers.close_all(self)
+        self._moves.carriers.forget(self)
         if self._shard.replica is not None:
             self._shard.replica.lost(self)
         sender, self._sender = self._sender, ITSELF  # it has this connection, which is let go at once
@@ -287,7 +288,11 @@ class ShardProtocol(ServerConnection):
         self._followers.close_copy(self, copy)
         return {}
 
+    def moves_no_more(self) -> None:
+        self._moves.carriers.forget(self)
+
     def read_groups(self, follower: str, after: int, ranges: bytes, offset: int) -> Deferred[Arguments]:
+        self._moves.carriers.follows(self, follower)
         if self._shard.replica is not None:
             self._shard.replica.check_leads()
         read = Deferred.fromCoroutine(self._followers.groups(self, follower, after, decode_ranges(ranges), offset))
@@ -319,6 +324,7 @@ class ShardProtocol(ServerConnection):
         return {}
 
     def report_moves(self) -> Deferred[Arguments]:
+        self._moves.carriers.asks(self)
         self._moves.update()  # also if it may report nothing
         reports = self._shard.gated(lambda: succeed(self._moves.reports()))
         return reports.addCallback(lambda found: {"reports": encode_reports(found)})

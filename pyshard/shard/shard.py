@@ -237,18 +237,21 @@ class Shard:
                 return
         if assignment != self._taken_on:
             # The text last: a shard that ends in between is told the assignment again, as it doesn't remember it.
-            await store.set_indexes(state.indexes, state.next_index)
+            known = self._taken_on  # what the store has already it needn't be told: behind others' work that takes long
+            if known is None or known.indexes != assignment.indexes:
+                await store.set_indexes(state.indexes, state.next_index)
             if self.assignment is not None:  # what goes isn't served any more; what comes is when the store owns it
-                served = self.assignment.ranges if self._taken_on is not None else store.ranges.served
+                served = self.assignment.ranges if known is not None else store.ranges.served
                 if without(assignment.ranges, served):  # they are closed until the store owns them
                     self._slots_closed()
                 self.assignment = assignment
                 self.on_assignment()
                 self._release()
-            await give_up_lost_copies(store, () if self._taken_on is not None else assignment.ranges)
-            while await store.count_ahead(assignment.ranges, _COUNTED):
+            await give_up_lost_copies(store, () if known is not None else assignment.ranges)
+            while store.ranges.given_up(assignment.ranges) and await store.count_ahead(assignment.ranges, _COUNTED):
                 await self.pause()
-            await store.own(assignment.ranges)
+            if known is None or store.ranges.owned != assignment.ranges:
+                await store.own(assignment.ranges)
             self._release()
             await store.remember(msgspec.msgpack.encode((name, cluster_state_json.to_json(state))))
             if self._taken_on is None or self._taken_on.ranges != assignment.ranges:

@@ -38,6 +38,7 @@ from pyshard.server.paced_log import LinePace
 from pyshard.settings import settings
 from pyshard.shard.copy_verdict import CopyVerdict, judged_report
 from pyshard.shard.followed_shard import FollowedShard
+from pyshard.shard.move_carriers import MoveCarriers, going_of
 from pyshard.shard.move_duties import (
     Duty,
     ToForget,
@@ -178,6 +179,7 @@ class ShardMoves:
     :param clock: times connections and copies.
     :param dial: leads to other shards; None: nothing is pulled.
     :param random: jitter.
+    :ivar carriers: the connections over which they are brought on.
     """
 
     def __init__(
@@ -192,11 +194,13 @@ class ShardMoves:
         self._busy = self._again = False  # whether duties are being done, and whether to look for more then
         self._closed = self._counting = False
         self._pace = LinePace(settings.SHARD_LINES)
+        self.carriers = MoveCarriers(lambda: going_of(shard.assignment, shard.store.ranges))
         shard.on_assignment = followers.on_names = self.update
         followers.may_slow = self._is_given
 
     def update(self) -> None:
         """The shard has another assignment, or what failed is to be tried again."""
+        self.carriers.update()
         assignment = self._shard.assignment
         replica = self._shard.replica
         if assignment is None or self._closed:

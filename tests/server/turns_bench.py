@@ -88,7 +88,7 @@ class Connection:
         self.costs: list[float] = []  # of its next boxes, one after the other, again and again
         self.taken = 0.0  # seconds for which others have the processor while a box is served
         self.collected = 0.0  # seconds for which the garbage collector has it
-        self.waits = self.ended = self.handshaking = self.replicates = False
+        self.waits = self.ended = self.handshaking = self.replicates = self.moves = False
         self.peer_has_ended = self.was_ended = False
         self.has_had_all = False  # and nothing of it is left to be served
         self.size = 0  # bytes of each box

@@ -1,0 +1,117 @@
+"""The connections over which a shard's moves are brought on: which of them go first (`pyshard.server.first_served`).
+
+Rules:
+
+- a bootstrap that asks how the moves are goes first while one is under way: it also tells what becomes of it;
+- who follows a move goes first while its slots are closed, or are to be. To copy them, and to catch up, it asks as
+  everybody does. One connection follows a move, the newest;
+- a move that has ended, or waits for its turn, has nobody go first. So nobody does while there are no moves;
+- a connection that asks for something else doesn't go first, until it asks for moves again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable
+from typing import NamedTuple, Protocol
+
+from pyshard.model.range_moves import Phase, RangeMove
+from pyshard.model.slot_ranges import without
+from pyshard.protocol.store_ranges import StoreRanges
+from pyshard.shard.assignment import Assignment
+
+
+class Carrier(Hashable, Protocol):
+    """A connection.
+
+    :ivar moves: see `pyshard.server.served_connection.Served`.
+    """
+
+    moves: bool
+
+    def bring_forward(self) -> None:
+        """Have it wait no longer, if it goes first by now."""
+        ...
+
+
+class Going(NamedTuple):
+    """The moves of a shard that go on.
+
+    :ivar under_way: the names of those that were begun, and aren't decided; or are, while their slots are closed yet.
+    :ivar closing: those of them whose slots are closed, or are to be.
+    """
+
+    under_way: frozenset[str] = frozenset()
+    closing: frozenset[str] = frozenset()
+
+
+def going(shard: str, moves: Collection[RangeMove], ranges: StoreRanges) -> Going:
+    """Which moves go on. Pure.
+
+    :param shard: the shard's name.
+    :param ranges: its store's.
+    """
+    own = [move for move in moves if shard in (move.source, move.target)]
+    closing = frozenset(move.name for move in own if move.phase is Phase.SEALING or _is_closed(shard, move, ranges))
+    return Going(closing.union(move.name for move in own if move.phase is Phase.COPYING), closing)
+
+
+def going_of(assignment: Assignment | None, ranges: StoreRanges) -> Going:
+    """The same of a shard, by what it was told."""
+    return Going() if assignment is None else going(assignment.name, assignment.state.moves, ranges)
+
+
+def _is_closed(shard: str, move: RangeMove, ranges: StoreRanges) -> bool:
+    """Whether a move's slots are closed at a shard: they are sealed, or committed to it and not owned yet."""
+    if shard == move.source:
+        return move.name in ranges.sealed
+    return move.phase is Phase.COMMITTED and bool(without(move.ranges, ranges.owned)) and move.name in ranges.staged
+
+
+class MoveCarriers:
+    """Those of one shard.
+
+    :param find: gives the moves that go on.
+    """
+
+    def __init__(self, find: Callable[[], Going]) -> None:
+        self._find = find
+        self._asking: set[Carrier] = set()
+        self._following: dict[str, Carrier] = {}  # by the move's name
+
+    def asks(self, connection: Carrier) -> None:
+        """Note that how the moves are is asked over a connection."""
+        if connection not in self._asking:
+            self._asking.add(connection)
+            self.update()
+
+    def follows(self, connection: Carrier, name: str) -> None:
+        """Note that a move's changes are asked for over a connection.
+
+        :param name: of who follows; not all of them are moves.
+        """
+        if self._following.get(name) is not connection and name in self._find().under_way:
+            earlier = self._following.get(name)
+            if earlier is not None:
+                self.forget(earlier)
+            self._following[name] = connection
+            self.update()
+
+    def forget(self, connection: Carrier) -> None:
+        """A connection asks for something else, or is gone."""
+        self._asking.discard(connection)
+        for name in [name for name, its in self._following.items() if its is connection]:
+            del self._following[name]
+        connection.moves = False
+
+    def update(self) -> None:
+        """The shard's moves may have gone on."""
+        found = self._find()
+        for name in self._following.keys() - found.under_way:
+            self.forget(self._following[name])
+        first = {its for name, its in self._following.items() if name in found.closing}
+        if found.under_way:
+            first |= self._asking
+        for connection in self._asking.union(self._following.values()):
+            before, connection.moves = connection.moves, connection in first
+            if connection.moves and not before:
+                connection.bring_forward()
