@@ -14,6 +14,8 @@ from pyshard.server.served_connection import Served
 
 _IN_TURN = 0.002  # seconds after which no more long things are begun in a turn while several accounts ask
 
+_LONG = ", long boxes"
+
 _S = TypeVar("_S", bound=Served)
 
 
@@ -73,4 +75,9 @@ class LongBoxes(Generic[_S]):
 
 def long_of(origin: str) -> str:
     """What long boxes of an address are counted for."""
-    return f"{origin}, long boxes"
+    return f"{origin}{_LONG}"
+
+
+def is_long(account: str) -> bool:
+    """Whether it is what long boxes are counted for."""
+    return account.endswith(_LONG)

@@ -20,7 +20,7 @@ Rules:
 - A connection that its peer has ended is ended when it would be its turn, or before a box that may take long.
 - A large box that comes in parts counts as one thing that takes as long as to read all of them.
 - Replicas of this shard wait for nobody, as everybody's answers wait for them (`pyshard.shard.large_changes`).
-- What brings on a move of slots goes first, within bounds (`pyshard.server.first_served`).
+- What brings on a move of slots goes first, within bounds (`pyshard.server.first_served`). Long boxes are held then.
 - Peers that have shown no token yet come last, but always get a small part, since everybody begins as one.
 - What Python's garbage collector takes is nobody's, nor what others have the processor for (`pyshard.server.own_time`).
 """
@@ -106,14 +106,15 @@ class ServingTurns(CountedTime[_S]):
                 return self._shake_hands(connection, read)
             if connection.moves and self._first.may(connection):
                 return self._first.read(connection, read)
-            if not shares.contended:  # `serve` counts enough to notice when another address asks
+            held = self._release is not None
+            if not (shares.contended or held):  # `serve` counts enough to notice when another address asks
                 return read()
             began = clock.seconds()
             account = connection.account or self._long.first_account(connection, began)
             if account is not connection.origin and connection.is_left:
                 return connection.end_unserved()
-            spent = account is not connection.origin and connection is not self._called and self._long.turn_is_spent
-            if spent or shares.room(account, began, self._turn()) <= 0:
+            spent = held or (connection is not self._called and self._long.turn_is_spent)
+            if (spent and account is not connection.origin) or shares.room(account, began, self._turn()) <= 0:
                 connection.wait_unread()
                 self._unread.add(connection)
                 self._wait_in_line(connection)
@@ -167,13 +168,16 @@ class ServingTurns(CountedTime[_S]):
         most = peers.in_turn if its_turn else peers.left
         shares, began = self._shares, connection.heard
         account = connection.account or self._long.first_account(connection, began)
-        size = connection.unserved_bytes if shares.contended else 0
+        held = self._release is not None
+        size = connection.unserved_bytes if shares.contended or held else 0
         if size > connection.short_up_to and account is connection.origin:
             account = connection.account = long_of(account)
-        if shares.contended and account is not connection.origin and not its_turn and connection.is_left:
+        if (shares.contended or held) and account is not connection.origin and not its_turn and connection.is_left:
             connection.end_unserved()
             return
-        if shares.contended:  # who has had little needn't wait for those that have had much
+        if held and account is not connection.origin:
+            most = 0.0
+        elif shares.contended:  # who has had little needn't wait for those that have had much
             room = shares.room(account, began, self._turn())
             if its_turn or connection.role is None or room == inf:
                 most = min(most, room)
@@ -245,9 +249,6 @@ class ServingTurns(CountedTime[_S]):
         for peers in (self._known, self._strangers):  # it may have been noted as each
             for account in (connection.origin, long_of(connection.origin)):
                 peers.waiting.remove(connection, account)
-
-    def _charge_first(self, connection: _S, used: float, boxes: int) -> None:
-        self._shares.charge(connection.origin, used, self._clock.seconds(), self._turn(), boxes)
 
     def _shake_hands(self, connection: _S, read: Callable[[], object]) -> object:
         """Read from a connection whose TLS handshake isn't complete, or have it wait unread."""
@@ -348,9 +349,11 @@ class ServingTurns(CountedTime[_S]):
 
     def _may_be_served(self, account: str) -> bool:
         shares = self._shares
+        if self._holds(account):
+            return False
         if not shares.contended:
             return True
         return account not in self._read_on and shares.room(account, self._clock.seconds(), self._turn()) > 0
 
     def _wait_of(self, account: str) -> float:
-        return self._shares.wait(account, self._clock.seconds())
+        return _LONGEST if self._holds(account) else self._shares.wait(account, self._clock.seconds())

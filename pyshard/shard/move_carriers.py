@@ -1,23 +1,32 @@
 """The connections over which a shard's moves are brought on: which of them go first (`pyshard.server.first_served`).
 
+While slots are closed, or are to be, what takes long is held, too: else each step would wait for somebody's.
+
 Rules:
 
 - a bootstrap that asks how the moves are goes first while one is under way: it also tells what becomes of it;
 - who follows a move goes first while its slots are closed, or are to be. To copy them, and to catch up, it asks as
   everybody does. One connection follows a move, the newest;
 - a move that has ended, or waits for its turn, has nobody go first. So nobody does while there are no moves;
-- a connection that asks for something else doesn't go first, until it asks for moves again.
+- a connection that asks for something else doesn't go first, until it asks for moves again;
+- what takes long is held for a bounded time, and for a fifth of the time at the most, however often slots are closed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable
+from math import inf
 from typing import NamedTuple, Protocol
 
 from pyshard.model.range_moves import Phase, RangeMove
 from pyshard.model.slot_ranges import without
 from pyshard.protocol.store_ranges import StoreRanges
 from pyshard.shard.assignment import Assignment
+
+#: Seconds for which what takes long is held at the most.
+HELD = 0.3
+
+_HELD_AGAIN = 5 * HELD  # seconds behind the beginning of one, it may be held again
 
 
 class Carrier(Hashable, Protocol):
@@ -71,10 +80,16 @@ class MoveCarriers:
     """Those of one shard.
 
     :param find: gives the moves that go on.
+    :param seconds: the clock.
+    :ivar hold: has what takes long not be begun for so many seconds; 0: it may be again.
     """
 
-    def __init__(self, find: Callable[[], Going]) -> None:
+    def __init__(self, find: Callable[[], Going], seconds: Callable[[], float]) -> None:
         self._find = find
+        self._seconds = seconds
+        self.hold: Callable[[float], None] = lambda _: None
+        self._held_at = -inf
+        self._closing: frozenset[str] = frozenset()
         self._asking: set[Carrier] = set()
         self._following: dict[str, Carrier] = {}  # by the move's name
 
@@ -105,13 +120,19 @@ class MoveCarriers:
 
     def update(self) -> None:
         """The shard's moves may have gone on."""
-        found = self._find()
+        found, before = self._find(), self._closing
+        self._closing = found.closing
+        if found.closing - before and self._seconds() >= self._held_at + _HELD_AGAIN:
+            self._held_at = self._seconds()
+            self.hold(HELD)
+        elif before and not found.closing:
+            self.hold(0)
         for name in self._following.keys() - found.under_way:
             self.forget(self._following[name])
         first = {its for name, its in self._following.items() if name in found.closing}
         if found.under_way:
             first |= self._asking
         for connection in self._asking.union(self._following.values()):
-            before, connection.moves = connection.moves, connection in first
-            if connection.moves and not before:
+            went, connection.moves = connection.moves, connection in first
+            if connection.moves and not went:
                 connection.bring_forward()

@@ -116,6 +116,7 @@ class ShardService(DescribedService):
         if self._dial is not None:
             self.shard.replica = ShardReplica(self.shard.store, self._clock, self._dial, self._random)
         self.moves = ShardMoves(self.shard, self.followers, self._clock, self._dial, self._random)
+        self.moves.carriers.hold = self._hold_long
         super().privilegedStartService()
 
     def startService(self) -> None:
@@ -163,6 +164,10 @@ class ShardService(DescribedService):
     def _has_index(self, name: str) -> bool:
         assignment = self.shard.assignment
         return assignment is not None and name in assignment.state.indexes
+
+    def _hold_long(self, seconds: float) -> None:
+        self.factory.turns.hold_long(seconds)
+        self.shard.store.hold_large(seconds)
 
     def _refuse_waiting(self) -> None:
         self.shard.store.refuse_waiting()

@@ -253,6 +253,7 @@ class Shard:
             if known is None or store.ranges.owned != assignment.ranges:
                 await store.own(assignment.ranges)
             self._release()
+            await store.count_ahead(assignment.ranges, _COUNTED)  # nothing any more, whatever was to be given up
             await store.remember(msgspec.msgpack.encode((name, cluster_state_json.to_json(state))))
             if self._taken_on is None or self._taken_on.ranges != assignment.ranges:
                 _log.info("configured as shard {shard}, epoch {epoch}", shard=plain(name), epoch=state.epoch)

@@ -194,7 +194,7 @@ class ShardMoves:
         self._busy = self._again = False  # whether duties are being done, and whether to look for more then
         self._closed = self._counting = False
         self._pace = LinePace(settings.SHARD_LINES)
-        self.carriers = MoveCarriers(lambda: going_of(shard.assignment, shard.store.ranges))
+        self.carriers = MoveCarriers(lambda: going_of(shard.assignment, shard.store.ranges), clock.seconds)
         shard.on_assignment = followers.on_names = self.update
         followers.may_slow = self._is_given
 
@@ -349,6 +349,7 @@ class ShardMoves:
 
     def _done(self, _: object) -> None:
         self._busy = False
+        self.carriers.update()
         if self._again:
             self._again = False
             self.update()

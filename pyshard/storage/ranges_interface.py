@@ -31,6 +31,10 @@ class IRangedStore(Protocol):
         """What its slots are. A new store owns all."""
         ...
 
+    def hold_large(self, seconds: float) -> None:
+        """Begin no large change of anybody else for so long, since slots are closed meanwhile; 0: go on with them."""
+        ...
+
     def own(self, ranges: SlotRanges) -> Deferred[None]:
         """Own exactly these ranges. Complete copies that lie in them are visible then; what they lack is left over.
 
@@ -113,6 +117,9 @@ class RangeChanges:
         :param decide: given the present ranges; what it raises fails the Deferred.
         """
         raise NotImplementedError
+
+    def hold_large(self, seconds: float) -> None:
+        """See `IRangedStore`: nothing is to be held where each change is made at once."""
 
     def stage(self, name: str, ranges: SlotRanges, origin: Origin) -> Deferred[None]:
         """See `IRangedStore`."""

@@ -9,6 +9,7 @@ Rules:
 - updates of one sender are taken in the order in which they came, also where some were taken and are put back;
 - whoever asks for little comes before those that have much waiting, and nobody can save up time for later;
 - connections of one address share what the address gets: a cost counts once for each of them that waits;
+- what is to come first costs nothing. It comes behind what its sender has waiting all the same;
 - nothing is kept of senders of whom nothing waits or is out.
 """
 
@@ -25,6 +26,9 @@ _U = TypeVar("_U")
 
 #: Bytes that an update counts at the least.
 LEAST_COST = 1024
+
+
+_FIRST = -1.0  # the tag of what comes first, less than every other one
 
 
 class WaitingUpdate(NamedTuple, Generic[_U]):
@@ -51,8 +55,8 @@ class _Flow:
 
     __slots__ = ("tag", "updates")
 
-    def __init__(self) -> None:
-        self.updates, self.tag = 0, 0.0
+    def __init__(self, tag: float) -> None:
+        self.updates, self.tag = 0, tag
 
 
 class UpdateQueue(Generic[_U]):
@@ -74,20 +78,24 @@ class UpdateQueue(Generic[_U]):
         """The one to be taken next, or None."""
         return self._entries[0] if self._entries else None
 
-    def add(self, update: _U, sender: Sender, cost: int, changes: int) -> None:
-        """Have an update wait."""
+    def add(self, update: _U, sender: Sender, cost: int, changes: int, first: bool = False) -> None:
+        """Have an update wait.
+
+        :param first: whether it is to come before what others have waiting.
+        """
         flow, address = self._flows.get(sender), sender.address
         if flow is None:
-            flow = self._flows[sender] = _Flow()
+            flow = self._flows[sender] = _Flow(_FIRST if first else 0.0)
             self._of_address[address] = self._of_address.get(address, 0) + 1
         flow.updates += 1
-        flow.tag = max(flow.tag, self._level) + max(cost, LEAST_COST) * self._of_address[address]
+        if not first:
+            flow.tag = max(flow.tag, self._level) + max(cost, LEAST_COST) * self._of_address[address]
         heapq.heappush(self._entries, WaitingUpdate(flow.tag, next(self._numbers), update, sender, cost, changes))
 
     def take(self) -> WaitingUpdate[_U]:
         """The first one, which waits no longer. It is out until it is `done` or `put_back`."""
         taken = heapq.heappop(self._entries)
-        self._level = taken.tag
+        self._level = max(self._level, taken.tag)
         return taken
 
     def take_all_of(self, which: Callable[[Sender], bool]) -> list[WaitingUpdate[_U]]:
@@ -103,7 +111,8 @@ class UpdateQueue(Generic[_U]):
     def put_back(self, updates: Iterable[WaitingUpdate[_U]]) -> None:
         """Have updates that are out wait again, in the places that they had."""
         for waiting in updates:
-            self._level = min(self._level, waiting.tag)
+            if waiting.tag != _FIRST:
+                self._level = min(self._level, waiting.tag)
             heapq.heappush(self._entries, waiting)
 
     def done(self, updates: Iterable[WaitingUpdate[_U]]) -> None:

@@ -8,6 +8,7 @@ Rules:
   `pyshard.storage.durable.fair_update_queue`, so that nobody waits for all that somebody else has submitted;
 - a large update isn't committed together with small ones that come before it, since these would wait for its work.
   Small ones behind it go with it. Large ones leave time to others (`pyshard.storage.durable.anticipatory_pause`);
+- what the store has done for itself comes first if it is small, and while large updates of others are held, always;
 - the store's own background work has a bounded part of the time (`pyshard.storage.durable.background_updates`);
 - the Deferred of an update fires in the reactor's thread, after all updates that were committed with it;
 - a commit may do only the first of the updates that it is given: the outcomes of these are handed to the reactor
@@ -28,20 +29,21 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from pyshard.clocks import steady_seconds
-from pyshard.errors import Overloaded, PyshardError, ShuttingDown, Unavailable
+from pyshard.errors import Overloaded, Unavailable
 from pyshard.metrics.collector_time import COLLECTOR_TIME
 from pyshard.metrics.commit_counts import CommitCounts
 from pyshard.settings import settings
 from pyshard.storage.durable.anticipatory_pause import AnticipatoryPause
 from pyshard.storage.durable.background_updates import BackgroundUpdates
-from pyshard.storage.durable.fair_update_queue import UpdateQueue, WaitingUpdate, count_seconds
-from pyshard.storage.durable.submitted_updates import SubmittedUpdate, fire, refuse
+from pyshard.storage.durable.fair_update_queue import LEAST_COST, UpdateQueue, WaitingUpdate, count_seconds
+from pyshard.storage.durable.submitted_updates import SubmittedUpdate, fire, refuse, shutting_down
 from pyshard.storage.interface import ITSELF, Sender
 
 _U = TypeVar("_U")
@@ -101,6 +103,7 @@ class GroupCommit(Generic[_U]):
         self._asked = 0  # small things that others than the sender of the last large update have asked for
         self._all_asked = 0  # all things that were asked for, but for background work
         self._large_sender: Sender | None = None
+        self._held_until = -inf  # no large update of others is begun before that
         self._switch_interval = sys.getswitchinterval()
         self._call_from_thread = call_from_thread
         self._waiting: UpdateQueue[SubmittedUpdate[_U]] = UpdateQueue()
@@ -130,7 +133,7 @@ class GroupCommit(Generic[_U]):
         :raises Unavailable: (in the Deferred) its sender was gone before it was begun.
         """
         if self._refuses and sender is not ITSELF:
-            return fail(_shutting_down())
+            return fail(shutting_down())
         if weight and self._weight:
             own = self._weight_of.get(sender.address, 0)
             if own + weight > settings.MAX_COMMIT_BYTES - self._weight:
@@ -148,9 +151,16 @@ class GroupCommit(Generic[_U]):
             self._weight += weight
             self._weight_of[sender.address] = self._weight_of.get(sender.address, 0) + weight
             answered.addBoth(self._subtract_weight, sender.address, weight)
-        return self._submit(
-            SubmittedUpdate(update, answered), lambda it: self._waiting.add(it, sender, weight + copied, changes)
-        )
+        cost = weight + copied
+        first = sender is ITSELF and (cost <= LEAST_COST or self._steady() < self._held_until)
+        submitted = SubmittedUpdate(update, answered)
+        return self._submit(submitted, lambda it: self._waiting.add(it, sender, cost, changes, first))
+
+    def hold_large(self, seconds: float) -> None:
+        """Begin no large update of others for so long; 0: go on with them."""
+        with self._changed:
+            self._held_until = self._steady() + seconds
+            self._changed.notify()
 
     @property
     def waiting_bytes(self) -> int:
@@ -197,7 +207,7 @@ class GroupCommit(Generic[_U]):
         with self._changed:
             self._refuses = True
             refused = self._waiting.take_all_of(_is_a_client)
-        refuse(refused, _shutting_down())
+        refuse(refused, shutting_down())
 
     def close(self) -> Deferred[None]:
         """Commit what waits, and end the thread.
@@ -252,7 +262,7 @@ class GroupCommit(Generic[_U]):
             self._handed += size
             self._call_from_thread(self._hand_out, done, outcomes, size, had - before)
             if refused:
-                self._call_from_thread(refuse, refused, _shutting_down())
+                self._call_from_thread(refuse, refused, shutting_down())
             del outcomes, taken, done, refused  # they may be large, and are the reactor's now
 
     def _hand_out(
@@ -294,7 +304,10 @@ class GroupCommit(Generic[_U]):
             return None
         if self._closed is not None or first.cost <= _SMALL:
             return 0.0
-        return self._pause.remaining(self._asked, self._steady())
+        held = self._held_until - (now := self._steady())
+        if held > 0:
+            return 0.0 if first.sender is ITSELF else held
+        return self._pause.remaining(self._asked, now)
 
     def _drop_gone(self) -> None:
         """Drop updates of senders that are gone, until the first one is of somebody who is there."""
@@ -319,7 +332,8 @@ class GroupCommit(Generic[_U]):
             small = first.cost <= _SMALL
             changes -= first.changes
             size -= first.cost
-            if taken and (changes < 0 or size < 0 or (all_small and not small)):
+            held = now < self._held_until and first.sender is not ITSELF
+            if taken and (changes < 0 or size < 0 or (not small and (all_small or held))):
                 break
             all_small = all_small and small
             taken.append(waiting.take())
@@ -335,7 +349,3 @@ class GroupCommit(Generic[_U]):
 
 def _is_a_client(sender: Sender) -> bool:
     return sender is not ITSELF
-
-
-def _shutting_down() -> PyshardError:
-    return ShuttingDown("this shard is shutting down, and the change was not begun; ask again when it is back")

@@ -292,6 +292,9 @@ class LmdbStore(DurableReplica, RangeChanges):
     def recall(self) -> bytes | None:
         return self._engine.text
 
+    def hold_large(self, seconds: float) -> None:
+        self._writer.hold_large(seconds)
+
     def refuse_waiting(self) -> None:
         self._writer.refuse_waiting()
 

@@ -11,7 +11,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from pyshard.errors import PyshardError
+from pyshard.errors import PyshardError, ShuttingDown
 from pyshard.storage.durable.fair_update_queue import WaitingUpdate
 
 _U = TypeVar("_U")
@@ -22,6 +22,11 @@ class SubmittedUpdate(NamedTuple, Generic[_U]):
 
     update: _U
     answered: Deferred[Any]
+
+
+def shutting_down() -> PyshardError:
+    """Why nothing is begun any more."""
+    return ShuttingDown("this shard is shutting down, and the change was not begun; ask again when it is back")
 
 
 def refuse(updates: Sequence[WaitingUpdate[SubmittedUpdate[Any]]], error: PyshardError) -> None:
