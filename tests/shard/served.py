@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from deferreds import result
@@ -18,6 +19,7 @@ from pyshard.protocol.batch_answers import Answer, decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Run
 from pyshard.protocol.command_boxes import Command
+from pyshard.security.tokens_and_roles import Tokens
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
 from pyshard.storage import IStore, MemoryStore
@@ -36,13 +38,18 @@ class Bench:
     """A shard that listens on a network in memory, and peers of it.
 
     :param slow: seconds from which on an operation is slow.
+    :param tokens: the tokens that are valid; None: whoever connects may do everything.
     """
 
-    def __init__(self, store: IStore | None = None, slow: float | None = None) -> None:
+    def __init__(
+        self, store: IStore | None = None, slow: float | None = None, tokens: Callable[[], Tokens] | None = None
+    ) -> None:
         self.clock = Clock()
         self.network = MemoryNetwork(self.clock)
         self.shard = Shard(store or MemoryStore("1d", self.clock.seconds), self.clock.seconds)
-        self.service = ShardService(lambda: self.shard, self.clock, self.network.listen(*WHERE), slow=slow)
+        self.service = ShardService(
+            lambda: self.shard, self.clock, self.network.listen(*WHERE), tokens=tokens, slow=slow
+        )
         self.service.startService()
         self.peer = self.connect(BoundedAMP(self.clock))
 

@@ -8,12 +8,14 @@ from functools import partial
 import attrs
 import pytest
 from deferreds import result
-from shard.states import HALF, LOW, NEXT, STATE, A, answers, keys_of
+from shard.states import HALF, HIGH, LOW, NEXT, STATE, A, answers, keys_of
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from pyshard.errors import NotConfigured, StaleEpoch
+from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS, slot_of
+from pyshard.model.shard_map import ShardMap
 from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol.batch_operations import Read, Write
 from pyshard.protocol.store_ranges import StoreRanges
@@ -184,3 +186,55 @@ def test_configuration_that_cannot_be_kept(clock: Clock) -> None:
     with pytest.raises(OSError, match="disk full"):
         result(configuring)
     assert shard.assignment is None
+
+
+class ToldStore(MemoryStore):
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__("1d", lambda: 0.0)
+        self.told: list[str] = []
+
+    def set_indexes(self, indexes: Mapping[str, int], next_index: int = 0) -> Deferred[None]:
+        self.told.append("indexes")
+        return super().set_indexes(indexes, next_index)
+
+    def own(self, ranges: SlotRanges) -> Deferred[None]:
+        self.told.append("own")
+        return super().own(ranges)
+
+    def count_ahead(self, ranges: SlotRanges, most: int) -> Deferred[bool]:
+        self.told.append("count")
+        return super().count_ahead(ranges, most)
+
+    def remember(self, text: bytes) -> Deferred[None]:
+        self.told.append("remember")
+        return super().remember(text)
+
+
+def test_the_store_is_told_what_is_new(clock: Clock) -> None:
+    """What it knows it isn't told again: slots may be closed meanwhile, and others' work before it. Once it is, all."""
+    store = ToldStore()
+    shard = Shard(store, clock.seconds)
+
+    def told(shard: Shard, state: ClusterState) -> list[str]:
+        store.told.clear()
+        result(shard.configure("low", state))
+        return store.told.copy()
+
+    assert [each for each in told(shard, STATE) if each != "count"] == ["indexes", "own", "remember"]
+    assert store.told[-3:] == ["own", "count", "remember"]  # at last nothing is counted any more
+    assert told(shard, STATE) == []
+    assert told(shard, attrs.evolve(STATE, step=1)) == ["count", "remember"]
+    pages = attrs.evolve(STATE, epoch=8, indexes={"pages": 1, "more": 2}, next_index=3)
+    assert told(shard, pages) == ["indexes", "count", "remember"]
+    dropped = attrs.evolve(STATE, epoch=9, next_index=3)
+    assert told(shard, dropped) == ["indexes", "count", "remember"]
+    assert told(shard, attrs.evolve(dropped, epoch=10, next_index=4)) == ["indexes", "count", "remember"]
+    other = attrs.evolve(LOW, ranges=((0, HALF + 9),))
+    moved = attrs.evolve(
+        dropped, epoch=11, next_index=4, map=ShardMap([other, attrs.evolve(HIGH, ranges=((HALF + 9, SLOTS),))])
+    )
+    assert told(shard, moved) == ["own", "count", "remember"]
+    result(store.own(LOW.ranges))  # as one that ended before it remembered what it owned
+    assert told(Shard(store, clock.seconds), attrs.evolve(moved, step=1)) == ["own", "count", "remember"]

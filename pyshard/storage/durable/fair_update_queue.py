@@ -9,7 +9,7 @@ Rules:
 - updates of one sender are taken in the order in which they came, also where some were taken and are put back;
 - whoever asks for little comes before those that have much waiting, and nobody can save up time for later;
 - connections of one address share what the address gets: a cost counts once for each of them that waits;
-- what is to come first costs nothing. It comes behind what its sender has waiting all the same;
+- what is to come first costs nothing, so its tag is 0. Behind what its sender has waiting it has the tag of that;
 - nothing is kept of senders of whom nothing waits or is out.
 """
 
@@ -26,9 +26,6 @@ _U = TypeVar("_U")
 
 #: Bytes that an update counts at the least.
 LEAST_COST = 1024
-
-
-_FIRST = -1.0  # the tag of what comes first, less than every other one
 
 
 class WaitingUpdate(NamedTuple, Generic[_U]):
@@ -55,8 +52,8 @@ class _Flow:
 
     __slots__ = ("tag", "updates")
 
-    def __init__(self, tag: float) -> None:
-        self.updates, self.tag = 0, tag
+    def __init__(self) -> None:
+        self.updates, self.tag = 0, 0.0
 
 
 class UpdateQueue(Generic[_U]):
@@ -85,7 +82,7 @@ class UpdateQueue(Generic[_U]):
         """
         flow, address = self._flows.get(sender), sender.address
         if flow is None:
-            flow = self._flows[sender] = _Flow(_FIRST if first else 0.0)
+            flow = self._flows[sender] = _Flow()
             self._of_address[address] = self._of_address.get(address, 0) + 1
         flow.updates += 1
         if not first:
@@ -111,7 +108,7 @@ class UpdateQueue(Generic[_U]):
     def put_back(self, updates: Iterable[WaitingUpdate[_U]]) -> None:
         """Have updates that are out wait again, in the places that they had."""
         for waiting in updates:
-            if waiting.tag != _FIRST:
+            if waiting.tag:  # else it came first
                 self._level = min(self._level, waiting.tag)
             heapq.heappush(self._entries, waiting)
 

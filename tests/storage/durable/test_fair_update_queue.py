@@ -27,14 +27,18 @@ def add(queue: UpdateQueue[str], update: str, address: str, connection: str, wei
     queue.add(update, sender_of(address, connection), weight, 1)
 
 
-@given(st.lists(st.tuples(st.sampled_from(SENDERS), st.integers(0, 10**6), st.integers(0, 3), st.booleans())))
-def test_each_senders_own_order(steps: list[tuple[Sender, int, int, bool]]) -> None:
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(SENDERS), st.integers(0, 10**6), st.integers(0, 3), st.booleans(), st.integers(0, 3))
+    )
+)
+def test_each_senders_own_order(steps: list[tuple[Sender, int, int, bool, int]]) -> None:
     """Each update comes once, those of a sender in order, also when others come before some are put back."""
     queue: UpdateQueue[int] = UpdateQueue()
     order: dict[Sender, list[int]] = {sender: [] for sender in SENDERS}
     out: list[WaitingUpdate[int]] = []
-    for number, (sender, weight, take, settle) in enumerate(steps):
-        queue.add(number, sender, weight, 1)
+    for number, (sender, weight, take, settle, kind) in enumerate(steps):
+        queue.add(number, sender, weight, 1, first=kind == 0)
         if not out:
             out = [queue.take() for _ in range(min(take, len(queue)))]
         if settle:
@@ -151,3 +155,30 @@ def test_all_of_some_senders(added: list[tuple[Sender, int]], which: set[Sender]
     assert queues[0].take_all_of(which.__contains__) == [one for one in every if one.sender in which]
     assert [queues[0].take() for _ in range(len(queues[0]))] == [one for one in every if one.sender not in which]
     assert set(vars(queues[0])["_flows"]) == {sender for sender, _ in added} - which
+
+
+def test_what_comes_first() -> None:
+    """It is taken before all that others have waiting, also before what is put back; and costs nobody their places."""
+    queue: UpdateQueue[str] = UpdateQueue()
+    for number in range(3):
+        add(queue, f"a{number}", "a", "1", 10_000)
+        add(queue, f"b{number}", "b", "1", 10_000)
+    out = [queue.take(), queue.take()]
+    assert [waiting.update for waiting in out] == ["a0", "b0"]
+    queue.put_back(out)
+    queue.add("own", ITSELF, 5_000_000, 1, first=True)
+    queue.add("own again", ITSELF, 0, 1, first=True)
+    out = [queue.take()]
+    assert out[0].update == "own"
+    queue.put_back(out)
+    add(queue, "later", "c", "1", 2000)
+    assert taken(queue) == ["own", "own again", "a0", "b0", "later", "a1", "b1", "a2", "b2"]
+
+
+def test_what_comes_first_behind_its_senders_own() -> None:
+    """A sender's order stays as it is, whatever comes first."""
+    queue: UpdateQueue[str] = UpdateQueue()
+    queue.add("large", ITSELF, 5_000_000, 1)
+    queue.add("small", ITSELF, 0, 1, first=True)
+    add(queue, "other", "a", "1", 2000)
+    assert taken(queue) == ["other", "large", "small"]
