@@ -103,7 +103,7 @@ class GroupCommit(Generic[_U]):
         self._asked = 0  # small things that others than the sender of the last large update have asked for
         self._all_asked = 0  # all things that were asked for, but for background work
         self._large_sender: Sender | None = None
-        self._held_until = -inf  # no large update of others is begun before that
+        self._held_until = -inf  # until then no large update of others is begun
         self._switch_interval = sys.getswitchinterval()
         self._call_from_thread = call_from_thread
         self._waiting: UpdateQueue[SubmittedUpdate[_U]] = UpdateQueue()
@@ -144,14 +144,13 @@ class GroupCommit(Generic[_U]):
                     )
                 )
         self._all_asked += 1
-        if weight + copied <= _SMALL:
+        answered, cost = Deferred[Any](), weight + copied
+        if cost <= _SMALL:
             self.ask(sender)
-        answered: Deferred[Any] = Deferred()
         if weight and self._call_from_thread is not None:
             self._weight += weight
             self._weight_of[sender.address] = self._weight_of.get(sender.address, 0) + weight
             answered.addBoth(self._subtract_weight, sender.address, weight)
-        cost = weight + copied
         first = sender is ITSELF and (cost <= LEAST_COST or self._steady() < self._held_until)
         submitted = SubmittedUpdate(update, answered)
         return self._submit(submitted, lambda it: self._waiting.add(it, sender, cost, changes, first))
