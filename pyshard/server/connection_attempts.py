@@ -17,16 +17,19 @@ Rules:
 
 from __future__ import annotations
 
-_BESIDE = 100  # attempts that an address may have while others ask
-_ALONE = 400  # attempts that it may have else
-_FORGOTTEN = 50.0  # attempts of an address that are forgotten in a second
 _FEW = 1000  # addresses that are never looked through
 
 
 class ConnectionAttempts:
-    """The attempts to connect to one daemon. All times are in seconds of one clock."""
+    """The attempts to connect to one daemon. All times are in seconds of one clock.
 
-    def __init__(self) -> None:
+    :param beside: attempts that an address may have while others ask.
+    :param alone: attempts that it may have else.
+    :param forgotten: attempts of an address that are forgotten in a second.
+    """
+
+    def __init__(self, beside: float = 100, alone: float = 400, forgotten: float = 50) -> None:
+        self._beside, self._alone, self._forgotten = beside, alone, forgotten
         self._origins: dict[str, tuple[float, float]] = {}  # address → how many attempts it had, and when that was so
         self._most_origins = _FEW
 
@@ -35,7 +38,11 @@ class ConnectionAttempts:
 
         :param beside: whether others ask.
         """
-        return self._of(origin, now) + 1 <= (_BESIDE if beside else _ALONE)
+        return self._of(origin, now) + 1 <= (self._beside if beside else self._alone)
+
+    def is_often(self, origin: str, now: float) -> bool:
+        """Whether an address has had a third of what it may have while others ask."""
+        return self._of(origin, now) + 1 > self._beside / 3
 
     def add(self, origin: str, now: float) -> None:
         """Count a connection that was made."""
@@ -58,4 +65,4 @@ class ConnectionAttempts:
 
     def _of(self, origin: str, now: float) -> float:
         count, at = self._origins.get(origin, (0.0, now))
-        return max(0.0, count - max(0.0, now - at) * _FORGOTTEN)
+        return max(0.0, count - max(0.0, now - at) * self._forgotten)

@@ -10,9 +10,16 @@ from typing import Generic, TypeVar
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from pyshard.metrics.collector_time import CollectorTime
 from pyshard.server.address_time_shares import COMMIT, SHORT, AddressShares
+from pyshard.server.handshake_turns import HandshakeTurns
 from pyshard.server.long_boxes import LongBoxes, is_long, long_of
+from pyshard.server.own_time import OwnTime
+from pyshard.server.peer_class import CREDIT
 from pyshard.server.served_connection import Served
+
+#: Seconds after a long box in which it is measured how much of the processor each takes.
+WATCHED = 0.1
 
 _S = TypeVar("_S", bound=Served)
 
@@ -22,14 +29,49 @@ class CountedTime(Generic[_S]):
 
     :param clock: times all.
     :param turn: the number of the reactor's turn.
+    :param processor: seconds of a processor that this thread has had.
+    :param collector: knows how long Python's garbage collector took, which is nobody's time.
+    :param reads: as that of `OwnTime`.
+    :ivar own_time: how much of a time counts.
     """
 
-    def __init__(self, clock: IReactorTime, turn: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        turn: Callable[[], int],
+        processor: Callable[[], float],
+        collector: CollectorTime,
+        reads: Callable[[], int],
+    ) -> None:
+        self.own_time = OwnTime(processor, reads)
+        self._collector = collector
+        self._processor = processor
+        self._watched_until = 0.0  # until then it is measured how much of the processor each thing takes
+        self._handshakes: HandshakeTurns[_S] = HandshakeTurns(CREDIT)
         self._clock = clock
         self._turn = turn
         self._shares = AddressShares()
         self._long: LongBoxes[_S] = LongBoxes(self._shares, turn)
         self._release: IDelayedCall | None = None  # while boxes that take long are held
+
+    def writing(self, connection: _S, write: Callable[[], object]) -> Callable[[], object]:
+        """What a connection's writing is to be, so that the time that it takes is counted."""
+
+        def write_counted() -> object:
+            if not self._shares.contended or connection.replicates:
+                return write()
+            began = self._clock.seconds()
+            self.own_time.look(began)
+            had = self._processor() if began < self._watched_until else 0.0
+            nobodys = self._collector.seconds
+            result = write()
+            now = self._clock.seconds()
+            used = self.own_time.of(now - began - (self._collector.seconds - nobodys))
+            self._note_use(connection, used, now, had)
+            self.count(connection.account or connection.origin, used)
+            return result
+
+        return write_counted
 
     def hold_long(self, seconds: float) -> None:
         """Begin no box that takes long, as far as that is known, for so long; 0: go on with them."""
@@ -68,6 +110,20 @@ class CountedTime(Generic[_S]):
         """Seconds that an address has yet to wait for what was done for it; 0 while no others ask."""
         now = self._clock.seconds()
         return max(self._shares.debt(origin, now), self._shares.debt(long_of(origin), now))
+
+    def _note_use(self, connection: _S, used: float, now: float, had: float) -> None:
+        """Note the time that it took to read or to write. If that was long, it counts as a long box does.
+
+        :param had: what the processor's clock said before, if it was asked.
+        """
+        if connection.role is not None:
+            self._handshakes.known += used
+        if used >= SHORT:
+            self._long.add(used)
+            processor = self._processor() - had if now - used < self._watched_until else 0.0
+            self._watched_until = now + WATCHED
+            if not connection.ended:
+                self._long.account_of(connection, 1, now, min(used, processor))
 
     def _release_long(self) -> None:
         self._release = None

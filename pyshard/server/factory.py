@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from itertools import count
+from math import inf
 
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
@@ -47,6 +48,9 @@ from pyshard.settings import settings
 
 _ACCEPTED_BESIDE = 2  # connections that are accepted in one turn while several addresses ask
 _LEFT = 1.0  # times as long as it took to close connections at once, none is accepted while others ask
+_LEFT_BEHIND_OFTEN = (
+    8.0  # the same for those that were made of an address that connects often: it ends and uses them, too
+)
 _MOST_DEBT = 0.25  # seconds that an address may have to wait, and still connect
 
 
@@ -102,14 +106,15 @@ class ServerFactory(Factory):
         self._started = clock.seconds()
         self._accepts = AcceptsInTurn(clock, self._admits)
         self._attempts = ConnectionAttempts()
+        self._connects = ConnectionAttempts(beside=300, alone=inf, forgotten=200)  # whatever comes of them
         self._closed_at_once = False
 
     def accept_in_turn(self, accept: Callable[[int], None]) -> float:
         """Accept a few connections; what that takes is time spent for their addresses.
 
         :param accept: as that of `AcceptsInTurn.run`.
-        :return: seconds for which none is to be accepted: while others ask, to close many takes a bounded part of the
-            time.
+        :return: seconds for which none is to be accepted: while others ask, to close many, or to make many of one
+            address, takes a bounded part of the time.
         """
         nobodys = COLLECTOR_TIME.seconds
         self.turns.own_time.look(self._clock.seconds())
@@ -118,7 +123,12 @@ class ServerFactory(Factory):
         origins = self._accepts.origins
         for origin, times in Counter(origins).items():
             self.turns.count(origin, seconds * times / len(origins))
-        return _LEFT * seconds if self._accepts.closed and self.turns.contended else 0.0
+        if not self.turns.contended:
+            return 0.0
+        now = self._clock.seconds()
+        if any(self._connects.is_often(origin, now) for origin in set(origins)):
+            return _LEFT_BEHIND_OFTEN * seconds
+        return _LEFT * seconds if self._accepts.closed else 0.0
 
     def buildProtocol(self, addr: IAddress | None) -> ServerConnection:  # type: ignore[override]  # Twisted's type is private
         connection = self._make(self)
@@ -203,8 +213,11 @@ class ServerFactory(Factory):
             why = f"{origin} has had more than its share of this daemon's time while others ask"
         elif not self._attempts.admits(origin, now, self.turns.contended):
             why = f"{origin} connects again and again, and comes to nothing"
+        elif not self._connects.admits(origin, now, self.turns.contended):
+            why = f"{origin} connects again and again while others ask"
         else:
             self._attempts.add(origin, now)
+            self._connects.add(origin, now)
             return True
         self.counts.refused[CLOSED] += 1
         self._tell_closed_at_once(why)

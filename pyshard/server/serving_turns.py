@@ -4,8 +4,7 @@ A *box* is one AMP message. A *round* is one iteration of the reactor's loop: bo
 
 Rules:
 
-- While little is asked, a box is served at once. A connection that has more than the round's time then waits, and
-  is read from once more at the most.
+- While little is asked, a box is served at once. Who has more than the round's time waits, read once more at the most.
 - In each later round those that wait are served, first the connection that has used least time
   (`pyshard.server.fair_queue`), each with one box or a short slice of time. If one still has more, it waits again.
 - A round is short once somebody has more than a slice and waits again, so that the reactor reads soon what others ask.
@@ -16,9 +15,8 @@ Rules:
   a round together are bounded, with the reads and writes that take long.
 - All TLS handshakes in progress have one share together (`pyshard.server.handshake_turns`).
 - A box that is larger than any that took a short time over its connection counts as one that takes long. So nobody
-  has long boxes served as short ones by connecting anew for each.
+  has long boxes served as short ones by connecting anew for each. One that comes in parts counts as a whole.
 - A connection that its peer has ended is ended when it would be its turn, or before a box that may take long.
-- A large box that comes in parts counts as one thing that takes as long as to read all of them.
 - Replicas of this shard wait for nobody, as everybody's answers wait for them (`pyshard.shard.large_changes`).
 - What brings on a move of slots goes first, within bounds (`pyshard.server.first_served`). Long boxes are held then.
 - Peers that have shown no token yet come last, but always get a small part, since everybody begins as one.
@@ -35,17 +33,15 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pyshard.metrics.collector_time import COLLECTOR_TIME, CollectorTime
 from pyshard.server.address_time_shares import SHORT
-from pyshard.server.counted_time import CountedTime
+from pyshard.server.counted_time import WATCHED, CountedTime
 from pyshard.server.first_served import FirstServed
-from pyshard.server.handshake_turns import HandshakeTurns
 from pyshard.server.long_boxes import long_of
-from pyshard.server.own_time import SHORTEST, OwnTime
-from pyshard.server.peer_class import CREDIT, PeerClass
+from pyshard.server.own_time import SHORTEST
+from pyshard.server.peer_class import PeerClass
 from pyshard.server.served_connection import Served
 from pyshard.settings import settings
 from pyshard.storage.look_budget import disk_reads
 
-_WATCHED = 0.1  # seconds after a long box in which it is measured how much of the processor each takes
 _WALL = 3  # times as long as a processor worked on it a step of a handshake counts at the most, where others work, too
 _HANDSHAKES = "handshakes"  # what counts as their address
 _LONGEST = 1.0  # seconds that a slice counts at the most, since the clock may have been set
@@ -63,7 +59,6 @@ class ServingTurns(CountedTime[_S]):
         to take long.
     :param collector: knows how long Python's garbage collector took, which is nobody's time.
     :param reads: as that of `OwnTime`.
-    :ivar own_time: how much of a time counts.
     """
 
     def __init__(
@@ -74,15 +69,10 @@ class ServingTurns(CountedTime[_S]):
         collector: CollectorTime = COLLECTOR_TIME,
         reads: Callable[[], int] = disk_reads,
     ) -> None:
-        self.own_time = OwnTime(processor, reads)
-        self._collector = collector
-        self._processor = processor
-        super().__init__(clock, turn or (lambda: int(clock.seconds() / _TURN)))
+        super().__init__(clock, turn or (lambda: int(clock.seconds() / _TURN)), processor, collector, reads)
         self._known: PeerClass[_S] = PeerClass(settings.SERVED_AT_ONCE, settings.SERVED_SLICE)
         self._strangers: PeerClass[_S] = PeerClass(settings.STRANGERS_SERVED, settings.STRANGERS_SERVED)
-        self._handshakes: HandshakeTurns[_S] = HandshakeTurns(CREDIT)
         self._first: FirstServed[_S] = FirstServed(clock, self.own_time, self._charge_first)
-        self._watched_until = 0.0
         self._in_line: dict[_S, str] = {}  # those that wait, and for which account
         self._unread: set[_S] = set()  # those of which nothing is read until their turn
         self._read_on: set[str] = set()  # accounts of which one such connection is read in this turn
@@ -121,36 +111,17 @@ class ServingTurns(CountedTime[_S]):
                 return None
             self.own_time.look(began)
             self._counted, had = 0.0, self._processor() if began < self._watched_until else 0.0
-            nobodys, held = self._collector.seconds, connection.unserved_bytes
+            nobodys, before = self._collector.seconds, connection.unserved_bytes
             result = read()
             now, holds = clock.seconds(), connection.unserved_bytes
             rest = self.own_time.of(now - began - self._counted - (self._collector.seconds - nobodys))
             if rest > 0:
                 self._note_use(connection, rest, now, had)
-                part = (holds - held) / holds if holds > max(held, connection.short_up_to) else 0  # of a large box
+                part = (holds - before) / holds if holds > max(before, connection.short_up_to) else 0  # of a large box
                 shares.charge(connection.account, rest, now, self._turn(), part)
             return result
 
         return read_in_turn
-
-    def writing(self, connection: _S, write: Callable[[], object]) -> Callable[[], object]:
-        """What a connection's writing is to be, so that the time that it takes is counted."""
-
-        def write_counted() -> object:
-            if not self._shares.contended or connection.replicates:
-                return write()
-            began = self._clock.seconds()
-            self.own_time.look(began)
-            had = self._processor() if began < self._watched_until else 0.0
-            nobodys = self._collector.seconds
-            result = write()
-            now = self._clock.seconds()
-            used = self.own_time.of(now - began - (self._collector.seconds - nobodys))
-            self._note_use(connection, used, now, had)
-            self.count(connection.account or connection.origin, used)
-            return result
-
-        return write_counted
 
     def serve(self, connection: _S) -> None:
         """Serve what has come over a connection: now, or when it is its turn."""
@@ -212,7 +183,7 @@ class ServingTurns(CountedTime[_S]):
             if not long and not more:
                 connection.short_up_to = max(connection.short_up_to, size)
             if long:
-                self._watched_until = now + _WATCHED
+                self._watched_until = now + WATCHED
                 self._long.add(used)
         else:  # what `charge` would do, without a call
             shares.last_at = now
@@ -278,20 +249,6 @@ class ServingTurns(CountedTime[_S]):
             connection.end_unserved()
         if handshakes:
             self._go_on_later(handshakes.seconds_to_wait(self._clock.seconds()))
-
-    def _note_use(self, connection: _S, used: float, now: float, had: float) -> None:
-        """Note the time that it took to read or to write. If that was long, it counts as a long box does.
-
-        :param had: what the processor's clock said before, if it was asked.
-        """
-        if connection.role is not None:
-            self._handshakes.known += used
-        if used >= SHORT:
-            self._long.add(used)
-            processor = self._processor() - had if now - used < self._watched_until else 0.0
-            self._watched_until = now + _WATCHED
-            if not connection.ended:
-                self._long.account_of(connection, 1, now, min(used, processor))
 
     def _wait(self, connection: _S) -> None:
         """Have a connection wait, if it has more."""

@@ -111,6 +111,10 @@ class MoveCarriers:
             self._following[name] = connection
             self.update()
 
+    def goes_on(self, name: str) -> bool:
+        """Whether a follower of this name is of a move that goes on. Writers are slowed down for such ones alone."""
+        return name in self._find().under_way
+
     def forget(self, connection: Carrier) -> None:
         """A connection asks for something else, or is gone."""
         self._asking.discard(connection)

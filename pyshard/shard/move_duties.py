@@ -105,14 +105,6 @@ def is_held(move: RangeMove | None, sealed: int) -> bool:
     return move.attempt < sealed or (move.attempt == sealed and move.phase is Phase.SEALING)
 
 
-def is_given(name: str, shard: str, moves: Collection[RangeMove]) -> bool:
-    """Whether a shard gives ranges away in a move that goes on. For that alone writers are slowed down.
-
-    :param name: of the move.
-    """
-    return any(move.name == name and move.source == shard and not move.has_ended for move in moves)
-
-
 def pulls(shard: str, moves: Collection[RangeMove], owned: SlotRanges) -> list[RangeMove]:
     """The moves for which a shard is to pull now.
 

@@ -45,7 +45,6 @@ from pyshard.shard.move_duties import (
     ToSeal,
     ToUnseal,
     duties,
-    is_given,
     is_held,
     not_ready,
     pulls,
@@ -196,7 +195,7 @@ class ShardMoves:
         self._pace = LinePace(settings.SHARD_LINES)
         self.carriers = MoveCarriers(lambda: going_of(shard.assignment, shard.store.ranges), clock.seconds)
         shard.on_assignment = followers.on_names = self.update
-        followers.may_slow = self._is_given
+        followers.may_slow = self.carriers.goes_on
 
     def update(self) -> None:
         """The shard has another assignment, or what failed is to be tried again."""
@@ -326,10 +325,6 @@ class ShardMoves:
     def _duties(self) -> list[Duty]:
         assignment = self._shard.configured()
         return duties(assignment.name, assignment.state.moves, self._shard.store.ranges, self._followers.names)
-
-    def _is_given(self, name: str) -> bool:
-        assignment = self._shard.assignment
-        return assignment is not None and is_given(name, assignment.name, assignment.state.moves)
 
     async def _do_all(self) -> None:
         for duty in self._duties():

@@ -171,7 +171,7 @@ def test_as_many_as_are_made_are_no_reason_for_more() -> None:
 
 @pytest.mark.parametrize("beside", [False, True])
 def test_time_is_left_behind_those_that_are_closed(beside: bool) -> None:
-    """While others ask, as much time is left to them as it took to close connections; none for those that are made."""
+    """While others ask, most of the time is left to them behind those of an address that connects again and again."""
     queue = Queue([FLOOD] * 400)
     while queue.waiting:
         assert queue.factory.accept_in_turn(queue.accept) == 0
@@ -181,9 +181,50 @@ def test_time_is_left_behind_those_that_are_closed(beside: bool) -> None:
     queue._seconds, queue.waiting = 0.0001, [FLOOD, FLOOD]
     began = queue.clock.seconds()
     pause = queue.factory.accept_in_turn(queue.accept)
-    assert pause == pytest.approx(queue.clock.seconds() - began if beside else 0, rel=0.01)
+    assert pause == pytest.approx(8 * (queue.clock.seconds() - began) if beside else 0, rel=0.01)
     queue.waiting = [HONEST]
     assert queue.factory.accept_in_turn(queue.accept) == 0
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_time_is_left_behind_those_of_one_that_connects_often(beside: bool) -> None:
+    """It may use each of them, too. A hundred at once, and fifty a second, cost it nothing."""
+    queue, pauses = Queue([], guarded=False), list[float]()
+    for number in range(280):
+        if beside:
+            queue.factory.turns.count(HONEST, 0.001)
+            queue.factory.turns.count("192.0.2.3", 0.001)
+        queue.factory._attempts._origins.clear()  # each comes to something
+        queue._seconds, queue.waiting = 0.0002, [FLOOD]
+        pauses.append(queue.factory.accept_in_turn(queue.accept))
+        queue._seconds, queue.waiting = 0.0, [HONEST] if beside and number % 100 == 0 else []
+        assert queue.factory.accept_in_turn(queue.accept) == 0
+        queue.clock.advance(0.0002)
+    assert queue.made.count(FLOOD) == 280
+    assert not any(pauses[:99])
+    often = [pause for pause in pauses[150:] if pause]
+    assert len(often) == 130 if beside else not often
+    assert all(pause == pytest.approx(8 * 0.0002, rel=0.01) for pause in often)
+    queue.clock.advance(3)
+    queue._seconds, queue.waiting = 0.0002, [FLOOD]
+    assert queue.factory.accept_in_turn(queue.accept) == 0
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_most_of_those_that_are_used_are_closed(beside: bool, log_lines: list[str]) -> None:
+    """While others ask, of one address that connects all the time 200 a second are made, and 300 at once."""
+    queue = Queue([], guarded=False)
+    for _ in range(4000):
+        if beside:
+            queue.factory.turns.count(HONEST, 0.0001)
+            queue.factory.turns.count("192.0.2.3", 0.0001)
+        queue.factory._attempts._origins.clear()  # each comes to something
+        queue.waiting = [FLOOD]
+        queue.turn()
+        queue.clock.advance(0.001)
+    made = queue.made.count(FLOOD)
+    assert 1050 <= made <= 1110 if beside else made == 4000
+    assert any("connects again and again while others ask" in line for line in log_lines) is beside
 
 
 def test_the_line_says_why(log_lines: list[str]) -> None:

@@ -13,7 +13,6 @@ from pyshard.shard.move_duties import (
     ToUnseal,
     ToUnstage,
     duties,
-    is_given,
     is_held,
     pulls,
     source_report,
@@ -129,13 +128,6 @@ def test_done_when_the_end_is_remembered() -> None:
     assert not target_report(committed, B, owned, nothing, "", 5.0, False).clean
     assert not source_report(SEALING, A, gone, [], True).clean
     assert not target_report(SEALING, B, owned, nothing, "", 5.0, True).clean
-
-
-def test_for_whom_writers_are_slowed_down() -> None:
-    """For a move from this shard that goes on."""
-    assert [is_given("move 7", "giver", [move]) for move in (MOVE, SEALING, *ENDED)] == [True, True, False, False]
-    assert not is_given("move 7", "taker", [MOVE])
-    assert not is_given("move 8", "giver", [MOVE])
 
 
 def test_what_a_target_says() -> None:
