@@ -22,6 +22,7 @@ from pyshard.net.client_endpoints import Dial
 from pyshard.security import tls
 from pyshard.security.tokens_and_roles import Tokens
 from pyshard.server.connection_admission import ConnectionLimits
+from pyshard.server.counted_dials import counted_dial
 from pyshard.server.described_service import DescribedService
 from pyshard.server.factory import ServerFactory
 from pyshard.server.listener import Listener
@@ -78,7 +79,7 @@ class ShardService(DescribedService):
         super().__init__()
         self._open_shard = open_shard
         self._clock = clock
-        self._dial = dial
+        self._dial: Dial | None = None
         self._random = random or Random()
         self._next_sweep: IDelayedCall | None = None
         slow_log = None if slow is None else SlowOperationLog(clock, slow, self._has_index)
@@ -88,6 +89,8 @@ class ShardService(DescribedService):
             tokens=tokens,
             connections=connections,
         )
+        if dial is not None:
+            self._dial = counted_dial(dial, self.factory.turns.own)
         self.factory.certificate_expiry = tls.certificate_expiry(endpoint)
         self.listener = Listener(clock, endpoint, self.factory, refuse_waiting=self._refuse_waiting)
         self.listener.setServiceParent(self)
