@@ -62,6 +62,7 @@ class ShardReconciler(QuestionedShard):
     :param address: the shard's in the map, or the replica's.
     :param endpoint: where the shard is.
     :param detour: what messages say behind its address in the map (`AddressMapping.detour`).
+    :param longest: seconds that no pause between attempts to reach it exceeds.
     :ivar shard: the shard's name.
     """
 
@@ -76,6 +77,7 @@ class ShardReconciler(QuestionedShard):
         endpoint: IStreamClientEndpoint,
         random: Random,
         detour: str = "",
+        longest: float = settings.RETRY_LONGEST,
     ) -> None:
         super().__init__(bootstrap, name, address, clock)
         self._detour = detour
@@ -89,7 +91,7 @@ class ShardReconciler(QuestionedShard):
         self._new_stores = NewStores()
         self._pace = LinePace(settings.SHARD_LINES)
         self._logged: tuple[Condition, str] = (Condition.UNREACHABLE, "")  # what the last line says of the shard
-        self._dialer = Dialer(clock, endpoint, self, random)
+        self._dialer = Dialer(clock, endpoint, self, random, longest=longest)
 
     @property
     def connection(self) -> DialedConnection | None:

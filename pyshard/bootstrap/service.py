@@ -69,7 +69,7 @@ class BootstrapService(DescribedService):
             StateWatch(bootstrap.store, bootstrap.changes, clock, first).setServiceParent(self)
         self.reconcilers = ShardReconcilers(
             bootstrap,
-            lambda name, host, port: ShardReconciler(
+            lambda name, host, port, longest: ShardReconciler(
                 bootstrap,
                 name,
                 host_and_port(host, port),
@@ -77,7 +77,9 @@ class BootstrapService(DescribedService):
                 dial(*addresses.dialed(host, port)),
                 random,
                 addresses.detour(host, port),
+                longest,
             ),
+            clock,
         )
         self.driver = driver = MoveDriver(bootstrap, clock, self.reconcilers.named)
         self.groups = groups = GroupDriver(bootstrap, clock, self.reconcilers.at)

@@ -66,7 +66,7 @@ class Endpoint:
         if self.transport is None:
             return fail(ConnectionRefusedError())
         protocol = Protocol()
-        protocol.transport = self.transport  # type: ignore[assignment]  # as much of one as is needed
+        protocol.transport = self.transport  # as much of one as is needed
         return succeed(protocol)
 
 
