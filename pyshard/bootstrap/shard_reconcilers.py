@@ -29,7 +29,7 @@ class ShardReconcilers(MultiService):
     """One reconciler for each address of each shard that the map has.
 
     :param bootstrap: has the state.
-    :param reconciler_of: makes the reconciler of a shard at a host and port. Last comes its longest pause between dials.
+    :param reconciler_of: makes the reconciler of a shard at a host and port. Last is its longest pause between dials.
     :param clock: times how they begin.
     """
 
