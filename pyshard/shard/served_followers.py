@@ -54,7 +54,8 @@ class ServedFollowers:
     :param new_id: gives the ids of copies.
     :param asked: see `PacedTurns`.
     :ivar writers: those whose changes a follower may be unable to catch up with.
-    :ivar may_slow: whether a follower of this name has writers slowed down: anybody may follow, and be behind.
+    :ivar is_of_a_move: whether a name is that of a move which goes on. Anybody may follow, and be behind; but for those
+        alone writers are slowed down, and they always have a place.
     :ivar on_names: called a while after a new name came, to `forget` those that nobody may have.
     """
 
@@ -74,7 +75,7 @@ class ServedFollowers:
         self._names = {name for name in store.followers if not is_replica(name)}  # for which something may be kept
         self._look: IDelayedCall | None = None
         self.writers = SlowedWriters(self._behind, clock)
-        self.may_slow: Callable[[str], bool] = lambda _: True
+        self.is_of_a_move: Callable[[str], bool] = lambda _: False
         self.on_names: Callable[[], None] = lambda: None
         self._turns = PacedTurns(clock, asked, lambda: any(one.copy.is_late for one in self._copies.values()))
         self._digests = ServedDigests(store, clock, self._turns, new_id)
@@ -259,9 +260,10 @@ class ServedFollowers:
         if not name or not ranges:
             raise BadRequest("follower: found no name, or no range, expected both")
         refuse_replica(name)
-        if name not in self._names and len(self._names) >= settings.MAX_FOLLOWERS:
+        others = sum(not self.is_of_a_move(each) for each in self._names)
+        if name not in self._names and others >= settings.MAX_FOLLOWERS and not self.is_of_a_move(name):
             raise TooManySnapshots(
-                f"{len(self._names)} others follow this shard, the most it may have; try again when one has ended"
+                f"{others} others follow this shard, the most it may have; try again when one has ended"
             )
         if name not in self._names:
             self._names.add(name)
@@ -277,7 +279,7 @@ class ServedFollowers:
         now, found = self._clock.seconds(), list[tuple[int, int]]()
         for name, one in self._following.items():
             asks = one.asked is not None or now - one.asked_at < _ASKS_WITHIN
-            if asks and now - one.even_at >= settings.FOLLOWED_AT_ONCE and self.may_slow(name):
+            if asks and now - one.even_at >= settings.FOLLOWED_AT_ONCE and self.is_of_a_move(name):
                 found += one.ranges
         return union(tuple(found))
 

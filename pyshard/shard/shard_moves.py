@@ -195,7 +195,7 @@ class ShardMoves:
         self._pace = LinePace(settings.SHARD_LINES)
         self.carriers = MoveCarriers(lambda: going_of(shard.assignment, shard.store.ranges), clock.seconds)
         shard.on_assignment = followers.on_names = self.update
-        followers.may_slow = self.carriers.goes_on
+        followers.is_of_a_move = self.carriers.goes_on
 
     def update(self) -> None:
         """The shard has another assignment, or what failed is to be tried again."""

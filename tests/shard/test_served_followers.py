@@ -113,7 +113,14 @@ def test_few_followers(pulling_in_memory: Pulling) -> None:
     failed(
         ask(pulling_in_memory, peer, commands.OpenCopy, follower="more", ranges=ranges), TooManySnapshots, "8 others"
     )
+    assert pulling_in_memory.served is not None
+    followers = pulling_in_memory.served.service.followers
+    followers.is_of_a_move = lambda name: name in ("more", "m0")  # which others never keep waiting, nor it them
+    assert "copy" in ask(pulling_in_memory, peer, commands.OpenCopy, follower="more", ranges=ranges)[0]
+    assert "copy" in ask(pulling_in_memory, peer, commands.OpenCopy, follower="m8", ranges=ranges)[0]
+    failed(ask(pulling_in_memory, peer, commands.OpenCopy, follower="m9", ranges=ranges), TooManySnapshots, "8 others")
     assert ask(pulling_in_memory, peer, commands.ForgetFollower, follower="m3") == [{}]
+    followers.is_of_a_move = lambda name: name == "m0"
     assert "copy" in ask(pulling_in_memory, peer, commands.OpenCopy, follower="more", ranges=ranges)[0]
 
 

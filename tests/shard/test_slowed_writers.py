@@ -136,7 +136,7 @@ def test_slowed_while_behind(pulling_in_memory: Pulling, monkeypatch: pytest.Mon
     pulling.catch_up()
     assert pulling.served is not None
     followers = pulling.served.service.followers
-    followers.may_slow = lambda name: name == "m"
+    followers.is_of_a_move = lambda name: name == "m"
     inside, outside = Write("", INSIDE, [b"r"] * 5), Write("", OUTSIDE, [b"r"] * 5)
 
     def write(seconds: int) -> list[bool]:
@@ -156,9 +156,9 @@ def test_slowed_while_behind(pulling_in_memory: Pulling, monkeypatch: pytest.Mon
     assert chasing is not None
     assert pulling.clock.seconds() - chasing >= settings.FOLLOWED_AT_ONCE - 3
     assert any(write(8))
-    may_slow, followers.may_slow = followers.may_slow, lambda _: False
+    is_of_a_move, followers.is_of_a_move = followers.is_of_a_move, lambda _: False
     assert not any(write(8))  # it isn't of a move
-    followers.may_slow = may_slow
+    followers.is_of_a_move = is_of_a_move
     assert any(write(8))
     assert not waits(pulling, outside)
     assert not waits(pulling, Read("", INSIDE))
