@@ -9,9 +9,10 @@ from enum import StrEnum
 import pytest
 
 from pyshard import Key, Pyshard, Storable
-from pyshard.blocking import bulk_call
+from pyshard.blocking import bulk_call, primary_silence
 from pyshard.blocking.calling_thread_tasks import Interest, Steps
 from pyshard.blocking.pooled_connection import PooledConnection
+from pyshard.client_core.conversation import Broken
 from pyshard.errors import (
     IndexNotFound,
     InvalidArgument,
@@ -170,3 +171,19 @@ def test_a_connection_that_is_not_trusted_any_more(
         app.write_many((str(number), number) for number in range(8000))
     kinds = {type(error) for _, error in caught.value.failed}
     assert (len(caught.value.failed), kinds) == (8000, {OutcomeUnknown, NotTrusted})
+
+
+def test_a_shard_that_breaks_each_connection(app: Pyshard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is dialed again after growing pauses, as one that isn't there is."""
+    dialed = 0
+
+    def broken(*_: object) -> Steps[None]:
+        nonlocal dialed
+        dialed += 1
+        yield from ()
+        raise Broken("the peer broke the protocol: for a test")
+
+    monkeypatch.setattr(primary_silence, "any_answer", broken)
+    with pytest.raises(PartialFailure):
+        app.read_many(range(100), deadline=3)
+    assert 4 <= dialed <= 2 * 12  # of each shard
