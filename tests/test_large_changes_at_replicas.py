@@ -23,6 +23,7 @@ from pyshard.protocol.chunked_arguments import put_chunks
 from pyshard.protocol.command_boxes import Command
 from pyshard.replication.pulls import Pull
 from pyshard.shard.protocol import ShardProtocol
+from pyshard.shard.pull_precedence import PullPrecedence
 from pyshard.shard.shard_replica import ShardReplica
 from pyshard.storage import MemoryStore
 from pyshard.testing import MemoryCluster
@@ -215,8 +216,11 @@ def pull_of(attacked: Attacked, **other: object) -> bytes:
     return msgspec.msgpack.encode(msgspec.structs.replace(question, **other))
 
 
-def test_who_is_taken_for_a_replica(attacked: Attacked) -> None:
-    """Who names a store that is of the group, and only as long as it pulls and asks for nothing else."""
+def test_who_is_taken_for_a_replica(attacked: Attacked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who names a store that is of the group, and only as long as it pulls and asks for nothing else.
+
+    While the replica itself asks, nobody else is taken for it.
+    """
     peer = attacked.peer()
 
     def ask(command: type[Command], **arguments: object) -> bool:
@@ -231,6 +235,8 @@ def test_who_is_taken_for_a_replica(attacked: Attacked) -> None:
         assert not ask(commands.PullGroups, pull=wrong, offset=0)
     assert not ask(commands.PullGroups, pull=pull_of(attacked, address="127.0.0.1:1"), offset=0)
     assert not ask(commands.PullGroups, pull=pull_of(attacked, identity="another", ballot=0), offset=0)
+    assert not ask(commands.PullGroups, pull=pull_of(attacked), offset=0)
+    monkeypatch.setattr(PullPrecedence, "has", lambda *_: True)
     assert ask(commands.PullGroups, pull=pull_of(attacked), offset=0)
     assert not ask(commands.PullGroups, pull=b"", offset=12345)  # which fails
     assert ask(commands.PullGroups, pull=pull_of(attacked), offset=0)

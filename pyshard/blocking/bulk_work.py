@@ -173,6 +173,7 @@ class ShardWork:
             self._pool.rest()
             self._pool.why = str(error)
             self._lose(str(error))
+            self._expire(str(error))
             yield from Interest((), min(self._pool.rested(), self._next_deadline()))
 
     def _fill(self) -> None:

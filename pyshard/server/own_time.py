@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 
-from pyshard.storage.look_budget import disk_reads
+from pyshard.metrics.disk_reads import disk_reads
 
 #: Seconds up to which all of a time counts.
 SHORTEST = 0.002

@@ -32,6 +32,7 @@ from typing import TypeVar
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pyshard.metrics.collector_time import COLLECTOR_TIME, CollectorTime
+from pyshard.metrics.disk_reads import disk_reads
 from pyshard.server.address_time_shares import SHORT
 from pyshard.server.counted_time import WATCHED, CountedTime
 from pyshard.server.first_served import FirstServed
@@ -40,7 +41,6 @@ from pyshard.server.own_time import SHORTEST
 from pyshard.server.peer_class import PeerClass
 from pyshard.server.served_connection import Served
 from pyshard.settings import settings
-from pyshard.storage.look_budget import disk_reads
 
 _WALL = 3  # times as long as a processor worked on it a step of a handshake counts at the most, where others work, too
 _HANDSHAKES = "handshakes"  # what counts as their address

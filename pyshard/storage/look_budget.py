@@ -11,7 +11,6 @@ Rules:
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable, Iterator
 
 from pyshard.settings import settings
@@ -21,18 +20,11 @@ FIRST = 32
 
 _LARGEST = 256  # keys of a part: what was in memory says nothing of the next ones
 
-_THREAD: int = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)  # Linux alone tells of threads
-
-
-def disk_reads() -> int:
-    """How often the calling thread, or where that isn't known its process, had to wait for memory read from a disk."""
-    return resource.getrusage(_THREAD).ru_majflt
-
 
 class LookBudget:
     """What is left.
 
-    :param reads: as `disk_reads`; None: the store reads from no disk.
+    :param reads: as `pyshard.metrics.disk_reads.disk_reads`; None: the store reads from no disk.
     :ivar whole: how many bytes there were.
     :ivar left: how many there are; 0 or below when no more may be looked at.
     """

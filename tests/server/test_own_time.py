@@ -10,10 +10,10 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
+from pyshard.metrics.disk_reads import disk_reads
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.server.own_time import OwnTime
-from pyshard.storage.look_budget import disk_reads
 
 LOST = 0.1  # seconds for which others have the processor
 

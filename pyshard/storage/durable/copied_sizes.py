@@ -9,12 +9,13 @@ from collections.abc import Sequence
 
 import lmdb
 
+from pyshard.metrics.disk_reads import disk_reads
 from pyshard.protocol.batch_operations import Touch
 from pyshard.settings import settings
 from pyshard.storage.durable.engine import StorageEngine
 from pyshard.storage.durable.index_records import DurableIndex
 from pyshard.storage.interface import Task
-from pyshard.storage.look_budget import LookBudget, disk_reads
+from pyshard.storage.look_budget import LookBudget
 
 
 def will_copy(engine: StorageEngine, tasks: Sequence[Task]) -> int:

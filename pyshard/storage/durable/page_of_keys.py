@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pyshard.metrics.disk_reads import disk_reads
 from pyshard.model.slot_ranges import SlotRanges
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.interface import Page, PageBounds
-from pyshard.storage.look_budget import FIRST, LookBudget, disk_reads
+from pyshard.storage.look_budget import FIRST, LookBudget
 from pyshard.storage.page_walk import Step, page_of
 
 

@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from pyshard.clocks import steady_seconds
 from pyshard.errors import ConfigError, StorageFailed
+from pyshard.metrics.disk_reads import disk_reads
 from pyshard.metrics.store_figures import DiskFigures, StoreFigures
 from pyshard.model.slot_ranges import SlotRanges, common
 from pyshard.protocol.batch_answers import Answer, Result
@@ -57,7 +58,7 @@ from pyshard.storage.durable.update_size import update_size
 from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound, FollowerPlaces
 from pyshard.storage.following_interface import ICopy, IFollower
 from pyshard.storage.interface import ITSELF, Page, PageBounds, Sender, Task
-from pyshard.storage.look_budget import LookBudget, disk_reads
+from pyshard.storage.look_budget import LookBudget
 from pyshard.storage.ranges_interface import RangeChanges
 from pyshard.storage.replicated_interface import ReplicaRole, SeenAnswers
 from pyshard.storage.slot_histogram import histogram
