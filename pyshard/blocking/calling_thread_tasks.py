@@ -13,12 +13,18 @@ Rules:
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator, Sequence
+from math import inf
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from pyshard.errors import PyshardError
 
 _T = TypeVar("_T")
+
+# Seconds for each of several steps that wait, for which no time wakes them up: of thousands each has another time, and
+# all of them are looked at then.
+_TOGETHER = 1e-5
 
 #: A socket, and whether it is to be written to.
 Wanted: TypeAlias = "tuple[PlainSocket, bool]"
@@ -172,9 +178,16 @@ def together(
     """
     begun = network.now()
     tasks = [_ThreadTask(steps, begun + number * stagger) for number, steps in enumerate(several)]
+    to_come, waiting = deque(tasks), list[_ThreadTask]()
+    found = False  # whether that is all that is wanted
     try:
-        while not _done(tasks, one_is_enough):
-            yield from _turn(network, tasks)
+        while (to_come or waiting) and not found:
+            now = network.now()
+            while to_come and not found and (now >= to_come[0].starts or not waiting):
+                found = _goes_on(to_come.popleft(), None, waiting) and one_is_enough
+            if waiting and not found:
+                starts = to_come[0].starts if to_come else inf
+                found = (yield from _turn(network, waiting, starts)) and one_is_enough
     except BaseException as error:
         for task in tasks:
             task.stop(error)
@@ -185,28 +198,32 @@ def together(
     return [outcome for task in tasks for outcome in task.outcome]
 
 
-def _done(tasks: Sequence[_ThreadTask], one_is_enough: bool) -> bool:
-    if one_is_enough and any(task.outcome and not isinstance(task.outcome[0], Exception) for task in tasks):
-        return True
-    return all(task.outcome for task in tasks)
+def _goes_on(task: _ThreadTask, ready: list[PlainSocket] | None, waiting: list[_ThreadTask]) -> bool:
+    """Run one to its next wait, which is noted; whether it has returned something."""
+    task.go_on(ready)
+    if task.interest is not None:
+        waiting.append(task)
+        return False
+    return not isinstance(task.outcome[0], Exception)
 
 
-def _turn(network: Network, tasks: Sequence[_ThreadTask]) -> Steps[None]:
-    """Begin what is due, then wait once for all, and go on with those that have what they wait for."""
-    now = network.now()
-    failed = True  # whether all so far have failed
-    for task in tasks:
-        if task.interest is None and not task.outcome and (now >= task.starts or failed):
-            task.go_on(None)
-        failed = failed and bool(task.outcome)
-    waiting = [(task, task.interest) for task in tasks if task.interest is not None]
-    to_come = [task.starts for task in tasks if task.interest is None and not task.outcome]
-    if not waiting:
-        return
-    until = min([interest.until for _, interest in waiting] + to_come)
-    ready = set((yield from Interest([wanted for _, interest in waiting for wanted in interest.wanted], until)))
-    now = network.now()
-    for task, interest in waiting:
+def _turn(network: Network, waiting: list[_ThreadTask], starts: float) -> Steps[bool]:
+    """Wait once for all, and go on with those that have what they wait for.
+
+    :param waiting: those that wait; afterwards those that wait on.
+    :param starts: when another one is to begin.
+    :return: whether one has returned something.
+    """
+    interests = [(task, task.interest) for task in waiting if task.interest is not None]
+    until = min(starts, *(interest.until for _, interest in interests))
+    until = max(until, network.now() + _TOGETHER * len(interests))
+    ready = set((yield from Interest([wanted for _, interest in interests for wanted in interest.wanted], until)))
+    now, found = network.now(), False
+    waiting.clear()
+    for task, interest in interests:
         mine = [socket for socket, _ in interest.wanted if socket in ready]
         if mine or now >= interest.until:
-            task.go_on(mine)
+            found = _goes_on(task, mine, waiting) or found
+        else:
+            waiting.append(task)
+    return found
