@@ -10,7 +10,8 @@ Rules:
   (docs/protocol.md, "Apply");
 - while others ask for small things, one large change is on its way at a time, or some with a bound on all of them. The
   next one is begun when others have had some times as long as that one took until its answer
-  (`pyshard.storage.durable.anticipatory_pause`);
+  (`pyshard.storage.durable.anticipatory_pause`). How many times depends on which part of the time they ask
+  (`pyshard.shard.utilization`): a client that asks now and then costs a bulk load little;
 - while nobody else asks, more are on their way, two at the least: the primary makes one while members take another one
   on, and a disk is synced for many. That has a bound, too: whoever asks then has no more than these before it;
 - in one turn of the reactor one large change that has waited is begun;
@@ -33,6 +34,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pyshard.errors import Overloaded, PyshardError, ShuttingDown, Unavailable
 from pyshard.settings import settings
+from pyshard.shard.utilization import Utilization, times_left
 from pyshard.storage import Sender
 from pyshard.storage.durable.anticipatory_pause import AnticipatoryPause
 from pyshard.storage.durable.fair_update_queue import UpdateQueue, WaitingUpdate
@@ -48,11 +50,13 @@ ALONE = 5 * 1024 * 1024
 
 # How many times as long as a large change took until its answer the next one may wait. A member takes a group on twice:
 # to its log, and when it is committed to its records. Only the first is over at the answer, and the second takes no
-# longer. So large changes have a quarter of the time at the most.
+# longer. So large changes have a quarter of the time at the most, while others ask all the time: that is the time after
+# each. The less others ask, the less of it is left to them (`pyshard.shard.utilization`).
 _TIMES = 6
 _WINDOW = 0.01  # seconds in which a client that was answered asks again: longer than at a disk, as answers take longer
 
 _ALONE_AFTER = 0.25  # seconds in which others have asked for nothing small, after which nobody else seems to ask
+_LOOK = 0.005  # seconds after which it is looked again how much others ask, at the latest
 _LONGEST = 0.25  # seconds that a large change counts at the most: a member may be gone, until it is removed
 
 _T = TypeVar("_T")
@@ -83,6 +87,7 @@ class LargeChanges:
         self._asked = 0  # things that others have asked for, or were answered
         self._beside = 0  # small changes of others that aren't answered
         self._asked_at = clock.seconds() - _ALONE_AFTER  # when something was last asked so
+        self._utilization = Utilization(clock.seconds())  # by small things of others
         self._look: IDelayedCall | None = None
         self._beginning = False
 
@@ -93,7 +98,8 @@ class LargeChanges:
     def ask(self, sender: Sender) -> None:
         """Note that something small was asked for, which large changes of others are to leave time to."""
         if sender is not self._sender:
-            self._note_asked()
+            self._note_activity()
+            self._utilization.ask(self._asked_at)
 
     def serve(self, sender: Sender, weight: int, begin: Callable[[], Deferred[_T]]) -> Deferred[_T]:
         """Begin a change, now or when it may be.
@@ -182,21 +188,21 @@ class LargeChanges:
         begun = begin()
         if sender is self._sender:
             return begun
-        self._note_asked()
+        self.ask(sender)
         if begun.called and not begun.paused:
             return begun
         self._beside += 1
         return begun.addBoth(self._small_answered)
 
     def _small_answered(self, outcome: _T) -> _T:
+        self._note_activity()  # who is answered asks again soon
         self._beside -= 1
-        self._note_asked()  # who is answered asks again soon
         if self._look is None and len(self._queue):
             self._begin_some()
         return outcome
 
     def _large(self, sender: Sender, weight: int, begin: Callable[[], Deferred[_T]]) -> Deferred[_T]:
-        began = self._clock.seconds()
+        began = self._count_time()
         begun = begin()
         self._pause.begin(self._asked)
         self._sender = sender
@@ -205,7 +211,7 @@ class LargeChanges:
         return begun.addBoth(partial(self._large_answered, began, weight))
 
     def _large_answered(self, began: float, weight: int, outcome: _T) -> _T:
-        now = self._clock.seconds()
+        now = self._count_time()
         self._under_way -= 1
         self._weight_under_way -= weight
         self._pause.end(max(began, self._ended_at, now - _LONGEST), now)
@@ -215,16 +221,26 @@ class LargeChanges:
 
     def _wait(self, weight: int) -> float | None:
         """Seconds for which a large change is to wait; None: until one that is under way is answered."""
-        now = self._clock.seconds()
+        now = self._count_time()
         alone = not self._beside and now - self._asked_at >= _ALONE_AFTER
         least, most = (2, ALONE) if alone else (1, BESIDE)
         if self._under_way >= least and self._weight_under_way + weight > most:
             return None
-        return self._pause.remaining(self._asked, now, self._beside > 0)
+        times = times_left(self._utilization.fraction, _TIMES)
+        return min(_LOOK, self._pause.remaining(self._asked, now, self._beside > 0, times))
 
-    def _note_asked(self) -> None:
+    def _note_activity(self) -> None:
         self._asked += 1
-        self._asked_at = self._clock.seconds()
+        self._asked_at = self._count_time()
+
+    def _count_time(self) -> float:
+        """Count the time up to now; this must be called before anything is begun or answered.
+
+        :return: what time it is.
+        """
+        now = self._clock.seconds()
+        self._utilization.count(now, self._beside > 0, self._under_way > 0)
+        return now
 
     def _count_waiting(self, sender: Sender, weight: int, number: int) -> None:
         self._weight += weight

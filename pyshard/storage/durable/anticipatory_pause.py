@@ -9,7 +9,8 @@ Rules:
 - after a large group, if others have asked something meanwhile, the next large one waits;
 - it waits for as long as somebody asks again within a short window, and for some times as long as the last one took at
   the most, so that large groups always go on;
-- where nobody else asks anything, no large group waits at all.
+- where nobody else asks anything, no large group waits at all;
+- the caller may say for how many times as long, such as fewer where others ask only now and then.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class AnticipatoryPause:
     def __init__(self, times: float = _TIMES, window: float = _WINDOW) -> None:
         self._times = times
         self._window = window
-        self._until = 0.0  # when the next large group needn't wait any more
+        self._ended = self._took = 0.0  # when the last large group was done, and how many seconds it took
         self._look_at = 0.0  # until then somebody may ask again
         self._seen = self._begun = 0  # what was asked when that was looked at last, and at the last `begin`
 
@@ -44,17 +45,19 @@ class AnticipatoryPause:
 
     def end(self, began: float, ended: float) -> None:
         """Note that the large group is done."""
-        self._until = ended + self._times * max(0.0, ended - began)
-        self._look_at = ended
+        self._took = max(0.0, ended - began)
+        self._ended = self._look_at = ended
 
-    def remaining(self, asked: int, now: float, waits: bool = False) -> float:
+    def remaining(self, asked: int, now: float, waits: bool = False, times: float | None = None) -> float:
         """Seconds for which the next large group is to wait yet, if nobody asks anything meanwhile; 0: begin it.
 
         :param asked: as of `begin`.
         :param waits: whether somebody waits for the answer to something small just now.
+        :param times: how many times as long as the last one took it may wait; None: as many as ever.
         """
+        until = self._ended + (self._times if times is None else times) * self._took
         if waits:
-            return max(0.0, self._until - now)
+            return max(0.0, until - now)
         if asked != self._seen:
             self._seen, self._look_at = asked, now + self._window
-        return max(0.0, min(self._look_at, self._until) - now)
+        return max(0.0, min(self._look_at, until) - now)

@@ -38,6 +38,17 @@ def test_others_ask_all_the_time() -> None:
     assert now == pytest.approx(1.03)
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_how_many_times_as_long(waits: bool) -> None:
+    """The caller says how many times as long as the last one took others may have, and may say another number later."""
+    pause, now, asked = after_a_large_group(0, 0.01), 1.0, 0
+    while (wait := pause.remaining(asked := asked + 1, now, waits, times=0.5)) > 0:
+        now += min(wait, 0.0001)
+    assert now == pytest.approx(1.005)
+    assert pause.remaining(asked + 1, now, True, times=2) == pytest.approx(0.015)
+    assert pause.remaining(asked + 1, now, True) == pytest.approx(0.025)
+
+
 def test_who_asked_before() -> None:
     """What was asked before the last large group doesn't hold up the next one."""
     pause = after_a_large_group(5)
