@@ -22,6 +22,7 @@ from math import exp
 MOMENT = 0.001
 
 _MEMORY = 0.25  # seconds in which time loses its weight, to a third
+_STEP = 0.002  # seconds that are weighed together
 _TAKEN_FOR_GRANTED = 0.005  # seconds of use that are added to what was seen
 
 # Others are left more than they use: a busy machine has clients ask late, and who was held up has less than it wants.
@@ -37,7 +38,8 @@ class Utilization:
 
     def __init__(self, now: float) -> None:
         self._counted_to = self._moment_ends = now
-        self._counted = self._used = 0.0  # seconds that count, and those of them that were used
+        self._counted = self._used = 0.0  # weighed seconds that count, and those of them that were used
+        self._passed = self._new = self._new_used = 0.0  # seconds since these were weighed; the same of them
 
     def ask(self, now: float) -> None:
         """Note that something small is asked for; the time up to now must be counted."""
@@ -49,23 +51,25 @@ class Utilization:
         :param small: whether something small was on its way in that time.
         :param large: whether something large was.
         """
-        used_to = max(self._counted_to, now if small else min(now, self._moment_ends))
-        self._add(used_to - self._counted_to, large, used=True)
-        self._add(now - used_to, large, used=False)
-        self._counted_to = now
+        began, self._counted_to = self._counted_to, now
+        self._passed += now - began
+        if not large:
+            self._new += now - began
+            if small or now <= self._moment_ends:
+                self._new_used += now - began
+            elif began < self._moment_ends:
+                self._new_used += self._moment_ends - began
+        if self._passed > _STEP:  # to weigh each read's would cost some percent of the read
+            weight = exp(-self._passed / _MEMORY)
+            each = _MEMORY * (1.0 - weight) / self._passed
+            self._counted = self._counted * weight + self._new * each
+            self._used = self._used * weight + self._new_used * each
+            self._passed = self._new = self._new_used = 0.0
 
     @property
     def fraction(self) -> float:
-        """Which part of the time others ask: more than 0, and 1 at the most."""
+        """Which part of the time others ask, but for the last moment: more than 0, and 1 at the most."""
         return (self._used + _TAKEN_FOR_GRANTED) / (self._counted + _TAKEN_FOR_GRANTED)
-
-    def _add(self, seconds: float, large: bool, used: bool) -> None:
-        if seconds <= 0:
-            return
-        weight = exp(-seconds / _MEMORY)
-        counts = 0.0 if large else _MEMORY * (1.0 - weight)
-        self._counted = self._counted * weight + counts
-        self._used = self._used * weight + (counts if used else 0.0)
 
 
 def times_left(fraction: float, most: float) -> float:
