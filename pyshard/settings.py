@@ -201,6 +201,9 @@ class Settings:
     BATCH_KEY_BYTES: int = 2 * 1024 * 1024
     #: Bytes of records that a shard copies for one batch: for touches and increments. An int counts four times.
     BATCH_WORK: int = 16 * 1024 * 1024
+    #: Operations of a batch that may read what is a little old: a member that answers them at length would keep all
+    #: changes of its shard waiting. Clients put as many into a box.
+    STALE_OPERATIONS: int = 1000
     #: Bytes of records that a durable shard looks at for one batch, or for one page of keys, also for `has` and for
     #: conditions: all of a record is read to find it. That takes 0.3 ms, and up to 0.3 s where a slow disk has them.
     LOOKED_AT_ONCE: int = 128 * 1024 * 1024

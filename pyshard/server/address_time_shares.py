@@ -47,6 +47,7 @@ _LEFT = 4.0  # the time that is left to those who ask smaller things: the root o
 _SMALLEST = 0.00002  # seconds of a box; those that take less count as equal
 _LEVEL = log(1.25)  # boxes that take a quarter longer are a level higher
 _LEVELS = 50
+_OWN_USE = 0.06  # part of the time that what a daemon reads itself counts as, at the least: half is left to it so
 _SMALLER = 3  # levels by which others' boxes must be smaller, to be left the time
 _LONGEST = 1.0  # seconds that anything counts, and that an address waits, at the most
 _FEW = 1000  # accounts that are never looked through
@@ -101,6 +102,7 @@ class AddressShares:
     :ivar contended: whether several addresses ask; if so, `room` must be asked. It may be so for longer than it holds.
     :ivar last: the address that was charged last.
     :ivar last_at: when that was.
+    :ivar own_until: until then the daemon has something to read itself, now and then, for which others wait elsewhere.
     """
 
     def __init__(self) -> None:
@@ -115,6 +117,7 @@ class AddressShares:
         self._average = 0.0  # seconds that one has had
         self._use = [0.0] * _LEVELS  # seconds of late, by the level of the address's boxes
         self._use_at = 0.0
+        self.own_until = -inf
         self._waited_until = 0.0  # what answers have waited elsewhere is counted up to then
 
     def charge(self, origin: str, used: float, now: float, turn: int, boxes: float = 1) -> None:
@@ -146,6 +149,8 @@ class AddressShares:
         account.in_turn += used
         level = _level(account.squares / account.used if account.used else 0.0)
         smaller = self._use_below(level - _SMALLER, now)
+        if now < self.own_until and level >= _OWN_LEVEL:
+            smaller = max(smaller, _OWN_USE)
         if boxes >= 1:
             self._use[level] += min(used, _MOST_OF_A_BOX)
         if smaller:
@@ -235,3 +240,6 @@ def _level(seconds: float) -> int:
     if seconds <= _SMALLEST:
         return 0
     return min(_LEVELS - 1, int(log(seconds / _SMALLEST) / _LEVEL))
+
+
+_OWN_LEVEL = _level(0.0003)  # from which on boxes are long beside what the daemon reads itself

@@ -21,6 +21,7 @@ from pyshard.server.served_connection import Served
 #: Seconds after a long box in which it is measured how much of the processor each takes.
 WATCHED = 0.1
 
+_OWN_AGAIN = 0.05  # seconds within which the daemon has something to read itself again, while others change things
 _OWN = "this daemon"  # what counts as its own address
 
 _S = TypeVar("_S", bound=Served)
@@ -86,6 +87,7 @@ class CountedTime(Generic[_S]):
             now = self._clock.seconds()
             used = self.own_time.of(max(0.0, now - began - (self._collector.seconds - nobodys)))
             self._shares.charge(_OWN, used, now, self._turn(), 1)
+            self._shares.own_until = now + _OWN_AGAIN
             return result
 
         return counted

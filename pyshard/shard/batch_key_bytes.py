@@ -1,4 +1,4 @@
-"""The front of a batch: as many of its operations as have no more bytes of keys than one step may have. Pure.
+"""The front of a batch: as many of its operations, and of bytes of their keys, as one step may have. Pure.
 
 Rules:
 
@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
@@ -34,7 +35,9 @@ class BatchFront:
 
     def merge(self, answers: Sequence[Answer]) -> list[Answer]:
         """The answers to the whole batch, given those to the front."""
-        refused = AnswerFull("the batch has many bytes of keys and this operation was not applied; ask for it again")
+        refused = AnswerFull(
+            "the batch is more than one step takes, and this operation was not applied; ask for it again"
+        )
         whole = list(answers)
         last = len(whole) - 1
         if len(whole[last].results) < self.operations[last]:
@@ -43,19 +46,21 @@ class BatchFront:
         return whole + [Answer.refusing(operations, refused) for operations in self.operations[last + 1 :]]
 
 
-def front_of(runs: Sequence[Run], most: int) -> BatchFront | None:
+def front_of(runs: Sequence[Run], most: int, operations: int = sys.maxsize) -> BatchFront | None:
     """The front of a batch; None: it is the whole batch.
 
     :param most: bytes of keys, above 0.
+    :param operations: above 0, too.
     """
     front: list[Run] = []
     for run in runs:
-        if most <= 0:
+        if most <= 0 or operations <= 0:
             break
         ends = list(accumulate(map(len, run.keys), initial=0))
-        done = bisect_left(ends, most)
+        done = min(bisect_left(ends, most), operations)
         front.append(run if done >= len(run.keys) else part(run, range(done)))
         most -= ends[-1]
+        operations -= len(run.keys)
     if len(front) == len(runs) and (not front or front[-1] is runs[-1]):
         return None
     return BatchFront(front, [len(run.keys) for run in runs])

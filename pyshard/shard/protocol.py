@@ -191,8 +191,8 @@ class ShardProtocol(ServerConnection):
         :param size: bytes that its keys have at the most.
         :param stale: whether what a batch finds that only reads may be a little old.
         """
-        most = settings.BATCH_KEY_BYTES
-        front = front_of(runs, most) if size > most else None
+        most, operations = settings.BATCH_KEY_BYTES, settings.STALE_OPERATIONS if stale else settings.MAX_BATCH
+        front = front_of(runs, most, operations) if size > most or stale else None
         if front is None:
             return self._apply_runs(epoch, runs, stale)
         return self._apply_runs(epoch, front.runs, stale).addCallback(front.merge)

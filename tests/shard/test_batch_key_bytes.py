@@ -85,3 +85,19 @@ def test_any_batch(columns: list[list[bytes]], most: int) -> None:
     assert [len(answer.results) for answer in answers] == list(map(len, columns))
     assert [one for answer in answers for one in answer.results] == [True] * done + [None] * (len(whole) - done)
     assert sum(len(answer.errors) for answer in answers) == len(whole) - done
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: type(run).__name__)
+def test_so_many_operations(run: Run) -> None:
+    """Of one run, and of several together; whichever bound is reached first counts."""
+    for most in range(1, 5):
+        front = front_of([run], 1000, most)
+        assert front is not None
+        assert front.runs == [part(run, range(most))]
+    assert front_of([run], 1000, 5) is None
+    front = front_of([Has("", [b"x", b"y"]), Has("", []), run, Has("", [b"z"])], 1000, 4)
+    assert front is not None
+    assert front.runs == [Has("", [b"x", b"y"]), Has("", []), part(run, range(2))]
+    front = front_of([run], 4, 3)
+    assert front is not None
+    assert front.runs == [part(run, range(1))]
