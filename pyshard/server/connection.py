@@ -259,7 +259,10 @@ class ServerConnection(AcceptedConnection):
         self._left = self._has_something
         self._broken = self.paused = True
         if not self._left and isinstance(cast(object, self.transport), TCPConnection):
-            self.close()  # to abort it would be told to a peer that has ended its own side alone, and waits for the end
+            # To abort it would be told to a peer that has ended its own side alone, and waits for the end.
+            self.close()
+            self._stop_waiting()
+            self._too_late = self._clock.callLater(CLOSE, self.abort)  # it may not read what is left
             return
         self._ended_because = self._no_tls = "the peer ended it before its turn came"
         self.abort()

@@ -271,6 +271,28 @@ def test_a_peer_that_has_had_its_answers(asks_on: bool) -> None:
             assert peer.recv(1) == b""
 
 
+def test_who_ends_its_side_and_reads_nothing() -> None:
+    """What it was answered and doesn't read keeps the connection for no longer than a moment."""
+    clock, reactor = Clock(), EPollReactor()
+    side = ServerConnection(ServerFactory(lambda made: ServerConnection(made, clock), clock), clock)
+    with socket.create_server(("127.0.0.1", 0)) as port, socket.create_connection(port.getsockname()) as peer:
+        accepted, address = port.accept()
+        accepted.setblocking(False)
+        transport = Server(accepted, side, address, Port(0, Factory(), reactor=reactor), 1, reactor)
+        side.makeConnection(transport)
+        peer.shutdown(socket.SHUT_WR)
+        transport.write(b"x" * 50_000_000)  # more than the system takes
+        side.wait_unread()
+        side.end_unserved()
+        for _ in range(5):
+            reactor.runUntilCurrent()
+            reactor.doIteration(0)
+        assert not side.ended
+        clock.advance(connection_module.CLOSE)
+        reactor.runUntilCurrent()
+        assert side.ended
+
+
 @pytest.mark.parametrize("sent", [False, True])
 def test_health_checks_that_had_to_wait(monkeypatch: pytest.MonkeyPatch, log_lines: list[str], sent: bool) -> None:
     """Who ended the connection before its turn without having sent a byte is counted as a health check."""
