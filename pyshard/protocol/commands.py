@@ -266,10 +266,8 @@ class ApplyConfig(Command):
     answered_by = BOOTSTRAP
     role = Role.ADMIN
     arguments = [
-        (
-            b"config",
-            ChunkedBytes(settings.MAX_STATE_BYTES),
-        ),  # JSON, as in a config file; what it says of the bootstrap doesn't count
+        # JSON, as in a config file; what it says of the bootstrap doesn't count
+        (b"config", ChunkedBytes(settings.MAX_STATE_BYTES)),
         (b"epoch", Integer()),  # of the state that this was made for; any other one is refused
         (b"step", Integer()),
     ]

@@ -95,10 +95,8 @@ class ReadDigest(Command):
     role = Role.ADMIN
     arguments = [
         (b"digest", Text()),
-        (
-            b"indexes",
-            ChunkedBytes(_MOST_OF_IDS),
-        ),  # MessagePack: the ids of the indexes whose rows count; always the same
+        # MessagePack: the ids of the indexes whose rows count; always the same
+        (b"indexes", ChunkedBytes(_MOST_OF_IDS)),
     ]
     response = [
         (b"rows", Integer()),  # how many were counted by now

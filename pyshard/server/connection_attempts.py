@@ -11,6 +11,7 @@ Rules:
 - Each address has a bounded number of attempts, and gets so many a second back. Past it, its new connections are closed
   at once.
 - The bound is higher while nobody else asks, so that a program may open hundreds of connections at once.
+- A daemon also counts how often an address connects, whatever comes of it, in the same way and with other bounds.
 - An attempt is forgotten with time though it is still in progress. So whoever holds connections open in silence keeps
   nobody out, neither others nor those of its own address.
 """

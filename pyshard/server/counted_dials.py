@@ -8,7 +8,7 @@ change of the whole shard would wait for this replica.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
@@ -20,7 +20,7 @@ from pyshard.net.twisted_internals import wrap_reads_and_writes
 _P = TypeVar("_P", bound=IProtocol)
 
 #: Makes of what a connection's reading or writing does what is counted.
-Count = Callable[[Callable[[], object]], Callable[[], object]]
+Count: TypeAlias = Callable[[Callable[[], object]], Callable[[], object]]
 
 
 @implementer(IStreamClientEndpoint)

@@ -63,9 +63,8 @@ class ReplicaResponders:
 
     def open_replica_copy(self, replica: str) -> Deferred[Arguments]:
         self._replica().check_copy(replica)
-        given = self._shard.gated(
-            lambda: Deferred.fromCoroutine(self._opened(replica))
-        )  # when what it has is committed
+        # When what it has is committed.
+        given = self._shard.gated(lambda: Deferred.fromCoroutine(self._opened(replica)))
         return given.addCallback(lambda copy: {"copy": copy[0], "head": encode_group(copy[1])})
 
     def report_replica(self, name: str) -> Deferred[Arguments]:

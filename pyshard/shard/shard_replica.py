@@ -244,7 +244,7 @@ class ShardReplica:
         return await self.served.answer(owner, self._replica, pull, offset)
 
     def goes_first(self, owner: Hashable, pull: bytes) -> bool:
-        """Whether a connection is served before everybody, by the question that has come over it.
+        """Note a question; whether the connection that it has come over is served before everybody by it.
 
         :param owner: the connection.
         :param pull: the question, as MessagePack: of another replica of the group, as far as this one knows it, or not.

@@ -125,9 +125,8 @@ class BatchExecutor:
             keys, slots, records, versions = pick(keys), pick(slots), pick(records), pick(versions)
         done = 0
         for some in self._looks.parts(len(keys)):
-            if not done and some.stop >= len(
-                keys
-            ):  # all: nothing is copied, and no slot is worked out that nobody needs
+            if not done and some.stop >= len(keys):
+                # All of them: nothing is copied, and no slot is worked out that nobody needs.
                 self._free_bytes -= index.write(keys, slots, records, versions)
             else:
                 self._free_bytes -= index.write(keys[some], slots[some], records[some], versions[some])

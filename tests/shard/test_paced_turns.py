@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 from deferreds import watch
@@ -64,52 +65,39 @@ def test_rests() -> None:
     assert began == [2.0 * number + 0.25 for number in range(6)]
 
 
-def test_rests_beside_clients() -> None:
-    """While clients ask for something, they have 40 times as long as a turn took."""
+def between(
+    steps: int, seconds: float, asks: Callable[[int], bool], hurried: Callable[[int], bool] = lambda _: False
+) -> list[float]:
+    """Seconds between the beginnings of steps that each take so long.
+
+    :param asks: whether clients ask for something behind a step, by how many have begun.
+    :param hurried: see `PacedTurns`; the same.
+    """
     clock, began, asked = Clock(), list[float](), [0]
-    turns = PacedTurns(clock, lambda: asked[0])
+    turns = PacedTurns(clock, lambda: asked[0], lambda: hurried(len(began)))
 
     async def work() -> None:
-        for _ in range(6):
+        for _ in range(steps):
             await turns.next()
             began.append(clock.seconds())
-            clock.rightNow += 0.03125
-            asked[0] += 3 <= len(began) < 5
+            clock.rightNow += seconds
+            asked[0] += asks(len(began))
 
     Deferred.fromCoroutine(work())
-    clock.pump([0.03125] * 600)
-    assert [later - earlier for earlier, later in pairwise(began)] == [0.125, 0.125, 1.28125, 1.28125, 0.125]
+    clock.pump([0.03125] * 800)
+    return [later - earlier for earlier, later in pairwise(began)]
+
+
+def test_rests_beside_clients() -> None:
+    """While clients ask for something, they have 40 times as long as a turn took."""
+    assert between(6, 0.03125, lambda begun: 3 <= begun < 5) == [0.125, 0.125, 1.28125, 1.28125, 0.125]
 
 
 def test_long_turns() -> None:
     """A rest is 2 s at the most, since the clock may have been set meanwhile."""
-    clock, began, asked = Clock(), list[float](), [0]
-    turns = PacedTurns(clock, lambda: asked[0])
-
-    async def work() -> None:
-        for _ in range(3):
-            await turns.next()
-            began.append(clock.seconds())
-            clock.rightNow += 0.5
-            asked[0] += 1
-
-    Deferred.fromCoroutine(work())
-    clock.pump([0.25] * 100)
-    assert [later - earlier for earlier, later in pairwise(began)] == [2.5, 2.5]
+    assert between(3, 0.5, lambda _: True) == [2.5, 2.5]
 
 
 def test_hurried_beside_clients() -> None:
     """What would come to nothing leaves clients no more than others."""
-    clock, began, asked = Clock(), list[float](), [0]
-    turns = PacedTurns(clock, lambda: asked[0], lambda: len(began) >= 3)
-
-    async def work() -> None:
-        for _ in range(5):
-            await turns.next()
-            began.append(clock.seconds())
-            clock.rightNow += 0.03125
-            asked[0] += 1
-
-    Deferred.fromCoroutine(work())
-    clock.pump([0.03125] * 600)
-    assert [later - earlier for earlier, later in pairwise(began)] == [1.28125, 1.28125, 0.125, 0.125]
+    assert between(5, 0.03125, lambda _: True, lambda begun: begun >= 3) == [1.28125, 1.28125, 0.125, 0.125]
