@@ -81,7 +81,7 @@ TESTS = {
     "ERROR_BYTES": ["protocol/test_error_texts.py::test_errors_of_a_batch"],
     "STALE_OPERATIONS": ["shard/protocol/test_key_bytes.py::test_batches_that_may_be_a_little_old"],
     "BATCH_KEY_BYTES": [
-        "shard/test_batch_key_bytes.py::test_of_one_run",
+        "shard/test_batch_front.py::test_of_one_run",
         "shard/protocol/test_key_bytes.py::test_each_verb",
     ],
     "BATCH_ONE_BY_ONE": ["protocol/batch_operations/test_work.py::test_operations_one_by_one"],

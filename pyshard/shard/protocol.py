@@ -30,7 +30,7 @@ from pyshard.security.tokens_and_roles import Role
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.settings import settings
-from pyshard.shard.batch_key_bytes import front_of
+from pyshard.shard.batch_front import front_of
 from pyshard.shard.open_snapshots import OpenSnapshots
 from pyshard.shard.replica_responders import ReplicaResponders
 from pyshard.shard.served_followers import ServedFollowers

@@ -1,4 +1,4 @@
-"""The front of a batch: how much of it one step may have, by the bytes of its keys."""
+"""The front of a batch: how much of it one step may have, by bytes of keys and by operations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write, part
-from pyshard.shard.batch_key_bytes import front_of
+from pyshard.shard.batch_front import front_of
 
 FULL = "ANSWER_FULL"
 KEYS = [b"aaaa", b"bb", b"", b"cccc", b"d"]
