@@ -140,53 +140,6 @@ def test_how_many_are_on_their_way(changing: Changing) -> None:
     assert huge.begun == ["0", "1"]
 
 
-def kept_beside(reads: bool, pause: float) -> float:
-    """Which part of its rate a bulk load keeps beside somebody who asks for one small thing after the other.
-
-    :param reads: whether that is read, and so answered at once; else it is a change, which members have after others.
-    :param pause: seconds between an answer and the next question.
-    """
-    clock = Clock()
-    clock.advance(1000)
-    large, loaded, members_free = LargeChanges(clock), [], 0.0
-
-    def members_have_it(seconds: float) -> Deferred[None]:
-        nonlocal members_free
-        members_free = max(members_free, clock.seconds()) + seconds
-        answered: Deferred[None] = Deferred()
-        clock.callLater(members_free - clock.seconds(), answered.callback, None)
-        return answered
-
-    def load(_: object = None) -> None:
-        loaded.append(clock.seconds())
-        clock.callLater(0, lambda: large.serve(ONE, LARGE, lambda: members_have_it(TOOK)).addCallback(load))
-
-    def ask(_: object = None) -> None:
-        if reads:
-            large.ask(FAR)
-            clock.callLater(pause, ask)
-        else:
-            large.serve(FAR, SMALL, lambda: members_have_it(0.0015)).addCallback(lambda _: clock.callLater(pause, ask))
-
-    load()
-    ask()
-    for _ in range(25_000):
-        clock.advance(0.0002)
-    return sum(at > 1001 for at in loaded) * TOOK / (clock.seconds() - 1001)
-
-
-@pytest.mark.parametrize(("reads", "pause"), [(True, 0.0009), (False, 0.0005), (False, 0.001)])
-def test_who_asks_one_thing_after_the_other(reads: bool, pause: float) -> None:
-    """Such a client has six times as long as each large change took, also where little of that is its work."""
-    assert kept_beside(reads, pause) == pytest.approx(1 / 7, abs=0.01)
-
-
-@pytest.mark.parametrize(("reads", "pause", "least"), [(True, 0.004, 0.55), (False, 0.004, 0.45), (True, 0.02, 0.7)])
-def test_who_asks_now_and_then(reads: bool, pause: float, least: float) -> None:
-    """Such a client has some time, and costs a bulk load little: a hundred small things a second are hardly work."""
-    assert least < kept_beside(reads, pause) < 1
-
-
 def test_others_that_have_what_they_asked_for(changing: Changing) -> None:
     """While they wait for it large ones would wait for long. When they ask for nothing more, that is seen soon."""
     changing.small(FAR, "small")
