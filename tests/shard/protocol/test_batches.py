@@ -6,7 +6,7 @@ import attrs
 import pytest
 from deferreds import result
 from shard.served import ONE, ROOMY, Bench
-from shard.states import LOW
+from shard.states import HALF, LOW
 from twisted.protocols import amp
 
 from pyshard.errors import (
@@ -17,7 +17,7 @@ from pyshard.model.key_slots import slot_of
 from pyshard.protocol import commands
 from pyshard.protocol.batch_answers import VERSION, Answer, decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
-from pyshard.protocol.batch_operations import Has, Pop, Read, Write
+from pyshard.protocol.batch_operations import Has, Pop, Read, Run, Write
 from pyshard.settings import settings
 
 
@@ -136,3 +136,16 @@ def test_arguments_that_make_no_sense(bench: Bench, arguments: dict[bytes, bytes
     bench.network.settle()
     assert [box[b"_error_code"] for box in found] == [b"BAD_REQUEST"]
     assert peer.transport.disconnecting == 0
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_batches_that_may_be_a_little_old(bench: Bench, stale: bool) -> None:
+    """A thousand operations of one are answered; without that all are. Clients put no more into a box."""
+    keys = [key for key in (b"%d" % number for number in range(12_000)) if slot_of(key) < HALF][:5000]
+    runs: list[Run] = [*(Has("", [key]) for key in keys[:100]), Has("", keys)]
+    answer = bench.ask(commands.Apply, epoch=7, batch=encode_runs(runs), stale=stale)
+    answers = decode_answers(answer["answers"], runs)
+    refused = [len(one.errors) for one in answers]
+    assert refused == [0] * 100 + [4100 if stale else 0]
+    assert {code for one in answers for code, _ in one.errors.values()} <= {"ANSWER_FULL"}
+    assert settings.BOX_OPERATIONS <= settings.STALE_OPERATIONS

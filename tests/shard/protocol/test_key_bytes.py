@@ -17,9 +17,6 @@ from stores import FAST_KINDS, folder
 from pyshard.errors import BadRequest
 from pyshard.model import document_encoding, key_slots
 from pyshard.model.key_slots import slot_of
-from pyshard.protocol import commands
-from pyshard.protocol.batch_answers import decode_answers
-from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import ABSENT, Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write
 from pyshard.security.tokens_and_roles import Role
 from pyshard.server.factory import ServerFactory
@@ -167,16 +164,3 @@ def test_a_key_that_nobody_can_store(
     assert hashed.slots == hashed.digests == 0
     short = next(key for key in (b"%d" % at + b"k" * LENGTH for at in count()) if slot_of(key) < HALF)
     assert bench.apply(Has("", [short]))[0].results == [False]
-
-
-@pytest.mark.parametrize("stale", [False, True])
-def test_batches_that_may_be_a_little_old(bench: Bench, stale: bool) -> None:
-    """A thousand operations of one are answered; without that all are. Clients put no more into a box."""
-    keys = [key for key in (b"%d" % number for number in range(12_000)) if slot_of(key) < HALF][:5000]
-    runs: list[Run] = [*(Has("", [key]) for key in keys[:100]), Has("", keys)]
-    answer = bench.ask(commands.Apply, epoch=7, batch=encode_runs(runs), stale=stale)
-    answers = decode_answers(answer["answers"], runs)
-    refused = [len(one.errors) for one in answers]
-    assert refused == [0] * 100 + [4100 if stale else 0]
-    assert {code for one in answers for code, _ in one.errors.values()} <= {FULL}
-    assert settings.BOX_OPERATIONS <= settings.STALE_OPERATIONS
