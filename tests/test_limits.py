@@ -79,7 +79,7 @@ TESTS = {
     ],
     "ANSWER_BYTES": ["shard/test_apply.py::test_answers_are_bounded"],
     "ERROR_BYTES": ["protocol/test_error_texts.py::test_errors_of_a_batch"],
-    "STALE_OPERATIONS": ["shard/protocol/test_key_bytes.py::test_batches_that_may_be_a_little_old"],
+    "STALE_OPERATIONS": ["shard/protocol/test_batches.py::test_batches_that_may_be_a_little_old"],
     "BATCH_KEY_BYTES": [
         "shard/test_batch_front.py::test_of_one_run",
         "shard/protocol/test_key_bytes.py::test_each_verb",
