@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 #: The timeout of an endpoint that is to set no timer. Connectors take None, though endpoints declare a number.
 NO_TIMEOUT = cast(int, None)
 
+_SHORT = 0.001  # seconds that `epoll` would wait for, where less is to be waited for
+_SELECTABLE = 1024  # `select` takes files with smaller numbers
 _TURNS = "pyshard_turns"  # the name of an attribute of the reactor that `poll_lightly` has set
 
 #: States of TCP in which the peer has ended its side, as Linux numbers them: TIME_WAIT, CLOSE, CLOSE_WAIT, LAST_ACK,
@@ -216,6 +218,8 @@ def poll_lightly(reactor: object) -> None:
     That takes nine calls of Python, a tenth of the time in which a shard answers a read. pyshard logs by
     `twisted.logger`, which takes nothing from there. What a selectable raises is caught and logged in either case.
 
+    `epoll` waits for whole milliseconds. Where less is to be waited for, `select` waits for what it waits for.
+
     Where an event says no more than that there is something to be read, it is read at once. All others go the reactor's
     own way. And each turn is counted (`turn_number`).
     """
@@ -224,10 +228,14 @@ def poll_lightly(reactor: object) -> None:
         return
     made, turns = cast("EPollReactor", reactor), [0]
     poll, selectables, serve = made._poller.poll, made._selectables, made._doReadOrWrite
-    readable = select.EPOLLIN
+    readable, number_of_poller = select.EPOLLIN, made._poller.fileno()
+    short = _SHORT if number_of_poller < _SELECTABLE else 0.0
 
     def do_poll(timeout: float | None) -> None:
         try:
+            if timeout is not None and 0 < timeout < short:
+                select.select((number_of_poller,), (), (), timeout)
+                timeout = 0
             ready = poll(-1 if timeout is None else timeout, len(selectables))
         except InterruptedError:
             return

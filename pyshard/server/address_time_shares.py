@@ -10,7 +10,11 @@ Rules:
   small thing others wait for a box or two of it, while busy addresses share long turns.
 - A box that takes long can't be divided. So after it the time is left to those who ask smaller things, for up to four
   times as long as it took. How long depends on what they use: a busy client counts fully, a ping now and then hardly.
-  It is more than in proportion, since who is held up uses little.
+  It is more than in proportion, since who is held up uses little. Those who use several times as much themselves are
+  left nothing: a client whose boxes take a little longer doesn't wait for a flood of smaller ones.
+- An address that asks for more than it gets leaves time to those who use less than it, whatever they ask for: up to as
+  long again as its boxes took, and up to four times as long where others would notice each of them.
+- Who asks for no more than it gets isn't counted in what is usual. So beside one thing at a time turns are short.
 - How long boxes take is judged by the time that goes into them, not by their number. Small boxes between large ones
   change nothing, nor do new connections.
 - Connections whose boxes take long have an account of their own in each address. So they leave time to the others of
@@ -20,7 +24,9 @@ Rules:
 
 from __future__ import annotations
 
-from math import exp, inf, log, sqrt
+from math import exp, inf, sqrt
+
+from pyshard.server.use_by_others import HIGHEST, MEMORY, Use, UseByOthers, level_of
 
 #: Seconds of a turn of the reactor that one address has at once beside others, if those have no more.
 QUANTUM = 0.00003
@@ -34,20 +40,23 @@ COMMIT = 0.0005
 #: The part of what an address's long boxes take that a box of it must take to be one of them.
 ALIKE = 0.25
 
+#: What stands behind an address in the name of the account of its long boxes.
+LONG = ", long boxes"
+
 #: Seconds after which an address that was read from counts no longer as one that asks.
 ASKS = 0.02
 
-_MEMORY = 0.1  # seconds in which what was used loses its weight, to a third
 _USUAL = 1.2  # times what an address has on the average in a turn, one may have
 _LONG_TURN = 0.001  # seconds in a turn that count in the average at the most
 _OF_ONE_TURN = 0.02  # weight of one turn of one address in that average
 _MOST_OF_A_BOX = 2 * QUANTUM  # seconds that count: a small box may seem to take more where processors are few
-_PAUSE = 4.0  # times as long as a long box took, the address waits at the most: so a fifth of the time is its own
+_MOST_LEFT = 0.8  # part of the time that is left to others at the most, so that a fifth is the address's own
 _LEFT = 4.0  # the time that is left to those who ask smaller things: the root of this times what their boxes use
-_SMALLEST = 0.00002  # seconds of a box; those that take less count as equal
-_LEVEL = log(1.25)  # boxes that take a quarter longer are a level higher
-_LEVELS = 50
 _OWN_USE = 0.06  # part of the time that what a daemon reads itself counts as, at the least: half is left to it so
+_LIGHTER = 2.0  # times what those use who use less: that part of the time is left to them
+_MOST_TO_LIGHTER = 0.5  # the most of it: so whoever asks for more than it gets waits as long again as it is served
+_SHORTEST = QUANTUM / 2  # seconds of a pause that is worth a turn of the reactor
+_BEHIND = 0.005  # seconds for which who had to wait for more of its turn counts as one that asks for more
 _SMALLER = 3  # levels by which others' boxes must be smaller, to be left the time
 _LONGEST = 1.0  # seconds that anything counts, and that an address waits, at the most
 _FEW = 1000  # accounts that are never looked through
@@ -67,7 +76,7 @@ class BoxTimes:
     def add(self, used: float, boxes: float, now: float) -> None:
         """Count boxes, and the seconds that they took together."""
         used = min(used, _LONGEST)
-        weight = exp(min(0.0, self._at - now) / _MEMORY)
+        weight = exp(min(0.0, self._at - now) / MEMORY)
         self.used = self.used * weight + used
         self._squares = self._squares * weight + used * used / boxes
         self._at = now
@@ -78,22 +87,23 @@ class BoxTimes:
         return self._squares / self.used if self.used else 0.0
 
 
-class _Account:
-    """What one address has used.
+class _Account(Use):
+    """What one address has used, and when it is served.
 
-    :ivar used: the seconds of late, older ones with less weight.
-    :ivar squares: the same of the seconds times the length of what they were part of.
-    :ivar at: when that was so.
     :ivar due: when it may be served again.
     :ivar turn: the turn of the reactor in which it was served last.
     :ivar in_turn: seconds that it has had in that turn.
+    :ivar wants_more: whether it has had all that it may have in that turn, and asks for more.
+    :ivar behind_until: until then it counts as one that asks for more than it gets.
     """
 
-    __slots__ = ("at", "due", "in_turn", "squares", "turn", "used")
+    __slots__ = ("behind_until", "due", "in_turn", "turn", "wants_more")
 
-    def __init__(self) -> None:
-        self.used = self.squares = self.at = self.due = self.in_turn = 0.0
+    def __init__(self, whole: Use) -> None:
+        super().__init__(whole)
+        self.due = self.in_turn = self.behind_until = 0.0
         self.turn = -1
+        self.wants_more = False
 
 
 class AddressShares:
@@ -115,17 +125,19 @@ class AddressShares:
         self._latest_due = 0.0
         self._usual = QUANTUM  # seconds that an address may have in one turn
         self._average = 0.0  # seconds that one has had
-        self._use = [0.0] * _LEVELS  # seconds of late, by the level of the address's boxes
-        self._use_at = 0.0
+        self._use = UseByOthers()
         self.own_until = -inf
         self._waited_until = 0.0  # what answers have waited elsewhere is counted up to then
 
-    def charge(self, origin: str, used: float, now: float, turn: int, boxes: float = 1) -> None:
+    def charge(
+        self, origin: str, used: float, now: float, turn: int, boxes: float = 1, elsewhere: bool = False
+    ) -> None:
         """Count what was done for an address.
 
         :param used: the seconds that it took.
         :param turn: the number of the reactor's turn.
         :param boxes: how many boxes it was; less than 1: which part of one; 0: anything else that can't be divided.
+        :param elsewhere: it was done by another thread, or isn't counted in what the address has of this turn.
         """
         if now >= self._contended_until:
             self.contended = False
@@ -138,23 +150,16 @@ class AddressShares:
         if beside or account.due <= now < self._latest_due:  # somebody waits for this one
             self.contended, self._contended_until = True, now + ASKS
         self.last, self.last_at = origin, now
-        weight = exp(min(0.0, account.at - now) / _MEMORY)
-        account.used = account.used * weight + used
-        account.squares = account.squares * weight + used * used / (boxes or 1)
-        account.at = now
+        account.add(used, boxes or 1, min(used, _MOST_OF_A_BOX) if boxes >= 1 else 0.0, now)
+        account.whole.add(used, 1, 0.0, now)
         if account.turn != turn:
-            self._average += (min(account.in_turn, _LONG_TURN) - self._average) * _OF_ONE_TURN
+            of_turn = min(account.in_turn, _LONG_TURN) if account.wants_more else 0.0
+            self._average += (of_turn - self._average) * _OF_ONE_TURN
             self._usual = max(QUANTUM, self._average * _USUAL)
-            account.turn, account.in_turn = turn, 0.0
-        account.in_turn += used
-        level = _level(account.squares / account.used if account.used else 0.0)
-        smaller = self._use_below(level - _SMALLER, now)
-        if now < self.own_until and level >= _OWN_LEVEL:
-            smaller = max(smaller, _OWN_USE)
-        if boxes >= 1:
-            self._use[level] += min(used, _MOST_OF_A_BOX)
-        if smaller:
-            left = min(sqrt(smaller * _LEFT), _PAUSE / (_PAUSE + 1))  # which part of the time
+            account.turn, account.in_turn, account.wants_more = turn, 0.0, False
+        if not elsewhere:
+            account.in_turn += used
+        if left := self._left_by(account, now):
             pause = used * left / (1 - left)
             account.due = min(max(account.due, now) + pause, now + _LONGEST)
             self._latest_due = max(self._latest_due, account.due)
@@ -170,8 +175,7 @@ class AddressShares:
         self._waited_until = max(self._waited_until, now)
         account = self._accounts.get(origin)
         if account is not None and waited > 0 and now < self._contended_until:
-            self._use_below(0, now)  # so that what is older has lost its weight
-            self._use[_level(account.squares / account.used if account.used else 0.0)] += waited
+            account.add(0.0, 1, waited, now)
 
     def room(self, origin: str, now: float, turn: int) -> float:
         """Seconds for which an address may be served in this turn; 0: it waits; infinity: nobody else asks."""
@@ -180,9 +184,15 @@ class AddressShares:
             return inf
         if account is None:
             return self._usual
-        if account.due > now:
+        if account.due > now + _SHORTEST:
             return 0.0
-        return max(0.0, self._usual - account.in_turn) if account.turn == turn else self._usual
+        if account.turn != turn:
+            return self._usual
+        left = self._usual - account.in_turn
+        if left > 0:
+            return left
+        account.wants_more, account.behind_until = True, now + _BEHIND
+        return 0.0
 
     def wait(self, origin: str, now: float) -> float:
         """Seconds until an address may be served again, if nobody asks anything until then; 0: in the next turn."""
@@ -201,9 +211,9 @@ class AddressShares:
     def average(self, origin: str, now: float) -> float:
         """How long the boxes of an address took of late, in seconds: on the average of the time; 0: it had none."""
         account = self._accounts.get(origin)
-        if account is None or not account.used or now - account.at > 10 * _MEMORY:
+        if account is None or not account.used or now - account.at > 10 * MEMORY:
             return 0.0
-        return account.squares / account.used
+        return account.average
 
     # ------------------------------------------------------------------ inside
 
@@ -212,12 +222,13 @@ class AddressShares:
         if account is None:
             if len(self._accounts) >= self._most_accounts:
                 self._forget_some()
-            account = self._accounts[origin] = _Account()
+            other = self._accounts.get(origin.removesuffix(LONG) if origin.endswith(LONG) else origin + LONG)
+            account = self._accounts[origin] = _Account(other.whole if other is not None else Use())
         return account
 
     def _forget_some(self) -> None:
         """Forget the addresses of which nothing counts any more."""
-        late = self.last_at - 10 * _MEMORY
+        late = self.last_at - 10 * MEMORY
         self._accounts = {
             origin: account
             for origin, account in self._accounts.items()
@@ -225,21 +236,26 @@ class AddressShares:
         }
         self._most_accounts = 2 * len(self._accounts) + _FEW  # so that each look is paid for by as many accounts
 
-    def _use_below(self, level: int, now: float) -> float:
-        """Which part of the time is used for boxes of this level or below."""
-        passed = now - self._use_at
-        if passed > _MEMORY / 100 or passed < 0:
-            weight = exp(-passed / _MEMORY) if passed > 0 else 1.0
-            self._use = [seconds * weight for seconds in self._use]
-            self._use_at = now
-        return sum(self._use[: level + 1]) / _MEMORY if level >= 0 else 0.0
+    def _left_by(self, account: _Account, now: float) -> float:
+        """Which part of the time an address leaves to others, after what it has just had."""
+        use, level = self._use, level_of(account.average)
+        if not use.is_fresh(now):
+            use.note(self._accounts.values(), now)
+        left = 0.0
+        if level >= _LONG_LEVEL:
+            smaller = use.part(account, 1, level - _SMALLER)
+            if now < self.own_until and level >= _OWN_LEVEL:
+                smaller = max(smaller, _OWN_USE)
+            left = min(sqrt(smaller * _LEFT), _MOST_LEFT)
+        if account.behind_until > now:
+            lighter = use.part(account, -1, HIGHEST)
+            if level < _UNDIVIDED:
+                left = min(_LIGHTER * lighter, _MOST_TO_LIGHTER)
+            else:
+                left = max(left, min(sqrt(lighter * _LEFT), _MOST_LEFT))
+        return left
 
 
-def _level(seconds: float) -> int:
-    """The level of boxes that take so long."""
-    if seconds <= _SMALLEST:
-        return 0
-    return min(_LEVELS - 1, int(log(seconds / _SMALLEST) / _LEVEL))
-
-
-_OWN_LEVEL = _level(0.0003)  # from which on boxes are long beside what the daemon reads itself
+_LONG_LEVEL = level_of(SHORT)
+_UNDIVIDED = level_of(2 * QUANTUM)  # from which on others notice each box
+_OWN_LEVEL = level_of(0.0003)  # from which on boxes are long beside what the daemon reads itself

@@ -118,7 +118,7 @@ class CountedTime(Generic[_S]):
             account = long_of(connection.origin) if long else account
         elif long or connection in self._long.times:
             account = self._long.account_of(connection, boxes, now, max(0.0, used - COMMIT))
-        shares.charge(account, used, now, self._turn(), boxes)
+        shares.charge(account, used, now, self._turn(), boxes, True)
 
     def count_waiting(self, connection: _S, seconds: float) -> None:
         """Count that a connection has waited for the answer to something small that goes on elsewhere."""

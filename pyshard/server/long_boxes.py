@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from pyshard.server.address_time_shares import ALIKE, SHORT, AddressShares, BoxTimes
+from pyshard.server.address_time_shares import ALIKE, LONG, SHORT, AddressShares, BoxTimes
 from pyshard.server.served_connection import Served
 
 _IN_TURN = 0.002  # seconds after which no more long things are begun in a turn while several accounts ask
-
-_LONG = ", long boxes"
 
 _S = TypeVar("_S", bound=Served)
 
@@ -75,9 +73,9 @@ class LongBoxes(Generic[_S]):
 
 def long_of(origin: str) -> str:
     """What long boxes of an address are counted for."""
-    return f"{origin}{_LONG}"
+    return f"{origin}{LONG}"
 
 
 def is_long(account: str) -> bool:
     """Whether it is what long boxes are counted for."""
-    return account.endswith(_LONG)
+    return account.endswith(LONG)

@@ -186,6 +186,22 @@ def test_poll_lightly(logged_errors: Callable[..., list[BaseException]]) -> None
         one.connectionLost(Failure(ConnectionDone()))
 
 
+@pytest.mark.parametrize(("timeout", "waits"), [(0.0003, [0.0003]), (0.0, []), (0.5, []), (-1.0, [])])
+def test_short_waits(monkeypatch: pytest.MonkeyPatch, timeout: float, waits: list[float]) -> None:
+    """Less than the millisecond that `epoll` knows is waited for as it is, and what is ready then is served."""
+    reactor = EPollReactor()
+    poll_lightly(reactor)
+    served: list[int] = []
+    ready: Ready = Ready(reactor, lambda: served.append(1))
+    ready.theirs.send(b"x")
+    waited: list[float] = []
+    monkeypatch.setattr("select.select", lambda *arguments: waited.append(arguments[3]))
+    reactor.doIteration(timeout)
+    assert (waited, served) == (waits, [1])
+    ready.stopReading()
+    ready.connectionLost(Failure(ConnectionDone()))
+
+
 def test_poll_lightly_on_other_reactors() -> None:
     """Other reactors stay as they are."""
     reactor = SelectReactor()

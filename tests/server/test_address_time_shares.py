@@ -35,6 +35,12 @@ class Day:
             self.use("c", SMALL)
             self.now += SMALL
 
+    def compete(self, seconds: float = LARGE) -> None:
+        """Have an address, a, use about as much for large boxes as each of these two uses for small ones."""
+        for _ in range(20):
+            self.use("a", seconds)
+            self.busy(4.1 * seconds)
+
 
 @pytest.fixture
 def day() -> Day:
@@ -64,6 +70,7 @@ def test_beside_others_a_turn_is_shared(day: Day) -> None:
 def test_time_is_left_after_a_long_box(day: Day) -> None:
     """After a box that took long the address waits four times as long, and asks the others nothing of their turns."""
     day.busy(0.5)
+    day.compete()
     day.use("a", LARGE)
     assert day.shares.wait("a", day.now) == pytest.approx(4 * LARGE, rel=0.01)
     assert day.shares.debt("a", day.now) == pytest.approx(4 * LARGE, rel=0.01)
@@ -71,6 +78,13 @@ def test_time_is_left_after_a_long_box(day: Day) -> None:
     assert (day.room("a"), day.room("b") > 0) == (0, True)
     day.busy(4 * LARGE)
     assert day.room("a") > 0
+
+
+def test_who_uses_little_leaves_no_time(day: Day) -> None:
+    """Nobody waits for smaller things of those who have had several times as much of late."""
+    day.busy(0.5)
+    day.use("a", LARGE)
+    assert day.shares.wait("a", day.now) == 0
 
 
 def test_nobody_waits_for_those_who_have_gone(day: Day) -> None:
@@ -109,6 +123,7 @@ def test_those_who_ask_now_and_then_hardly_count(day: Day, pings: int, least: fl
 def test_small_boxes_between_large_ones_change_nothing(day: Day) -> None:
     """An address that pings all the time has its large boxes counted as what they are."""
     day.busy(0.5)
+    day.compete()
     for _ in range(3):
         for _ in range(50):
             day.use("a", SMALL / 2)
@@ -124,6 +139,9 @@ def test_parts_of_a_box(day: Day) -> None:
     day.use("b", SMALL)
     assert day.shares.average("a", day.now) == pytest.approx(10 * SMALL)
     day.busy(0.2)
+    for _ in range(2000):
+        day.use("a", SMALL, 0.01)
+        day.busy(SMALL)
     day.use("a", SMALL, 0.01)
     assert day.room("a") == 0
     assert day.shares.debt("a", day.now) > SMALL

@@ -43,10 +43,12 @@ def test_no_wait_for_one_while_reading_or_writing(bench: Bench, wrapped: str) ->
 
 def test_what_a_box_takes_itself_counts(bench: Bench) -> None:
     """A box that takes long is one, with a collection in it or not."""
-    honest = bench.peer("honest", cost=FULL)
-    honest.collected = FULL
-    for _ in range(3):  # of the first one it isn't known how much of it was a processor's work
+    honest = bench.peer("honest", cost=FULL / 2)
+    honest.collected = FULL / 2
+    for _ in range(4):  # of the first one it isn't known how much of it was a processor's work
         bench.ask(honest)
+        for _ in range(100):
+            bench.turn()  # of the others
     assert honest.account != honest.origin
     honest.cost, honest.collected = 0.00003, 0.0
-    assert wait_of(bench, honest) > FULL
+    assert wait_of(bench, honest) > FULL / 2
