@@ -4,18 +4,17 @@ One sync of the disk serves all of these, however many they are.
 
 Rules:
 
-- updates of one sender are committed in the order in which they were submitted; whose are next is decided by
-  `pyshard.storage.durable.fair_update_queue`, so that nobody waits for all that somebody else has submitted;
+- updates of one sender are committed in the order in which they were submitted. Whose are next, how many small ones are
+  committed together, and when a large one is: see `fair_update_queue`, `small_groups` and `large_groups` beside this;
 - a large update isn't committed together with small ones that come before it, since these would wait for its work.
-  Small ones behind it go with it. Large ones leave time to others (`pyshard.storage.durable.anticipatory_pause`);
-- what the store has done for itself comes first if it is small, and while large updates of others are held, always;
+  Small ones behind it go with it;
 - the store's own background work has a bounded part of the time (`pyshard.storage.durable.background_updates`);
-- the Deferred of an update fires in the reactor's thread, after all updates that were committed with it;
+- the Deferred of an update fires in the reactor's thread, after all updates that were committed with it; some in each
+  turn (`pyshard.storage.durable.outcomes_in_turns`);
 - a commit may do only the first of the updates that it is given: the outcomes of these are handed to the reactor
   before anything else is committed, and the others keep their places;
 - the bytes of outcomes that are handed out and not taken yet are bounded: the thread may be quicker than the reactor;
-- the bytes that wait are bounded (`Overloaded`), also for senders that are gone; those of one address are at most as
-  many as are still free;
+- the bytes that wait are bounded (`Overloaded`), also for senders that are gone;
 - updates of a sender that is gone aren't begun any more (`Unavailable`): they are dropped when it is their turn;
 - the changes and the bytes that are committed together are bounded; an update that has more is committed alone;
 - the processor's time that updates take is told to their senders, whose share of the daemon's time it counts in;
@@ -29,35 +28,33 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from math import inf
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from pyshard.clocks import steady_seconds
-from pyshard.errors import Overloaded, Unavailable
+from pyshard.errors import Unavailable
 from pyshard.metrics.collector_time import COLLECTOR_TIME
 from pyshard.metrics.commit_counts import CommitCounts
 from pyshard.settings import settings
-from pyshard.storage.durable.anticipatory_pause import AnticipatoryPause
 from pyshard.storage.durable.background_updates import BackgroundUpdates
 from pyshard.storage.durable.fair_update_queue import LEAST_COST, UpdateQueue, WaitingUpdate, count_seconds
+from pyshard.storage.durable.large_groups import SMALL, LargeGroups
+from pyshard.storage.durable.outcomes_in_turns import OutcomesInTurns
+from pyshard.storage.durable.small_groups import SmallGroups
 from pyshard.storage.durable.submitted_updates import SubmittedUpdate, fire, refuse, shutting_down
+from pyshard.storage.durable.waiting_bytes import WaitingBytes
 from pyshard.storage.interface import ITSELF, Sender
 
 _U = TypeVar("_U")
 _T = TypeVar("_T")
 
-#: How many updates are committed together at the most.
-MOST_UPDATES = 1000
-
-_SMALL = 64 * 1024  # bytes of memory: some hundred changes, a millisecond or a few
-
 _BACKGROUND = Sender("", "background")
 
 #: Seconds for which this thread may compute before the reactor's thread has its turn. Python's own 5 ms would be
-#: added to all that others ask while a large group is made; if nobody asks, more switches would cost a few percent.
+#: added to all that others ask while a group is made; if nobody asks, more switches would cost a few percent.
 _SWITCH_BESIDE_OTHERS = 0.0005
 
 
@@ -98,17 +95,13 @@ class GroupCommit(Generic[_U]):
         self._finish = finish
         self._steady = steady
         self._processor = processor
-        self._pause = AnticipatoryPause()
         self._background: BackgroundUpdates[SubmittedUpdate[_U]] = BackgroundUpdates()
-        self._asked = 0  # small things that others than the sender of the last large update have asked for
         self._all_asked = 0  # all things that were asked for, but for background work
-        self._large_sender: Sender | None = None
-        self._held_until = -inf  # until then no large update of others is begun
         self._switch_interval = sys.getswitchinterval()
         self._call_from_thread = call_from_thread
         self._waiting: UpdateQueue[SubmittedUpdate[_U]] = UpdateQueue()
-        self._weight = 0  # of the updates that aren't answered; only the reactor's thread uses it
-        self._weight_of: dict[str, int] = {}  # the same by address
+        self._bytes = WaitingBytes(settings.MAX_COMMIT_BYTES)  # what isn't answered; only the reactor's thread uses it
+        self._small, self._large = SmallGroups(), LargeGroups()
         self._handed = 0  # bytes of outcomes that were handed out so far; only the thread counts here
         self._received = 0  # those of them that the reactor's thread has taken; only that counts here
         self._changed = threading.Condition()
@@ -116,6 +109,7 @@ class GroupCommit(Generic[_U]):
         self._refuses = False  # whatever senders have waiting
         self._dropped: list[WaitingUpdate[SubmittedUpdate[_U]]] = []  # of senders that are gone
         self._thread: threading.Thread | None = None
+        self._outcomes = OutcomesInTurns(call_from_thread or _at_once, self._several_ask, steady)
         self.commits = CommitCounts()
 
     def submit(
@@ -134,37 +128,35 @@ class GroupCommit(Generic[_U]):
         """
         if self._refuses and sender is not ITSELF:
             return fail(shutting_down())
-        if weight and self._weight:
-            own = self._weight_of.get(sender.address, 0)
-            if own + weight > settings.MAX_COMMIT_BYTES - self._weight:
-                return fail(
-                    Overloaded(
-                        f"changes of {self._weight:,} bytes wait for this shard's disk already, {own:,} of them from "
-                        "this address; try again later"
-                    )
-                )
+        if weight and (refused := self._bytes.refusal(sender.address, weight)) is not None:
+            return fail(refused)
         self._all_asked += 1
         answered, cost = Deferred[Any](), weight + copied
-        if cost <= _SMALL:
-            self.ask(sender)
+        if cost <= SMALL:
+            self._large.ask(sender)
+        self._note_asking(sender)
         if weight and self._call_from_thread is not None:
-            self._weight += weight
-            self._weight_of[sender.address] = self._weight_of.get(sender.address, 0) + weight
+            self._bytes.add(sender.address, weight)
             answered.addBoth(self._subtract_weight, sender.address, weight)
-        first = sender is ITSELF and (cost <= LEAST_COST or self._steady() < self._held_until)
-        submitted = SubmittedUpdate(update, answered)
-        return self._submit(submitted, lambda it: self._waiting.add(it, sender, cost, changes, first))
+        now = self._steady()
+        first = sender is ITSELF and self._large.comes_first(cost, LEAST_COST, now)
+
+        def add(submitted: SubmittedUpdate[_U]) -> None:
+            self._small.submit(sender.address, now)
+            self._waiting.add(submitted, sender, cost, changes, first)
+
+        return self._submit(SubmittedUpdate(update, answered), add)
 
     def hold_large(self, seconds: float) -> None:
         """Begin no large update of others for so long; 0: go on with them."""
         with self._changed:
-            self._held_until = self._steady() + seconds
+            self._large.hold(self._steady() + seconds)
             self._changed.notify()
 
     @property
     def waiting_bytes(self) -> int:
         """Bytes of updates that aren't answered yet."""
-        return self._weight
+        return self._bytes.total
 
     def submit_background(self, update: _U) -> Deferred[Any]:
         """Have an update of the store's own background work committed, when that has time; see `submit`."""
@@ -173,8 +165,8 @@ class GroupCommit(Generic[_U]):
     def ask(self, sender: Sender) -> None:
         """Note that something small was asked for, which large updates of others are to leave time to."""
         self._all_asked += 1
-        if sender is not self._large_sender:
-            self._asked += 1
+        self._large.ask(sender)
+        self._note_asking(sender)
 
     def _submit(self, submitted: SubmittedUpdate[_U], add: Callable[[SubmittedUpdate[_U]], None]) -> Deferred[Any]:
         """Have an update wait.
@@ -182,7 +174,7 @@ class GroupCommit(Generic[_U]):
         :param add: where it waits.
         """
         if self._call_from_thread is None:
-            fire([submitted.answered], self._committed([submitted.update]).outcomes)
+            fire(submitted.answered, self._committed([submitted.update]).outcomes[0])
             return submitted.answered
         with self._changed:
             add(submitted)
@@ -193,12 +185,7 @@ class GroupCommit(Generic[_U]):
         return submitted.answered
 
     def _subtract_weight(self, outcome: _T, address: str, weight: int) -> _T:
-        self._weight -= weight
-        left = self._weight_of[address] - weight
-        if left:
-            self._weight_of[address] = left
-        else:
-            del self._weight_of[address]
+        self._bytes.add(address, -weight)
         return outcome
 
     def refuse_waiting(self) -> None:
@@ -238,23 +225,25 @@ class GroupCommit(Generic[_U]):
                 del dropped
             elif not taken and closed is not None:
                 self._finish()
-                self._call_from_thread(closed.callback, None)
+                self._call_from_thread(self._outcomes.when_all_out, partial(closed.callback, None))
                 return
             if not taken:
                 continue
-            large = taken[-1] if taken[-1].cost > _SMALL else None
-            if large is not None:
-                self._begin_large(large.sender)
+            large = taken[-1] if taken[-1].cost > SMALL else None
             began = self._steady()
+            beside_others = self._small.several_ask(began) if large is None else self._large.begin(large.sender)
+            sys.setswitchinterval(_SWITCH_BESIDE_OTHERS if beside_others else self._switch_interval)
             outcomes, size, background = self._committed([waiting.update.update for waiting in taken])
             had, before, now = self._processor(), had, self._steady()
             if large is not None:
-                self._pause.end(began, now)
+                self._large.end(began, now)
             self._background.count(background, now)
             self.commits.add(sum(not isinstance(outcome, Failure) for outcome in outcomes), now - began)
             done = taken[: len(outcomes)]
             queued = done[1:] if done[0].sender is _BACKGROUND else done
             with self._changed:
+                if large is None:
+                    self._small.commit([waiting.sender.address for waiting in done], began, now)
                 self._waiting.put_back(taken[len(done) :])
                 self._waiting.done(queued)
                 refused = self._waiting.take_all_of(_is_a_client) if self._refuses else []
@@ -269,7 +258,10 @@ class GroupCommit(Generic[_U]):
     ) -> None:
         """Answer updates, and have the time that they took counted for their senders; in the reactor's thread."""
         count_seconds(done, seconds)
-        fire([waiting.update.answered for waiting in done], outcomes)
+        self._outcomes.hand_out(done, outcomes, partial(self._receive, size))
+
+    def _receive(self, size: int) -> None:
+        """Note that all outcomes of a group are handed out; in the reactor's thread."""
         full = self._are_many_handed()
         self._received += size
         if full:  # else the thread doesn't wait for this, and to wake it for nothing costs a tenth of a small change
@@ -280,11 +272,12 @@ class GroupCommit(Generic[_U]):
         """Whether nothing more is to be committed before the reactor's thread has taken some outcomes."""
         return self._handed - self._received > settings.MAX_GROUP_BYTES
 
-    def _begin_large(self, sender: Sender) -> None:
-        """Note that a large group is begun; while others ask, let the reactor's thread go on soon after it wants to."""
-        others = self._pause.begin(self._asked)
-        self._large_sender = sender
-        sys.setswitchinterval(_SWITCH_BESIDE_OTHERS if others else self._switch_interval)
+    def _note_asking(self, sender: Sender) -> None:
+        if sender.address != self._small.asked_last:
+            self._small.ask(sender.address, self._steady())
+
+    def _several_ask(self) -> bool:
+        return self._small.several_ask(self._steady())
 
     def _wait(self) -> float | None:
         """Seconds to wait before anything is committed; None: until something changes. The caller holds the lock."""
@@ -301,12 +294,12 @@ class GroupCommit(Generic[_U]):
         first = self._waiting.first
         if first is None:
             return None
-        if self._closed is not None or first.cost <= _SMALL:
+        if self._closed is not None:
             return 0.0
-        held = self._held_until - (now := self._steady())
-        if held > 0:
-            return 0.0 if first.sender is ITSELF else held
-        return self._pause.remaining(self._asked, now)
+        now = self._steady()
+        if first.cost <= SMALL:
+            return self._small.remaining(len(self._waiting), now)
+        return self._large.remaining(first.sender, now)
 
     def _drop_gone(self) -> None:
         """Drop updates of senders that are gone, until the first one is of somebody who is there."""
@@ -323,15 +316,16 @@ class GroupCommit(Generic[_U]):
         wait = self._background.remaining(self._all_asked, now, in_company=others)
         if wait == 0 or (wait is not None and self._closed is not None):
             background = self._background.take(now)
-            taken.append(WaitingUpdate(0.0, 0, background, _BACKGROUND, _SMALL, 0))  # first, so that it's surely done
+            taken.append(WaitingUpdate(0.0, 0, background, _BACKGROUND, SMALL, 0))  # first, so that it's surely done
         if not others:
             return taken
         changes, size, all_small = settings.MAX_GROUP_CHANGES, settings.MAX_GROUP_BYTES, True
-        while (first := waiting.first) is not None and len(taken) < MOST_UPDATES:
-            small = first.cost <= _SMALL
+        most = self._small.most(now)
+        while (first := waiting.first) is not None and len(taken) < most:
+            small = first.cost <= SMALL
             changes -= first.changes
             size -= first.cost
-            held = now < self._held_until and first.sender is not ITSELF
+            held = self._large.is_held(first.sender, now)
             if taken and (changes < 0 or size < 0 or (not small and (all_small or held))):
                 break
             all_small = all_small and small
@@ -344,6 +338,10 @@ class GroupCommit(Generic[_U]):
             return self._commit(updates)
         except Exception:  # noqa: BLE001  # else the thread would end, and no update would be answered any more
             return Committed([Failure()] * len(updates))
+
+
+def _at_once(function: Callable[..., object], *arguments: object) -> object:
+    return function(*arguments)
 
 
 def _is_a_client(sender: Sender) -> bool:

@@ -35,12 +35,9 @@ def refuse(updates: Sequence[WaitingUpdate[SubmittedUpdate[Any]]], error: Pyshar
         waiting.update.answered.errback(error)
 
 
-def fire(deferreds: Sequence[Deferred[Any]], outcomes: list[object]) -> None:
-    """Give each Deferred its outcome. The list is empty then: what was answered isn't kept for those behind it."""
-    outcomes.reverse()
-    for answered in deferreds:
-        outcome = outcomes.pop()
-        if isinstance(outcome, Failure):
-            answered.errback(outcome)
-        else:
-            answered.callback(outcome)
+def fire(answered: Deferred[Any], outcome: object) -> None:
+    """Give a Deferred its outcome."""
+    if isinstance(outcome, Failure):
+        answered.errback(outcome)
+    else:
+        answered.callback(outcome)

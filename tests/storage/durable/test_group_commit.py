@@ -15,7 +15,8 @@ from twisted.internet.defer import Deferred
 
 from pyshard.errors import Overloaded
 from pyshard.settings import settings
-from pyshard.storage.durable.group_commit import MOST_UPDATES, Committed, GroupCommit
+from pyshard.storage.durable.group_commit import Committed, GroupCommit
+from pyshard.storage.durable.small_groups import MOST_ALONE
 from pyshard.storage.interface import Sender
 
 
@@ -215,14 +216,14 @@ def test_large_updates_leave_time_to_others() -> None:
 
 
 def test_how_many_are_committed_together() -> None:
-    """More updates than `MOST_UPDATES` aren't committed together."""
+    """More updates than `MOST_ALONE` aren't committed together."""
     disk, reactor = Disk(), Reactor()
     writer: GroupCommit[int] = GroupCommit(disk.commit, reactor.call_from_thread)
     disk.unblocked.clear()
-    done = [writer.submit(number) for number in range(2 * MOST_UPDATES + 10)]
+    done = [writer.submit(number) for number in range(2 * MOST_ALONE + 10)]
     disk.unblocked.set()
-    assert reactor.until(done[-1]) == 2 * (2 * MOST_UPDATES + 9)
-    assert max(map(len, disk.commits)) == MOST_UPDATES
+    assert reactor.until(done[-1]) == 2 * (2 * MOST_ALONE + 9)
+    assert max(map(len, disk.commits)) == MOST_ALONE
     reactor.until(writer.close())
 
 

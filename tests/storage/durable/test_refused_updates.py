@@ -105,7 +105,7 @@ def test_updates_of_a_sender_that_is_gone() -> None:
     assert sorted(committed) == [0, 2, 3, 5, 6, 8, 9]
     assert [number for number in committed if number % 3 == 2] == [2, 5, 8]
     assert all(refused(waiting[number], Unavailable) for number in (1, 4, 7))
-    assert bench.writer._weight == 0
+    assert bench.writer.waiting_bytes == 0
 
 
 def test_all_senders_are_gone() -> None:
@@ -118,4 +118,4 @@ def test_all_senders_are_gone() -> None:
     assert bench.reactor.until(later) == 200
     assert bench.end() == [0, 100]
     assert all(refused(each, Unavailable) for each in waiting)
-    assert bench.writer._weight == 0
+    assert bench.writer.waiting_bytes == 0

@@ -1,0 +1,109 @@
+"""Outcomes of updates on their way to whoever submitted them: some in each turn of the reactor, fair between addresses.
+
+One sync of the disk serves hundreds of updates, and to answer them takes longer than the sync. If all were answered at
+once, everybody else would wait for that, and what somebody else had committed would be answered behind it.
+
+Rules:
+
+- one outcome of each address is handed out, then the next one of each: nobody waits for all that another address has;
+- outcomes of one address are handed out in the order in which they were committed;
+- after a short time the others wait for the reactor's next turn. It is longer while one address asks alone;
+- an outcome is let go when it is handed out, though others wait that were committed with it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from twisted.internet.defer import Deferred
+
+from pyshard.storage.durable.fair_update_queue import WaitingUpdate
+from pyshard.storage.durable.submitted_updates import SubmittedUpdate, fire
+
+_ALONE = 0.002  # seconds of a turn in which outcomes are handed out while one address asks alone
+_BESIDE = 0.00005  # the same while several ask: one or two
+
+
+class _Group:
+    """Outcomes that were committed together: how many of them wait, and what is to be called when none does."""
+
+    __slots__ = ("all_out", "left")
+
+    def __init__(self, left: int, all_out: Callable[[], object]) -> None:
+        self.left, self.all_out = left, all_out
+
+
+class _WaitingOutcome(NamedTuple):
+    answered: Deferred[Any]
+    outcome: object
+    group: _Group
+
+
+class OutcomesInTurns:
+    """Outcomes that wait to be handed out. All methods are the reactor's thread's.
+
+    :param call_soon: has a function called in the reactor's next turn.
+    :param several_ask: whether several addresses ask now.
+    :param steady: the clock.
+    """
+
+    def __init__(
+        self, call_soon: Callable[..., object], several_ask: Callable[[], bool], steady: Callable[[], float]
+    ) -> None:
+        self._call_soon = call_soon
+        self._several_ask = several_ask
+        self._steady = steady
+        self._waiting: dict[str, deque[_WaitingOutcome]] = {}  # by address
+        self._when_all_out: list[Callable[[], object]] = []
+
+    def hand_out(
+        self,
+        done: Sequence[WaitingUpdate[SubmittedUpdate[Any]]],
+        outcomes: list[object],
+        all_out: Callable[[], object],
+    ) -> None:
+        """Hand out the outcomes of updates that were committed together, now or in later turns.
+
+        :param outcomes: of each update; the list is empty then, so that it keeps none of them.
+        :param all_out: is called when all of them are handed out.
+        """
+        begins, group = not self._waiting, _Group(len(done), all_out)
+        outcomes.reverse()
+        for committed in done:
+            waiting = self._waiting.get(committed.sender.address)
+            if waiting is None:
+                waiting = self._waiting[committed.sender.address] = deque()
+            waiting.append(_WaitingOutcome(committed.update.answered, outcomes.pop(), group))
+        if begins:
+            self._hand_out_some()
+
+    def when_all_out(self, function: Callable[[], object]) -> None:
+        """Have a function called when nothing waits any more, which may be now."""
+        if self._waiting:
+            self._when_all_out.append(function)
+        else:
+            function()
+
+    def _hand_out_some(self) -> None:
+        began, most = self._steady(), _BESIDE if self._several_ask() else _ALONE
+        while self._waiting:
+            for address in list(self._waiting):
+                self._hand_out_one(address)
+            if self._waiting and not 0 <= self._steady() - began < most:
+                self._call_soon(self._hand_out_some)
+                return
+        due, self._when_all_out = self._when_all_out, []
+        for function in due:
+            function()
+
+    def _hand_out_one(self, address: str) -> None:
+        waiting = self._waiting[address]
+        answered, outcome, group = waiting.popleft()
+        if not waiting:
+            del self._waiting[address]
+        group.left -= 1
+        fire(answered, outcome)
+        if not group.left:
+            group.all_out()

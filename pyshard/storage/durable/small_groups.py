@@ -1,0 +1,98 @@
+"""Small updates of several addresses: how many are committed together, and for whom the next group waits. Pure.
+
+A sync of the disk takes as long for one update as for many. A client that changes one thing at a time has nothing
+waiting when it is answered, but soon after. If the next group of an address with hundreds of updates in flight began at
+once, the client would wait for all of that group, and then for its own: for two syncs in place of one.
+
+Rules:
+
+- while several addresses ask for anything, fewer updates are committed together;
+- a group of many updates waits for a moment for addresses that had one or two in the group before, if they have asked
+  again that soon of late: then all of them are in one group;
+- it waits for a part of what the group before took at the most, and no longer once all of them are there;
+- what the store does for itself is none of these addresses.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from math import inf
+
+#: How many updates are committed together at the most while one address asks alone.
+MOST_ALONE = 1000
+
+#: The same while several ask: what a thread computes in a few milliseconds.
+MOST_BESIDE = 64
+
+_ASKS = 0.05  # seconds for which an address counts as one that asks
+_FEW = 2  # updates in a group of an address that is waited for
+_MANY = 8  # updates that wait, from which on they wait for others
+_TIMES = 0.7  # times as long as the group before took the next one waits at the most
+_LONGEST = 0.001  # seconds that it waits at the most
+_REMEMBERED = 100  # addresses of which it is known how soon they ask again
+
+
+class SmallGroups:
+    """What is known of the addresses whose small updates are committed. All times are in seconds of one clock.
+
+    :ivar asked_last: the address that has asked for something last.
+    """
+
+    def __init__(self) -> None:
+        self.asked_last = ""
+        self._other_at = -inf  # when somebody else than the one before asked last
+        self._answered: dict[str, float] = {}  # addresses that had few updates in the last group, and none since
+        self._awaited: set[str] = set()  # those of them that the next group waits for
+        self._again_after: dict[str, float] = {}  # seconds in which each has asked again
+        self._until = 0.0  # the next group waits until then at the most
+
+    def ask(self, address: str, now: float) -> None:
+        """Note that an address has asked for something, which may be no change."""
+        if address and address != self.asked_last:
+            if self.asked_last:
+                self._other_at = now
+            self.asked_last = address
+
+    def several_ask(self, now: float) -> bool:
+        """Whether several addresses have asked of late."""
+        return 0 <= now - self._other_at < _ASKS
+
+    def most(self, now: float) -> int:
+        """How many updates are to be committed together at the most."""
+        return MOST_BESIDE if self.several_ask(now) else MOST_ALONE
+
+    def submit(self, address: str, now: float) -> None:
+        """Note that an address has submitted an update."""
+        answered = self._answered.pop(address, None)
+        if answered is not None:
+            self._awaited.discard(address)
+            self._note(address, now - answered)
+
+    def commit(self, addresses: Iterable[str], began: float, now: float) -> None:
+        """Note that a group is done.
+
+        :param addresses: of each of its updates.
+        """
+        wait = min(_LONGEST, _TIMES * max(0.0, now - began))
+        for address, answered in self._answered.items():  # they have asked nothing while this one was committed
+            self._note(address, now - answered)
+        of_few = [address for address, updates in Counter(addresses).items() if address and updates <= _FEW]
+        self._answered = dict.fromkeys(of_few, now) if self.several_ask(now) else {}
+        self._awaited = {address for address in self._answered if self._again_after.get(address, 0.0) <= wait}
+        self._until = now + wait
+
+    def remaining(self, updates: int, now: float) -> float:
+        """Seconds for which the next group is to wait yet, if nobody submits anything meanwhile; 0: begin it.
+
+        :param updates: how many wait.
+        """
+        if updates < _MANY or not self._awaited:
+            return 0.0
+        return max(0.0, self._until - now)
+
+    def _note(self, address: str, seconds: float) -> None:
+        """Note how soon an address has asked again."""
+        if len(self._again_after) >= _REMEMBERED:
+            self._again_after.clear()
+        self._again_after[address] = seconds

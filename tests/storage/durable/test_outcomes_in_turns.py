@@ -1,0 +1,133 @@
+"""Outcomes in turns, by value: their order, how many in a turn, and what is called when all are out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from pyshard.storage.durable.fair_update_queue import WaitingUpdate
+from pyshard.storage.durable.outcomes_in_turns import OutcomesInTurns
+from pyshard.storage.durable.submitted_updates import SubmittedUpdate
+from pyshard.storage.interface import Sender
+
+COST = 0.00003  # seconds that it takes to answer one
+
+
+class Turns:
+    """Outcomes, and a reactor whose turns are made by hand."""
+
+    def __init__(self, several: bool = True) -> None:
+        self.now = 0.0
+        self.due: list[Callable[[], object]] = []
+        self.answered: list[object] = []
+        self.outcomes = OutcomesInTurns(self.due.append, lambda: several, lambda: self.now)
+
+    def commit(self, *outcomes: tuple[str, object]) -> None:
+        """Hand out what was committed together: of which address, and what."""
+        done = []
+        for address, _ in outcomes:
+            answered: Deferred[object] = Deferred()
+            answered.addBoth(self.answer)
+            update: SubmittedUpdate[int] = SubmittedUpdate(0, answered)
+            done.append(WaitingUpdate(0.0, 0, update, Sender(address, "1"), 0, 0))
+        self.outcomes.hand_out(done, [outcome for _, outcome in outcomes], lambda: self.answered.append("all out"))
+
+    def answer(self, outcome: object) -> None:
+        self.answered.append(outcome)
+        self.now += COST
+
+    def turn(self) -> list[object]:
+        """What is answered in the next turn."""
+        before, due = len(self.answered), self.due[:]
+        self.due.clear()
+        for function in due:
+            function()
+        return self.answered[before:]
+
+
+def test_few_are_handed_out_at_once() -> None:
+    """What has room in a turn needs no other one, and the group is told of its end."""
+    turns = Turns()
+    turns.commit(("a", 1))
+    assert (turns.answered, turns.due) == ([1, "all out"], [])
+
+
+def test_an_address_has_some_in_each_turn() -> None:
+    """While several ask, two or three are handed out in a turn, in order; then the reactor serves the others."""
+    turns = Turns()
+    turns.commit(*(("a", number) for number in range(7)))
+    assert turns.answered == [0, 1]
+    assert turns.turn() == [2, 3]
+    assert turns.turn() == [4, 5]
+    assert turns.turn() == [6, "all out"]
+    assert turns.due == []
+
+
+def test_more_are_handed_out_while_one_asks_alone() -> None:
+    """Some ten in a turn, but not all of a large group."""
+    turns = Turns(several=False)
+    turns.commit(*(("a", number) for number in range(200)))
+    assert 50 < len(turns.answered) < 100
+
+
+def test_nobody_waits_for_all_that_another_has() -> None:
+    """An outcome of another address comes in the next turn, though it was committed behind hundreds."""
+    turns = Turns()
+    turns.commit(*(("a", number) for number in range(100)), ("b", "first"))
+    assert "first" in turns.answered
+    turns.commit(*(("a", number) for number in range(100, 200)), ("b", "second"))
+    assert "second" not in turns.answered
+    assert "second" in turns.turn()
+
+
+def test_all_are_handed_out_in_the_order_of_their_address() -> None:
+    """However many groups and addresses there are."""
+    turns = Turns()
+    for group in range(5):
+        turns.commit(*((f"{number % 3}", (number % 3, group, number)) for number in range(10)))
+    while turns.due:
+        turns.turn()
+    assert turns.answered.count("all out") == 5
+    for address in range(3):
+        mine = [answer for answer in turns.answered if isinstance(answer, tuple) and answer[0] == address]
+        assert mine == sorted(mine)
+        assert len(mine) in {15, 20}
+
+
+def test_a_failure_is_an_outcome() -> None:
+    """Whoever waits for it gets it as an error."""
+    turns, failure = Turns(), Failure(ValueError("no"))
+    turns.commit(("a", failure), ("a", 1))
+    assert turns.answered[0] is failure
+
+
+@pytest.mark.parametrize("waiting", [0, 10])
+def test_when_all_are_out(waiting: int) -> None:
+    """What is to come after all of them is called when nothing waits any more."""
+    turns = Turns()
+    turns.commit(*(("a", number) for number in range(waiting)))
+    turns.outcomes.when_all_out(lambda: turns.answered.append("the end"))
+    while turns.due:
+        turns.turn()
+    assert turns.answered[-1] == "the end"
+    assert turns.answered.count("the end") == 1
+
+
+def test_what_is_submitted_meanwhile() -> None:
+    """Whoever is answered may commit again at once: that is handed out in its turn, and nothing twice."""
+    turns = Turns()
+
+    def again(outcome: object) -> None:
+        turns.answered.append(outcome)
+        turns.commit(("a", "again"))
+
+    answered: Deferred[object] = Deferred()
+    answered.addCallback(again)
+    done = [WaitingUpdate(0.0, 0, SubmittedUpdate(0, answered), Sender("a", "1"), 0, 0)]
+    turns.outcomes.hand_out(done, ["once"], lambda: None)
+    while turns.due:
+        turns.turn()
+    assert turns.answered == ["once", "again", "all out"]
