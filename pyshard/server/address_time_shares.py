@@ -31,6 +31,9 @@ from pyshard.server.use_by_others import HIGHEST, MEMORY, Use, UseByOthers, leve
 #: Seconds of a turn of the reactor that one address has at once beside others, if those have no more.
 QUANTUM = 0.00003
 
+#: Seconds of a pause that is worth a turn of the reactor.
+SHORTEST_PAUSE = QUANTUM / 2
+
 #: Seconds of a box that isn't worth to be noted while an address asks alone. One that takes longer may be a long one.
 SHORT = 0.00015
 
@@ -55,7 +58,6 @@ _LEFT = 4.0  # the time that is left to those who ask smaller things: the root o
 _OWN_USE = 0.06  # part of the time that what a daemon reads itself counts as, at the least: half is left to it so
 _LIGHTER = 2.0  # times what those use who use less: that part of the time is left to them
 _MOST_TO_LIGHTER = 0.5  # the most of it: so whoever asks for more than it gets waits as long again as it is served
-_SHORTEST = QUANTUM / 2  # seconds of a pause that is worth a turn of the reactor
 _BEHIND = 0.005  # seconds for which who had to wait for more of its turn counts as one that asks for more
 _SMALLER = 3  # levels by which others' boxes must be smaller, to be left the time
 _LONGEST = 1.0  # seconds that anything counts, and that an address waits, at the most
@@ -184,7 +186,7 @@ class AddressShares:
             return inf
         if account is None:
             return self._usual
-        if account.due > now + _SHORTEST:
+        if account.due > now + SHORTEST_PAUSE:
             return 0.0
         if account.turn != turn:
             return self._usual

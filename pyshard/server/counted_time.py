@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pyshard.metrics.collector_time import CollectorTime
-from pyshard.server.address_time_shares import COMMIT, SHORT, AddressShares
+from pyshard.server.address_time_shares import COMMIT, SHORT, SHORTEST_PAUSE, AddressShares
 from pyshard.server.handshake_turns import HandshakeTurns
 from pyshard.server.long_boxes import LongBoxes, is_long, long_of
 from pyshard.server.own_time import OwnTime
@@ -124,6 +124,19 @@ class CountedTime(Generic[_S]):
         """Count that a connection has waited for the answer to something small that goes on elsewhere."""
         if self._shares.contended:
             self._shares.count_waiting(connection.account or connection.origin, seconds, self._clock.seconds())
+
+    def rests(self, connection: _S, when_over: Callable[[], object]) -> bool:
+        """Whether a connection's address leaves its time to others now, so that late answers to it wait, too.
+
+        :param when_over: is called when it does no longer, if it does now.
+        """
+        if not self._shares.contended:
+            return False
+        seconds = self._shares.debt(connection.account or connection.origin, self._clock.seconds())
+        if seconds <= SHORTEST_PAUSE:
+            return False
+        self._clock.callLater(seconds, when_over)
+        return True
 
     def debt(self, origin: str) -> float:
         """Seconds that an address has yet to wait for what was done for it; 0 while no others ask."""

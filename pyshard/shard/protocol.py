@@ -109,8 +109,11 @@ class ShardProtocol(ServerConnection):
         return responders if slow is None else [slow.watching(self, *responder) for responder in responders]
 
     def connectionMade(self) -> None:
-        count, waited = self.factory.turns.count_elsewhere, self.factory.turns.count_waiting
-        self._sender = Sender(self.origin, self.id, partial(count, self), self._is_gone, partial(waited, self))
+        turns = self.factory.turns
+        count, waited, rests = turns.count_elsewhere, turns.count_waiting, turns.rests
+        self._sender = Sender(
+            self.origin, self.id, partial(count, self), self._is_gone, partial(waited, self), partial(rests, self)
+        )
         super().connectionMade()
 
     def _is_gone(self) -> bool:

@@ -69,6 +69,11 @@ def _stays() -> bool:
     return False
 
 
+def _never_rests(_: Callable[[], object]) -> bool:
+    """Those who are no address have no share of the time."""
+    return False
+
+
 @attrs.frozen(eq=False)
 class Sender:
     """Who sent a batch; where batches wait, those of one sender don't hold up those of the others.
@@ -81,6 +86,8 @@ class Sender:
         many alike ones would have taken that: a small one beside a large one hardly counts.
     :param gone: says, in any thread, whether nobody hears an answer any more. What has not begun then needn't be done.
     :param waited: told in the reactor's thread for how many seconds the answer to something small waited for replicas.
+    :param rests: says in the reactor's thread whether the address leaves its time to others now, after what it has had,
+        and calls a function when it does no longer.
     """
 
     address: str
@@ -88,6 +95,7 @@ class Sender:
     count: Callable[[float, float], object] = attrs.field(default=_uncounted, repr=False)
     gone: Callable[[], bool] = attrs.field(default=_stays, repr=False)
     waited: Callable[[float], object] = attrs.field(default=_unnoted, repr=False)
+    rests: Callable[[Callable[[], object]], bool] = attrs.field(default=_never_rests, repr=False)
 
 
 #: The store itself, and whoever uses it without a network.

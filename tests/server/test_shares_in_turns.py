@@ -79,6 +79,23 @@ def test_time_of_another_thread_counts(bench: Bench) -> None:
     assert 0 < served[0.01] < 0.3 * served[0.0]
 
 
+def test_who_leaves_time_to_others_rests(bench: Bench) -> None:
+    """Late answers wait as long as the address's next box does, and one who asks alone never rests."""
+    over: list[float] = []
+    attack = bench.peer("attack", cost=0.005)
+    attack.arrive(1)
+    assert not bench.turns.rests(attack, lambda: over.append(bench.clock.seconds()))
+    honest = bench.peer("honest", cost=0.00003)
+    attack.arrive(1_000_000)
+    for _ in range(3000):
+        bench.ask(honest)
+    while not bench.turns.rests(attack, lambda: over.append(bench.clock.seconds())):
+        bench.ask(honest)
+    rests, asked = bench.turns.debt("attack"), bench.clock.seconds()
+    bench.away(rests + 0.001)
+    assert over == [pytest.approx(asked + rests, abs=0.006)]
+
+
 def test_hanging_up_is_no_way_round(bench: Bench) -> None:
     """What another thread did for who has hung up counts for its address's long boxes, and so does a new connection."""
     bench.peer("honest").arrive(1)

@@ -7,6 +7,7 @@ Rules:
 
 - one outcome of each address is handed out, then the next one of each: nobody waits for all that another address has;
 - outcomes of one address are handed out in the order in which they were committed;
+- an address that leaves its time to others has one outcome, and the next one when it does so no longer;
 - after a short time the others wait for the reactor's next turn. It is longer while one address asks alone;
 - an outcome is let go when it is handed out, though others wait that were committed with it.
 """
@@ -15,12 +16,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 
 from pyshard.storage.durable.fair_update_queue import WaitingUpdate
 from pyshard.storage.durable.submitted_updates import SubmittedUpdate, fire
+from pyshard.storage.interface import Sender
 
 _ALONE = 0.002  # seconds of a turn in which outcomes are handed out while one address asks alone
 _BESIDE = 0.00005  # the same while several ask: one or two
@@ -36,6 +39,7 @@ class _Group:
 
 
 class _WaitingOutcome(NamedTuple):
+    sender: Sender
     answered: Deferred[Any]
     outcome: object
     group: _Group
@@ -56,6 +60,8 @@ class OutcomesInTurns:
         self._several_ask = several_ask
         self._steady = steady
         self._waiting: dict[str, deque[_WaitingOutcome]] = {}  # by address
+        self._resting: dict[str, deque[_WaitingOutcome]] = {}  # the same of addresses that leave their time to others
+        self._scheduled = False
         self._when_all_out: list[Callable[[], object]] = []
 
     def hand_out(
@@ -69,41 +75,56 @@ class OutcomesInTurns:
         :param outcomes: of each update; the list is empty then, so that it keeps none of them.
         :param all_out: is called when all of them are handed out.
         """
-        begins, group = not self._waiting, _Group(len(done), all_out)
+        group = _Group(len(done), all_out)
         outcomes.reverse()
         for committed in done:
-            waiting = self._waiting.get(committed.sender.address)
-            if waiting is None:
-                waiting = self._waiting[committed.sender.address] = deque()
-            waiting.append(_WaitingOutcome(committed.update.answered, outcomes.pop(), group))
-        if begins:
-            self._hand_out_some()
+            sender = committed.sender
+            of_address = self._resting.get(sender.address) or self._waiting.get(sender.address)
+            if of_address is None:
+                of_address = self._waiting[sender.address] = deque()
+            of_address.append(_WaitingOutcome(sender, committed.update.answered, outcomes.pop(), group))
+        self._go_on()
 
     def when_all_out(self, function: Callable[[], object]) -> None:
-        """Have a function called when nothing waits any more, which may be now."""
-        if self._waiting:
-            self._when_all_out.append(function)
-        else:
-            function()
+        """Have a function called when nothing waits any more, which may be now. Nobody rests until then."""
+        self._when_all_out.append(function)
+        for address in list(self._resting):
+            self._end_rest(address)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._hand_out_some()
 
     def _hand_out_some(self) -> None:
-        began, most = self._steady(), _BESIDE if self._several_ask() else _ALONE
+        began, several = self._steady(), self._several_ask()
+        most = _BESIDE if several else _ALONE
         while self._waiting:
             for address in list(self._waiting):
-                self._hand_out_one(address)
+                self._hand_out_one(address, several and not self._when_all_out)
             if self._waiting and not 0 <= self._steady() - began < most:
                 self._call_soon(self._hand_out_some)
                 return
-        due, self._when_all_out = self._when_all_out, []
-        for function in due:
-            function()
+        self._scheduled = False
+        if not self._resting:
+            due, self._when_all_out = self._when_all_out, []
+            for function in due:
+                function()
 
-    def _hand_out_one(self, address: str) -> None:
+    def _hand_out_one(self, address: str, may_rest: bool) -> None:
         waiting = self._waiting[address]
-        answered, outcome, group = waiting.popleft()
+        sender, answered, outcome, group = waiting.popleft()
         if not waiting:
             del self._waiting[address]
         group.left -= 1
         fire(answered, outcome)
         if not group.left:
             group.all_out()
+        if may_rest and waiting and sender.rests(partial(self._end_rest, address)):
+            self._resting[address] = self._waiting.pop(address)
+
+    def _end_rest(self, address: str) -> None:
+        if address in self._resting:
+            self._waiting[address] = self._resting.pop(address)
+            self._go_on()

@@ -16,6 +16,11 @@ from pyshard.storage.interface import Sender
 COST = 0.00003  # seconds that it takes to answer one
 
 
+def never(_: Callable[[], object]) -> bool:
+    """For who leaves its time to nobody."""
+    return False
+
+
 class Turns:
     """Outcomes, and a reactor whose turns are made by hand."""
 
@@ -23,6 +28,7 @@ class Turns:
         self.now = 0.0
         self.due: list[Callable[[], object]] = []
         self.answered: list[object] = []
+        self.rest_of_a: list[Callable[[], object]] | None = None  # what is called when it is over; None: it has none
         self.outcomes = OutcomesInTurns(self.due.append, lambda: several, lambda: self.now)
 
     def commit(self, *outcomes: tuple[str, object]) -> None:
@@ -32,12 +38,19 @@ class Turns:
             answered: Deferred[object] = Deferred()
             answered.addBoth(self.answer)
             update: SubmittedUpdate[int] = SubmittedUpdate(0, answered)
-            done.append(WaitingUpdate(0.0, 0, update, Sender(address, "1"), 0, 0))
+            rests = self.rests if address == "a" else never
+            done.append(WaitingUpdate(0.0, 0, update, Sender(address, "1", rests=rests), 0, 0))
         self.outcomes.hand_out(done, [outcome for _, outcome in outcomes], lambda: self.answered.append("all out"))
 
     def answer(self, outcome: object) -> None:
         self.answered.append(outcome)
         self.now += COST
+
+    def rests(self, when_over: Callable[[], object]) -> bool:
+        if self.rest_of_a is None:
+            return False
+        self.rest_of_a.append(when_over)
+        return True
 
     def turn(self) -> list[object]:
         """What is answered in the next turn."""
@@ -114,6 +127,43 @@ def test_when_all_are_out(waiting: int) -> None:
         turns.turn()
     assert turns.answered[-1] == "the end"
     assert turns.answered.count("the end") == 1
+
+
+def test_who_leaves_its_time_to_others_is_answered_later() -> None:
+    """One outcome, then none until that is over; others are answered meanwhile, and no turn is asked for in vain."""
+    turns = Turns()
+    turns.rest_of_a = []
+    turns.commit(*(("a", number) for number in range(3)), ("b", "b's"))
+    assert (turns.answered, turns.due) == ([0, "b's"], [])
+    turns.commit(("a", 3), ("b", "again"))
+    assert (turns.answered[2:], turns.due) == (["again"], [])
+    (when_over,) = turns.rest_of_a
+    when_over()
+    assert turns.answered[3:] == [1]
+    when_over()  # it is called for another rest than its own, and no harm is done
+    turns.rest_of_a.pop()()
+    while turns.due:
+        turns.turn()
+    assert [answer for answer in turns.answered if isinstance(answer, int)] == [0, 1, 2, 3]
+
+
+def test_nobody_rests_at_the_end() -> None:
+    """What is to come after all outcomes waits for no rest."""
+    turns = Turns()
+    turns.rest_of_a = []
+    turns.commit(*(("a", number) for number in range(5)))
+    turns.outcomes.when_all_out(lambda: turns.answered.append("the end"))
+    while turns.due:
+        turns.turn()
+    assert turns.answered == [0, 1, 2, 3, 4, "all out", "the end"]
+
+
+def test_nobody_rests_alone() -> None:
+    """An address that asks alone is answered at once."""
+    turns = Turns(several=False)
+    turns.rest_of_a = []
+    turns.commit(*(("a", number) for number in range(5)))
+    assert turns.answered == [0, 1, 2, 3, 4, "all out"]
 
 
 def test_what_is_submitted_meanwhile() -> None:
