@@ -243,7 +243,7 @@ class GroupCommit(Generic[_U]):
             queued = done[1:] if done[0].sender is _BACKGROUND else done
             with self._changed:
                 if large is None:
-                    self._small.commit([waiting.sender.address for waiting in done], began, now)
+                    self._small.commit((waiting.sender.address for waiting in done), began, now)
                 self._waiting.put_back(taken[len(done) :])
                 self._waiting.done(queued)
                 refused = self._waiting.take_all_of(_is_a_client) if self._refuses else []

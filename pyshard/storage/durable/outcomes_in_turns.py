@@ -75,15 +75,25 @@ class OutcomesInTurns:
         :param outcomes: of each update; the list is empty then, so that it keeps none of them.
         :param all_out: is called when all of them are handed out.
         """
-        group = _Group(len(done), all_out)
         outcomes.reverse()
-        for committed in done:
+        alone = not (self._waiting or self._resting or self._several_ask())
+        if alone:
+            self._hand_out_alone(done, outcomes)
+        if not outcomes:
+            all_out()
+            return
+        group = _Group(len(outcomes), all_out)
+        for committed in done[-len(outcomes) :]:
             sender = committed.sender
             of_address = self._resting.get(sender.address) or self._waiting.get(sender.address)
             if of_address is None:
                 of_address = self._waiting[sender.address] = deque()
             of_address.append(_WaitingOutcome(sender, committed.update.answered, outcomes.pop(), group))
-        self._go_on()
+        if alone and not self._scheduled:  # this turn has had its part
+            self._scheduled = True
+            self._call_soon(self._hand_out_some)
+        else:
+            self._go_on()
 
     def when_all_out(self, function: Callable[[], object]) -> None:
         """Have a function called when nothing waits any more, which may be now. Nobody rests until then."""
@@ -91,6 +101,14 @@ class OutcomesInTurns:
         for address in list(self._resting):
             self._end_rest(address)
         self._go_on()
+
+    def _hand_out_alone(self, done: Sequence[WaitingUpdate[SubmittedUpdate[Any]]], outcomes: list[object]) -> None:
+        """Hand out what has room in a turn as it is, where nothing else waits: without a place for each of them."""
+        until = self._steady() + _ALONE
+        for committed in done:
+            fire(committed.update.answered, outcomes.pop())
+            if self._steady() > until:
+                return
 
     def _go_on(self) -> None:
         if not self._scheduled:

@@ -77,8 +77,8 @@ class SmallGroups:
         wait = min(_LONGEST, _TIMES * max(0.0, now - began))
         for address, answered in self._answered.items():  # they have asked nothing while this one was committed
             self._note(address, now - answered)
-        of_few = [address for address, updates in Counter(addresses).items() if address and updates <= _FEW]
-        self._answered = dict.fromkeys(of_few, now) if self.several_ask(now) else {}
+        updates_of = Counter(addresses) if self.several_ask(now) else {}
+        self._answered = {address: now for address, updates in updates_of.items() if address and updates <= _FEW}
         self._awaited = {address for address in self._answered if self._again_after.get(address, 0.0) <= wait}
         self._until = now + wait
 
