@@ -25,7 +25,6 @@ from pyshard.model.strict_messagepack import quick_document
 from pyshard.protocol.batch_answers import VERSION, Answer, Result, decode_answers, encode_answers
 from pyshard.protocol.batch_operations import Read
 from pyshard.settings import settings
-from pyshard.storage.memory import dict_lookups
 
 MOST_BYTES, MOST_NESTING, MOST_ELEMENTS = settings.MAX_DOCUMENT_BYTES, settings.MAX_NESTING, settings.MAX_ELEMENTS
 
@@ -73,18 +72,6 @@ def test_split(slots: list[int], bounds: set[int], random: Random) -> None:
     starts = [0, *sorted(bounds)]
     numbers = [random.randrange(5) for _ in starts]
     assert key_leaves.split(slots, starts, numbers, 5) == shard_map.split_plainly(slots, starts, numbers, 5)
-
-
-@built
-@given(st.dictionaries(st.binary(max_size=3), st.binary(min_size=1, max_size=9)), st.lists(st.binary(max_size=3)))
-def test_found_values(records: dict[bytes, bytes], others: list[bytes]) -> None:
-    """All values where all keys are there and the values have room; nothing where one isn't, or they have none."""
-    for keys in (list(records), [*records, *others], [*records] * 2):
-        size = sum(len(records.get(key, b"")) for key in keys)
-        for room in (0, size, size + 1):
-            expected = dict_lookups.found_values_plainly(records, keys, room)
-            assert key_leaves.found_values(records, keys, room) == expected
-            assert (expected is not None) == (records.keys() >= set(keys) and room > size)
 
 
 @built

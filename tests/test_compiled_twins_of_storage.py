@@ -1,4 +1,6 @@
-"""The compiled twins for what lies in LMDB and for boxes: each gives what the plain one gives, or leaves it."""
+"""The compiled twins for dicts of records, for what lies in LMDB and for boxes: each gives what the plain one gives, or
+leaves it to it.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +9,68 @@ from compiled_twins import built
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pyshard.compiled import box_leaves, lmdb_leaves
+from pyshard.compiled import box_leaves, dict_leaves, lmdb_leaves
 from pyshard.model.key_slots import SLOTS
 from pyshard.protocol.boxes import Box, BoxBreach, Limits, parse_plainly, serialize
 from pyshard.storage.durable import lmdb_encoding
-
-# ---------------------------------------------------------------------- what lies in LMDB
+from pyshard.storage.memory import dict_lookups, dict_updates
 
 stored = st.binary(max_size=40)
+
+# ---------------------------------------------------------------------- dicts of records
+
+short = st.binary(max_size=3)
+
+
+@built
+@given(st.dictionaries(short, st.binary(min_size=1, max_size=9)), st.lists(short))
+def test_found_values(records: dict[bytes, bytes], others: list[bytes]) -> None:
+    """All values where all keys are there and the values have room; nothing where one isn't, or they have none."""
+    for keys in (list(records), [*records, *others], [*records] * 2):
+        size = sum(len(records.get(key, b"")) for key in keys)
+        for room in (0, size, size + 1):
+            expected = dict_lookups.found_values_plainly(records, keys, room)
+            assert dict_leaves.found_values(records, keys, room) == expected
+            assert (expected is not None) == (records.keys() >= set(keys) and room > size)
+
+
+@built
+@given(st.dictionaries(short, st.binary(min_size=1, max_size=9)), st.lists(short))
+def test_has_all(records: dict[bytes, bytes], keys: list[bytes]) -> None:
+    """Whether all keys are there."""
+    for some in (keys, list(records), []):
+        assert dict_leaves.has_all(records, some) is dict_lookups.has_all_plainly(records, some)
+
+
+@built
+@given(st.dictionaries(short, stored), st.dictionaries(short, st.tuples(stored, st.integers(0, 2**64 - 1))))
+def test_put_values(before: dict[bytes, bytes], changes: dict[bytes, tuple[bytes, int]]) -> None:
+    """New keys and keys that are there get the same values in the same order, and count the same."""
+    before = {key: bytes(8) + record for key, record in before.items()}
+    keys, new, versions = (
+        list(changes),
+        [new for new, _ in changes.values()],
+        [number for _, number in changes.values()],
+    )
+    ours, theirs = dict(before), dict(before)
+    found = dict_leaves.put_values(ours, keys, new, versions)
+    assert found == dict_updates.put_values_plainly(theirs, keys, new, versions)
+    assert list(ours.items()) == list(theirs.items())
+    assert found[0] == sum(map(len, ours.values())) - sum(map(len, before.values())) - 8 * len(found[1])
+
+
+@built
+def test_columns_of_values_that_are_uneven() -> None:
+    """Are refused before anything is stored."""
+    records: dict[bytes, bytes] = {}
+    for keys, new, versions in (([b"a"], [b""], []), ([b"a"], [], [1]), ([], [b""], [1])):
+        for put_values in (dict_leaves.put_values, dict_updates.put_values_plainly):
+            with pytest.raises(ValueError, match=r"more|longer|shorter"):
+                put_values(records, keys, new, versions)
+    assert not records
+
+
+# ---------------------------------------------------------------------- what lies in LMDB
 
 
 def view_of(value: bytes) -> memoryview:

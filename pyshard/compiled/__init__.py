@@ -1,4 +1,4 @@
-"""The compiled twins of a few plain functions, where they were built: six modules of them, by what they work on.
+"""The compiled twins of a few plain functions, where they were built: seven modules of them, by what they work on.
 
 Rules:
 
@@ -15,11 +15,29 @@ from __future__ import annotations
 import os
 
 try:
-    from pyshard.compiled import box_leaves, document_leaves, key_leaves, line_leaves, lmdb_leaves, parse_leaves
+    from pyshard.compiled import (
+        box_leaves,
+        dict_leaves,
+        document_leaves,
+        key_leaves,
+        line_leaves,
+        lmdb_leaves,
+        parse_leaves,
+    )
 except ImportError:  # they weren't built, or not all of them; mypy is to take them for modules, as `IN_USE` says so
-    box_leaves = document_leaves = key_leaves = line_leaves = lmdb_leaves = parse_leaves = None  # type: ignore[assignment]
+    box_leaves = dict_leaves = document_leaves = key_leaves = None  # type: ignore[assignment]
+    line_leaves = lmdb_leaves = parse_leaves = None  # type: ignore[assignment]
 
 #: Whether the compiled twins are used.
 IN_USE: bool = key_leaves is not None and os.environ.get("PYSHARD_COMPILED") != "0"
 
-__all__ = ["IN_USE", "box_leaves", "document_leaves", "key_leaves", "line_leaves", "lmdb_leaves", "parse_leaves"]
+__all__ = [
+    "IN_USE",
+    "box_leaves",
+    "dict_leaves",
+    "document_leaves",
+    "key_leaves",
+    "line_leaves",
+    "lmdb_leaves",
+    "parse_leaves",
+]

@@ -1,24 +1,15 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, embedsignature=True
-"""Keys → texts, slots and values, compiled; see `pyshard.compiled`."""
+"""Keys → texts, slots and shards, compiled; see `pyshard.compiled`."""
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.dict cimport PyDict_GetItemWithError
-from cpython.object cimport PyObject
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, memset
-from posix.unistd cimport _SC_PAGESIZE, sysconf
+from libc.string cimport memcpy, memset
 
 from pyshard.compiled.md5_lanes cimport HAS_LANES, md5_of_lanes
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
-    ctypedef struct PyDictObject:
-        void* ma_keys
-
-cdef extern from "sys/mman.h" nogil:
-    int MADV_DONTNEED
-    int madvise(void* start, size_t size, int advice)
 
 
 cdef enum:
@@ -238,42 +229,6 @@ def keys_bytes(keys, Py_ssize_t longest):
             return None
         texts.append(PyBytes_FromStringAndSize(text, size))
     return texts
-
-
-def found_values(dict records not None, keys, Py_ssize_t room):
-    """See `pyshard.storage.memory.index_records.found_values_plainly`."""
-    cdef list values = []
-    cdef PyObject* value
-    for key in keys:
-        value = PyDict_GetItemWithError(records, key)
-        if value is NULL or not PyBytes_CheckExact(<object>value):
-            return None
-        room -= PyBytes_GET_SIZE(<object>value)
-        if room <= 0:
-            return None
-        values.append(<object>value)
-    return values if room > 0 else None
-
-
-cdef inline bint is_zero(const char* start, size_t size) noexcept nogil:
-    return start[0] == 0 and memcmp(start, start + 1, size - 1) == 0
-
-
-def give_back_unused(dict table not None, size_t known):
-    """See `pyshard.storage.memory.unused_entries.give_back_unused_plainly`."""
-    cdef size_t start = <size_t>(<PyDictObject*>table).ma_keys
-    if start == known:
-        return known
-    # A dict's indices and entries are one block of memory, of which it counts each byte, and entries come last.
-    cdef size_t page = sysconf(_SC_PAGESIZE)
-    cdef size_t end = start + <size_t>(dict.__sizeof__(table) - dict.__basicsize__)
-    cdef size_t last = end // page * page
-    cdef size_t first = last
-    while first >= start + page and is_zero(<const char*>(first - page), page):
-        first -= page
-    if first < last:
-        madvise(<void*>first, last - first, MADV_DONTNEED)  # that this fails on locked memory does no harm
-    return start
 
 
 def split(slots, starts, numbers, shards):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from pyshard.compiled import IN_USE, key_leaves
+from pyshard.compiled import IN_USE, dict_leaves
 
 
 def found_values_plainly(records: dict[bytes, bytes], keys: Sequence[bytes], room: int) -> list[bytes] | None:
@@ -17,7 +17,15 @@ def found_values_plainly(records: dict[bytes, bytes], keys: Sequence[bytes], roo
     return found if sum(map(len, found)) < room else None
 
 
-found_values = key_leaves.found_values if IN_USE else found_values_plainly
+found_values = dict_leaves.found_values if IN_USE else found_values_plainly
+
+
+def has_all_plainly(records: dict[bytes, bytes], keys: Sequence[bytes]) -> bool:
+    """Whether all of some keys are there."""
+    return all(map(records.__contains__, keys))
+
+
+has_all = dict_leaves.has_all if IN_USE else has_all_plainly
 
 
 class _Equal:

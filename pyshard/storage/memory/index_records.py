@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from operator import add
 from typing import cast
 
 from pyshard.model.cluster_state import DEFAULT_INDEX
@@ -27,6 +26,7 @@ from pyshard.protocol.batch_operations import picker
 from pyshard.protocol.change_groups import Change
 from pyshard.settings import settings
 from pyshard.storage.memory.dict_lookups import found_values, stored_key
+from pyshard.storage.memory.dict_updates import put_values
 from pyshard.storage.memory.expiry_schedule import ExpirySchedule
 from pyshard.storage.memory.index_at_moment import IndexAtMoment, Watcher
 from pyshard.storage.memory.index_owner import IndexOwner
@@ -155,17 +155,15 @@ class MemoryIndex:
         if self.noted is not None:
             store.noted_in[self._number] = self
             self.noted.update(zip(keys, slots, strict=True))
-        if not self.expiries.keys().isdisjoint(keys):
+        if self.expiries and not self.expiries.keys().isdisjoint(keys):
             for key in filter(self.expiries.__contains__, keys):
                 self._unschedule(key, self.expiries.pop(key))
                 store.held -= settings.EXPIRY_OVERHEAD
-        old = list(map(self.records.get, keys))
-        replaced = list(filter(None, old))  # no value is empty: each begins with its version
-        store.held += sum(map(len, records)) - sum(map(len, replaced)) + len(replaced) * VERSION.size
-        self.records.update(zip(keys, map(add, map(VERSION.pack, versions), records), strict=True))
-        if len(replaced) < len(keys):
-            if replaced:
-                pick = picker([position for position, value in enumerate(old) if value is None])
+        grown, added = put_values(self.records, keys, records, versions)
+        store.held += grown
+        if added:
+            if len(added) < len(keys):
+                pick = picker(added)
                 keys, slots = pick(keys), pick(slots)
             self._slot_index.add(slots, keys)
             counts = store.bucket_counts

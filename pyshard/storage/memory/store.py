@@ -35,6 +35,7 @@ from pyshard.storage.batch_executor import BatchExecutor, no_such_index
 from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound, FollowerPlaces
 from pyshard.storage.following_interface import ICopy, IFollower
 from pyshard.storage.interface import ITSELF, Page, PageBounds, Sender, Task
+from pyshard.storage.memory.dict_lookups import has_all
 from pyshard.storage.memory.dropped_indexes import forget_dropped
 from pyshard.storage.memory.hidden_records import HiddenRecords
 from pyshard.storage.memory.index_records import MemoryIndex
@@ -139,9 +140,8 @@ class MemoryStore(MemoryReplica, RangeChanges):
         return 0  # `apply` gives everything at once
 
     def surely_has_all(self, index: int, keys: Sequence[bytes]) -> bool:
-        if (memory_index := self._indexes.get(index)) is None or self._hidden.any:
-            return False
-        return all(map(memory_index.records.__contains__, keys))
+        memory_index = self._indexes.get(index)
+        return memory_index is not None and not self._hidden.any and has_all(memory_index.records, keys)
 
     def read_at_hand(self, index: int, keys: Sequence[bytes], room: int) -> list[Result] | None:
         memory_index = self._indexes.get(index)

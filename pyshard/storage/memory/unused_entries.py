@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pyshard.compiled import IN_USE, key_leaves
+from pyshard.compiled import IN_USE, dict_leaves
 
 _WORTH_IT = 1000  # entries of the first dict, from which on it is worth a look: there may be a thousand others
 
@@ -29,7 +29,7 @@ def give_back_unused_plainly(table: Mapping[bytes, object], known: int) -> int: 
     return 0
 
 
-give_back_unused = key_leaves.give_back_unused if IN_USE else give_back_unused_plainly
+give_back_unused = dict_leaves.give_back_unused if IN_USE else give_back_unused_plainly
 
 
 class UnusedEntries:

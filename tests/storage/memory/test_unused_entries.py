@@ -11,7 +11,7 @@ import pytest
 from compiled_twins import built
 from stores import PLENTY, at_once, task
 
-from pyshard.compiled import IN_USE, key_leaves
+from pyshard.compiled import IN_USE, dict_leaves
 from pyshard.protocol.batch_operations import Read, Write
 from pyshard.storage import MemoryStore
 from pyshard.storage.memory.unused_entries import UnusedEntries, give_back_unused_plainly
@@ -58,9 +58,9 @@ def test_a_dict_that_did_not_move_is_not_looked_at() -> None:
     table = numbered(FULL)
     place = ctypes.c_size_t.from_address(id(table) + dict.__basicsize__ - 16).value  # of the last but one of its fields
     before = resident()
-    assert key_leaves.give_back_unused(table, place) == place
+    assert dict_leaves.give_back_unused(table, place) == place
     assert before - resident() < 0.1 * FULL * _ENTRY
-    assert key_leaves.give_back_unused(table, 0) == place
+    assert dict_leaves.give_back_unused(table, 0) == place
     assert before - resident() > 0.9 * FULL * _ENTRY
 
 
@@ -73,22 +73,22 @@ def test_a_dict_stays_as_it_is(count: int) -> None:
     model = [*table.items()]
     place = 0
     for step in range(5):
-        place = key_leaves.give_back_unused(table, place if step % 2 else 0)  # every other time as if it had moved
+        place = dict_leaves.give_back_unused(table, place if step % 2 else 0)  # every other time as if it had moved
         assert place != 0
         assert [*table.items()] == model
         for key in random.sample(sorted(table), min(len(table), 3 ** (step + 1))):
             del table[key]
-            key_leaves.give_back_unused(table, 0)
+            dict_leaves.give_back_unused(table, 0)
         for number in range(count // 2 + 3 * step):
             table[b"key %d" % (random.randrange(2 * count + 9))] = b"step %d, %d" % (step, number)
         if table:
             table.popitem()
         model = [(key, table[key]) for key in table]
         assert dict(model) == dict([*table.items()])
-    place = key_leaves.give_back_unused(table, 0)
-    assert key_leaves.give_back_unused(table, place) == place
+    place = dict_leaves.give_back_unused(table, 0)
+    assert dict_leaves.give_back_unused(table, place) == place
     table.clear()
-    assert key_leaves.give_back_unused(table, place) not in (0, place)
+    assert dict_leaves.give_back_unused(table, place) not in (0, place)
 
 
 def test_in_plain_python_nothing_is() -> None:

@@ -1,0 +1,102 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, embedsignature=True
+"""What a store in memory does with its dicts, compiled; see `pyshard.compiled`."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItemWithError, PyDict_SetItem
+from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
+from libc.string cimport memcmp, memcpy
+from posix.unistd cimport _SC_PAGESIZE, sysconf
+
+cdef extern from "Python.h":
+    ctypedef struct PyDictObject:
+        void* ma_keys
+
+cdef extern from "sys/mman.h" nogil:
+    int MADV_DONTNEED
+    int madvise(void* start, size_t size, int advice)
+
+
+cdef enum:
+    VERSION = 8  # bytes of a version, before its record
+
+
+def found_values(dict records not None, keys, Py_ssize_t room):
+    """See `pyshard.storage.memory.dict_lookups.found_values_plainly`."""
+    cdef list values = []
+    cdef PyObject* value
+    for key in keys:
+        value = PyDict_GetItemWithError(records, key)
+        if value is NULL or not PyBytes_CheckExact(<object>value):
+            return None
+        room -= PyBytes_GET_SIZE(<object>value)
+        if room <= 0:
+            return None
+        values.append(<object>value)
+    return values if room > 0 else None
+
+
+def has_all(dict records not None, keys):
+    """See `pyshard.storage.memory.dict_lookups.has_all_plainly`."""
+    for key in keys:
+        if PyDict_GetItemWithError(records, key) is NULL:
+            return False
+    return True
+
+
+def put_values(dict records not None, keys, new, versions):
+    """See `pyshard.storage.memory.dict_updates.put_values_plainly`."""
+    cdef list added = []
+    cdef Py_ssize_t grown = 0, place = 0, size
+    cdef PyObject* old
+    cdef bytes record, value
+    if not len(keys) == len(new) == len(versions):
+        raise ValueError("there are more keys, more records or more versions")
+    for version in versions:
+        key = keys[place]
+        record = new[place]
+        if record is None:
+            raise TypeError("a record is bytes, not None")
+        size = PyBytes_GET_SIZE(record)
+        value = value_of(version, record, size)
+        grown += size
+        old = PyDict_GetItemWithError(records, key)
+        if old is NULL:
+            added.append(place)
+        else:
+            grown -= PyBytes_GET_SIZE(<object>old) - VERSION
+        PyDict_SetItem(records, key, value)
+        place += 1
+    return grown, added
+
+
+cdef bytes value_of(uint64_t version, bytes record, Py_ssize_t size):
+    """Version and record in one."""
+    cdef bytes value = PyBytes_FromStringAndSize(NULL, VERSION + size)
+    cdef char* at = PyBytes_AS_STRING(value)
+    cdef int byte
+    for byte in range(VERSION):
+        at[byte] = <char>(version >> 8 * (VERSION - 1 - byte))
+    memcpy(at + VERSION, PyBytes_AS_STRING(record), size)
+    return value
+
+
+cdef inline bint is_zero(const char* start, size_t size) noexcept nogil:
+    return start[0] == 0 and memcmp(start, start + 1, size - 1) == 0
+
+
+def give_back_unused(dict table not None, size_t known):
+    """See `pyshard.storage.memory.unused_entries.give_back_unused_plainly`."""
+    cdef size_t start = <size_t>(<PyDictObject*>table).ma_keys
+    if start == known:
+        return known
+    # A dict's indices and entries are one block of memory, of which it counts each byte, and entries come last.
+    cdef size_t page = sysconf(_SC_PAGESIZE)
+    cdef size_t end = start + <size_t>(dict.__sizeof__(table) - dict.__basicsize__)
+    cdef size_t last = end // page * page
+    cdef size_t first = last
+    while first >= start + page and is_zero(<const char*>(first - page), page):
+        first -= page
+    if first < last:
+        madvise(<void*>first, last - first, MADV_DONTNEED)  # that this fails on locked memory does no harm
+    return start
