@@ -30,7 +30,7 @@ from pyshard.client_core.operation_errors import too_late
 from pyshard.client_core.partial_failure import partial_failure
 from pyshard.errors import PyshardError
 from pyshard.model.key_slots import slots_of
-from pyshard.protocol.batch_operations import picker
+from pyshard.protocol.columns import picker
 from pyshard.settings import settings
 
 _T = TypeVar("_T")

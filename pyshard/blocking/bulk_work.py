@@ -33,7 +33,7 @@ from pyshard.errors import ClientClosed, IndexNotFound, OutcomeUnknown, PyshardE
 from pyshard.protocol.apply_boxes import answers_in
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_encoding import encode_runs
-from pyshard.protocol.batch_operations import picker
+from pyshard.protocol.columns import picker
 from pyshard.settings import settings
 
 

@@ -31,7 +31,7 @@ from pyshard.client_core.partial_failure import partial_failure
 from pyshard.errors import ClientClosed, PyshardError, Unavailable
 from pyshard.model.key_slots import slots_of
 from pyshard.model.shard_map import ShardMap
-from pyshard.protocol.batch_operations import picker
+from pyshard.protocol.columns import picker
 from pyshard.settings import settings
 
 

@@ -25,12 +25,14 @@ import msgspec
 
 from pyshard.client_core.argument_checks import check_collection
 from pyshard.client_core.result_decoding import Decode, outcomes_of
+from pyshard.compiled import IN_USE, column_leaves
 from pyshard.errors import InvalidArgument, PyshardError, shown_value
 from pyshard.model.bulk_document_encoding import encode_many
 from pyshard.model.document_encoding import SupportsItems, encode
 from pyshard.model.key_slots import Key, key_bytes, keys_bytes
 from pyshard.model.shard_map import MapShard
-from pyshard.protocol.batch_operations import ALWAYS, Has, Pop, Read, Remove, Run, Write, picker
+from pyshard.protocol.batch_operations import ALWAYS, Has, Pop, Read, Remove, Run, Write
+from pyshard.protocol.columns import picker, total_size
 from pyshard.settings import settings
 
 #: A pair of a write: a key and its document. What the document is, is left to the check when it is encoded, since mypy
@@ -196,8 +198,8 @@ def writes(pairs: Iterable[Pair], index: str, ttl: int, size: int, condition: in
     :raises InvalidArgument: when it comes to something that is no pair.
     """
     source = iter(pairs)
-    while some := _pairs(list(islice(source, size))):
-        all_keys, all_docs = map(list, zip(*some, strict=True))
+    while some := list(islice(source, size)):
+        all_keys, all_docs = _pair_columns(some)
         for part, texts, refused in _fitting(all_keys):
             keys, docs = all_keys[part], all_docs[part]
             places = _others(len(keys), refused)
@@ -267,10 +269,26 @@ def _encode(document: object) -> tuple[bytes, int]:
     return encode(document)
 
 
-def _pairs(given: list[Pair]) -> list[Pair]:
-    if list(map(type, given)).count(tuple) == len(given) == list(map(len, given)).count(2):
-        return given
-    return [_pair(pair) for pair in given]
+def _pair_columns(given: list[Pair]) -> tuple[list[Key], list[object]]:
+    """The keys and the documents of some pairs.
+
+    :raises InvalidArgument: there is something among them that is no pair.
+    """
+    found = pair_columns(given)
+    if found is None:
+        pairs = [_pair(pair) for pair in given]
+        found = [key for key, _ in pairs], [document for _, document in pairs]
+    return found
+
+
+def pair_columns_plainly(pairs: list[Pair]) -> tuple[list[Key], list[object]] | None:
+    """The first and the second ones of some pairs; None: they aren't all tuples of two."""
+    if not list(map(type, pairs)).count(tuple) == len(pairs) == list(map(len, pairs)).count(2):
+        return None
+    return [key for key, _ in pairs], [document for _, document in pairs]
+
+
+pair_columns = column_leaves.pair_columns if IN_USE else pair_columns_plainly
 
 
 def _pair(pair: Pair) -> Pair:
@@ -302,7 +320,7 @@ def _fitting(keys: Sequence[Key]) -> Iterator[tuple[slice, list[bytes], dict[int
     while waiting:
         part = waiting.pop()
         texts, refused = _texts(keys[part])
-        if len(texts) < 2 or sum(map(len, texts)) <= _KEY_BYTES:
+        if len(texts) < 2 or total_size(texts) <= _KEY_BYTES:
             yield part, texts, refused
         else:
             half = (part.start + part.stop) // 2

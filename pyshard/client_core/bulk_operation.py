@@ -17,7 +17,8 @@ from typing import Protocol
 from pyshard.client_core.result_decoding import Decode, outcomes_in
 from pyshard.errors import PyshardError
 from pyshard.protocol.batch_answers import Answer, Result, decode_answers
-from pyshard.protocol.batch_operations import Run, Write, changes, part, picker, verb_of, weight
+from pyshard.protocol.batch_operations import Run, Write, changes, part, verb_of, weight
+from pyshard.protocol.columns import picker
 
 
 class BulkReceiver(Protocol):

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pyshard.client_core.bulk_input import BulkSlice, Encoded
 from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.compiled import IN_USE, document_leaves
-from pyshard.protocol.batch_operations import Write, picker
+from pyshard.protocol.batch_operations import Write
+from pyshard.protocol.columns import picker
 
 #: Called with the number of keys that are done so far, those that failed included.
 Progress = Callable[[int], object]

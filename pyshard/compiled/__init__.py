@@ -1,4 +1,4 @@
-"""The compiled twins of a few plain functions, where they were built: seven modules of them, by what they work on.
+"""The compiled twins of a few plain functions, where they were built: eight modules of them, by what they work on.
 
 Rules:
 
@@ -17,6 +17,7 @@ import os
 try:
     from pyshard.compiled import (
         box_leaves,
+        column_leaves,
         dict_leaves,
         document_leaves,
         key_leaves,
@@ -25,7 +26,7 @@ try:
         parse_leaves,
     )
 except ImportError:  # they weren't built, or not all of them; mypy is to take them for modules, as `IN_USE` says so
-    box_leaves = dict_leaves = document_leaves = key_leaves = None  # type: ignore[assignment]
+    box_leaves = column_leaves = dict_leaves = document_leaves = key_leaves = None  # type: ignore[assignment]
     line_leaves = lmdb_leaves = parse_leaves = None  # type: ignore[assignment]
 
 #: Whether the compiled twins are used.
@@ -34,6 +35,7 @@ IN_USE: bool = key_leaves is not None and os.environ.get("PYSHARD_COMPILED") != 
 __all__ = [
     "IN_USE",
     "box_leaves",
+    "column_leaves",
     "dict_leaves",
     "document_leaves",
     "key_leaves",

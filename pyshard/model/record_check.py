@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from operator import itemgetter
 
+from pyshard.compiled import IN_USE, column_leaves
 from pyshard.model.document_encoding import FORMAT, HEAD
 from pyshard.model.strict_messagepack import BIG_INT
 
@@ -27,8 +28,9 @@ _MANY = 8  # records for which the calls in C are quicker
 _EXTENSIONS = {0xD4: 0, 0xD5: 0, 0xD6: 0, 0xD7: 0, 0xD8: 0, 0xC7: 1, 0xC8: 2, 0xC9: 4}
 _NEVER_USED = 0xC1
 
-#: The first bytes of documents that need no second look.
+#: The first bytes of documents that need no second look; and for each byte whether it is one of them.
 _FIRST_BYTES = bytes(set(range(256)) - {*_EXTENSIONS, _NEVER_USED})
+_IS_FIRST_BYTE = bytes(byte in _FIRST_BYTES for byte in range(256))
 
 #: Arrays and maps with a length of their own: first byte → bytes of the length, and whether it is a map.
 _CONTAINERS = {0xDC: (2, False), 0xDD: (4, False), 0xDE: (2, True), 0xDF: (4, True)}
@@ -39,10 +41,17 @@ _FORMAT_AND_NO_SIZE = HEAD.pack(FORMAT, 0)
 
 
 def are_records(records: Sequence[bytes]) -> bool:
-    """Whether byte strings are records; many of them are looked at by a few calls in C.
+    """Whether byte strings are records.
 
     :return: False also for some that are, which `record_fault` looks at.
     """
+    if IN_USE and column_leaves.are_outlines(records, FORMAT, _IS_FIRST_BYTE, HEAD.size):
+        return True
+    return are_records_plainly(records)
+
+
+def are_records_plainly(records: Sequence[bytes]) -> bool:
+    """What `are_records` gives; many of them are looked at by a few calls in C."""
     if len(records) < _MANY:
         return not any(map(record_fault, records))
     together = b"".join(map(_outline, records))

@@ -14,12 +14,12 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from operator import itemgetter
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
+from pyshard.protocol.columns import picker, total_size
 from pyshard.settings import settings
 
 _T = TypeVar("_T")
@@ -155,11 +155,11 @@ def columns(run: Run) -> list[list[Any] | None]:
 
 def weight(run: Run) -> int:
     """How many bytes the keys and records of a run have."""
-    total = sum(map(len, run.keys))
+    total = total_size(run.keys)
     if isinstance(run, Write):
-        total += sum(map(len, run.records))
+        total += total_size(run.records)
     elif isinstance(run, Increment):
-        total += sum(map(len, run.amounts)) + sum(map(len, run.initials))
+        total += total_size(run.amounts) + total_size(run.initials)
     return total
 
 
@@ -168,11 +168,3 @@ def part(run: Run, positions: Sequence[int]) -> Run:
     pick = picker(positions)
     found = {name: getattr(run, name) for name in run.__struct_fields__[1:]}
     return msgspec.structs.replace(run, **{name: column and pick(column) for name, column in found.items()})
-
-
-def picker(positions: Sequence[int]) -> Callable[[Sequence[_T]], list[_T]]:
-    """A function that gives a column's elements at some positions. `itemgetter` picks many of them in one call in C."""
-    if len(positions) < 2:  # for one position it would give no tuple
-        return lambda column: [column[position] for position in positions]
-    getter = itemgetter(*positions)
-    return lambda column: list(getter(column))

@@ -40,8 +40,8 @@ from pyshard.protocol.batch_operations import (
     Touch,
     Write,
     part,
-    picker,
 )
+from pyshard.protocol.columns import picker, total_size
 from pyshard.settings import settings
 from pyshard.storage.int_sum import sum_of, work_of_sum
 from pyshard.storage.interface import Task
@@ -155,13 +155,13 @@ class BatchExecutor:
 
     def _surely_fits(self, run: Write) -> bool:
         """Whether all records of a run fit under the limit, even if they replace none."""
-        most = len(b"".join(run.keys)) + sum(map(len, run.records)) + len(run.keys) * settings.ITEM_OVERHEAD
+        most = total_size(run.keys) + total_size(run.records) + len(run.keys) * settings.ITEM_OVERHEAD
         return most <= self._free_bytes
 
     def _cut_to_room(self, answer: Answer, keys: int) -> None:
         """Keep the records that fit into the answer, and refuse the keys behind them."""
         records = answer.results
-        total = sum(map(len, filter(None, records)))  # type: ignore[arg-type]  # `StoreIndex.read` gives no bool
+        total = total_size(records)  # type: ignore[arg-type]  # `StoreIndex.read` gives no bool
         if total < self._room:
             self._room -= total
             _refuse_rest(answer, keys)

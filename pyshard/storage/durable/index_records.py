@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 
 from pyshard.protocol.batch_answers import VERSION, Result
+from pyshard.protocol.columns import total_size
 from pyshard.settings import settings
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
@@ -154,7 +155,7 @@ class DurableIndex:
             results += found
             if part.stop >= len(keys) or len(found) < len(some):
                 break
-            room -= sum(map(len, filter(None, found)))
+            room -= total_size(found)
         return results
 
     def read_plainly(self, keys: Sequence[bytes], slots: Sequence[int], now: int, room: int) -> list[Result]:
@@ -230,7 +231,7 @@ class DurableIndex:
         sizes = lmdb_encoding.sizes_of_values(before)
         replaced = lmdb_encoding.bytes_of_records(sizes)
         self._looks.left -= replaced
-        counters.used += sum(map(len, records)) - replaced
+        counters.used += total_size(records) - replaced
         new = sizes.count(0)
         if new:
             made = [(key, slot) for key, slot, size in zip(keys, slots, sizes, strict=True) if not size]

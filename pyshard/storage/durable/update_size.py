@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyshard.protocol.batch_operations import changes
+from pyshard.protocol.columns import total_size
 from pyshard.storage.interface import Task
 
 _BATCH = 1024  # the update itself, its Deferreds, and what the connection keeps for the answer
@@ -35,7 +36,7 @@ def update_size(tasks: Sequence[Task]) -> tuple[int, int]:
         size += _RUN
         if not count:
             continue
-        size += _SLOTS + count * _KEY + sum(map(len, keys))
+        size += _SLOTS + count * _KEY + total_size(keys)
         if changes(run):
             changed += count
             for column in map(run.__getattribute__, run.__struct_fields__[2:]):
@@ -43,7 +44,7 @@ def update_size(tasks: Sequence[Task]) -> tuple[int, int]:
                     continue
                 size += _COLUMN + count * _PLACE
                 if type(column[0]) is bytes:
-                    size += count * _BYTES + sum(map(len, column))
+                    size += count * _BYTES + total_size(column)
                 else:
                     size += _INT * sum(map(_is_large, column))
     return size, changed

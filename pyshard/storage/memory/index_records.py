@@ -22,8 +22,8 @@ from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.model.key_slots import slot_of
 from pyshard.model.slot_ranges import SlotRanges, in_ranges
 from pyshard.protocol.batch_answers import VERSION, Result
-from pyshard.protocol.batch_operations import picker
 from pyshard.protocol.change_groups import Change
+from pyshard.protocol.columns import picker
 from pyshard.settings import settings
 from pyshard.storage.memory.dict_lookups import found_values, stored_key
 from pyshard.storage.memory.dict_updates import put_values
