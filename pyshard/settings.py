@@ -294,9 +294,9 @@ class Settings:
     MAX_QUESTIONS: int = 1000
     #: Operations that a bulk verb prepares at a time; meanwhile the shards apply those before them.
     BULK_STEP: int = 500
-    #: So many times as many where it only reads, but no more times than there are shards, which divide them.
-    BULK_STEPS_READ: int = 4
-    #: The same where it changes durable shards, which commit at once what comes together.
+    #: So many times as many, but no more times than there are shards, which divide them.
+    BULK_STEPS: int = 4
+    #: What it prepares where it changes durable shards, however many, which commit at once what comes together.
     BULK_STEP_DURABLE: int = 1000
     #: Operations that a bulk verb has in flight, so that its memory is bounded for input of any length.
     BULK_OPERATIONS: int = 4000

@@ -244,7 +244,7 @@ TESTS = {
     "PEER_QUESTIONS": ["client_core/test_questions_from_daemons.py::test_questions_at_once"],
     "PEER_QUESTIONS_PACE": ["client_core/test_questions_from_daemons.py::test_questions_a_second"],
     "BULK_STEP": ["client/test_bulk.py::test_only_so_much_is_in_flight"],
-    "BULK_STEPS_READ": ["client_core/test_bulk_input.py::test_reads_are_sent_in_larger_steps"],
+    "BULK_STEPS": ["client_core/test_bulk_input.py::test_several_shards_get_larger_steps"],
     "BULK_STEP_DURABLE": ["client_core/test_bulk_input.py::test_durable_shards_are_changed_by_larger_steps"],
     "BULK_OPERATIONS": ["client/test_bulk.py::test_only_so_much_is_in_flight"],
     "BULK_BYTES": ["client/test_bulk.py::test_bytes_in_flight"],

@@ -117,18 +117,18 @@ class Encoded:
 def slice_size(shards: Sequence[MapShard], changes: bool, fitting: int | None = None) -> int:
     """How many keys each slice of a bulk verb is to have.
 
-    A slice is divided among the shards that own something. Keys that are read cost a shard so little that a box of few
-    of them costs more than what it carries; documents that are written are better on their way soon.
+    A slice is divided among the shards that own something. To take a box costs a shard as much as to read 300 keys or
+    to write 250, so a box of few of them costs more than what it carries. More would wait for each other.
 
     :param shards: those of the map.
     :param changes: whether the verb changes something.
     :param fitting: of a verb that reads documents: how many an answer has room for; None: it isn't known.
     """
-    if not changes:
-        owners = sum(bool(shard.ranges) for shard in shards)
-        most = settings.BULK_STEP * min(owners, settings.BULK_STEPS_READ)
-        return most if fitting is None else min(most, fitting * owners)
-    return settings.BULK_STEP_DURABLE if any(shard.durable for shard in shards) else settings.BULK_STEP
+    if changes and any(shard.durable for shard in shards):
+        return settings.BULK_STEP_DURABLE
+    owners = sum(bool(shard.ranges) for shard in shards)
+    most = settings.BULK_STEP * min(owners, settings.BULK_STEPS)
+    return most if changes or fitting is None else min(most, fitting * owners)
 
 
 def pairs_of(pairs: Pairs) -> Iterable[Pair]:

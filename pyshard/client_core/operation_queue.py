@@ -51,10 +51,9 @@ class Batch:
     :ivar bulk_operation: the bulk operation, if it has one.
     :ivar operations: the single operations, if it has such.
     :ivar runs: the operations as runs: neighbors of one verb and index together.
-    :ivar changed: what it may change.
     """
 
-    __slots__ = ("_read", "bulk_operation", "changed", "entries", "operations", "runs", "sent")
+    __slots__ = ("_changed", "_read", "bulk_operation", "entries", "operations", "runs", "sent")
 
     def __init__(self, entries: Sequence[Entry], sent: float) -> None:
         self.entries = entries
@@ -67,8 +66,15 @@ class Batch:
         else:
             self.operations = entries  # type: ignore[assignment]  # where there is a bulk operation, it is alone
             self.runs = runs_of(self.operations)
-        self.changed = _places([run for run in self.runs if changes(run)])
+        self._changed: set[Place] | None = None
         self._read: set[Place] | None = None
+
+    @property
+    def changed(self) -> set[Place]:
+        """What it may change; found out when it matters, which it doesn't while nothing else is in flight."""
+        if self._changed is None:
+            self._changed = _places([run for run in self.runs if changes(run)])
+        return self._changed
 
     @property
     def read(self) -> set[Place]:
@@ -80,7 +86,7 @@ class Batch:
     @property
     def consistent(self) -> bool:
         """Whether it changes nothing that it reads."""
-        return not self.changed or self.read.isdisjoint(self.changed)
+        return len(self.runs) == 1 or not self.changed or self.read.isdisjoint(self.changed)
 
     def clear_of(self, other: Batch) -> bool:
         """Whether both may be in flight at the same time."""

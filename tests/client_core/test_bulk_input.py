@@ -27,9 +27,10 @@ from pyshard.settings import settings
 from pyshard.storage import ITSELF, Sender
 
 
-@pytest.mark.parametrize(("kind", "changing"), [("memory", settings.BULK_STEP), ("lmdb", settings.BULK_STEP_DURABLE)])
+@pytest.mark.parametrize(("kind", "changing"), [("memory", 500), ("lmdb", settings.BULK_STEP_DURABLE)])
 def test_durable_shards_are_changed_by_larger_steps(kind: str, changing: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes to a durable shard together is committed together, so changes are sent in larger steps there."""
+    monkeypatch.setattr(bulk_input, "settings", attrs.evolve(settings, BULK_STEP=250))
     sent: list[int] = []
     keys = [key for key in map(str, range(9000)) if slot_of(key.encode()) < SLOTS / 2][:2000]
     with cluster_of(kind) as cluster:
@@ -47,21 +48,22 @@ def test_durable_shards_are_changed_by_larger_steps(kind: str, changing: int, mo
         sent.clear()
         cluster.run(client.read_many(keys))
         cluster.run(client.has_many(keys))
-        assert sent == [2 * settings.BULK_STEP] * (2000 // settings.BULK_STEP)  # there are two shards
+        assert sent == [500] * (2 * 2000 // 500)  # there are two shards
         sent.clear()
         cluster.run(client.pop_many(keys))
         cluster.run(client.remove_many(keys))
         assert sent == [changing] * (2 * 2000 // changing)
 
 
-@pytest.mark.parametrize(
-    ("shards", "steps"), [(1, 1), (3, 3), (settings.BULK_STEPS_READ + 1, settings.BULK_STEPS_READ)]
-)
-def test_reads_are_sent_in_larger_steps(shards: int, steps: int) -> None:
+@pytest.mark.parametrize(("shards", "steps"), [(1, 1), (3, 3), (settings.BULK_STEPS + 1, settings.BULK_STEPS)])
+def test_several_shards_get_larger_steps(shards: int, steps: int) -> None:
     """Shards divide a step among them, so each of them gets enough; but a step doesn't grow without end."""
     ranges = [MapShard(str(number), ((0, 1),), 1, "host", 1) for number in range(shards)]
     assert slice_size(ranges, changes=False) == steps * settings.BULK_STEP
-    assert slice_size(ranges, changes=True) == settings.BULK_STEP
+    assert slice_size(ranges, changes=True) == steps * settings.BULK_STEP
+    durable = [attrs.evolve(shard, durable=True) for shard in ranges]
+    assert slice_size(durable, changes=False) == steps * settings.BULK_STEP
+    assert slice_size(durable, changes=True) == settings.BULK_STEP_DURABLE
 
 
 def test_shards_that_own_nothing_get_no_part_of_a_step() -> None:
@@ -91,7 +93,7 @@ def test_a_closed_client_reads_no_further(in_flight: bool) -> None:
         closing = client.close()
         error = outcome(cluster, work)
         cluster.run(closing)
-        assert taken <= settings.BULK_STEP
+        assert taken <= 2 * settings.BULK_STEP  # there are two shards
         if in_flight:
             assert isinstance(error, PartialFailure)
             assert {type(one) for _, one in error.outcomes} == {ClientClosed}
@@ -105,11 +107,11 @@ def test_a_client_that_is_closed_between_two_steps(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(bulk, "settings", attrs.evolve(settings, BULK_OPERATIONS=1))  # one step after the other
     with cluster_of("memory") as cluster:
         client = cluster.connect()
-        pairs = [(str(number), number) for number in range(2 * settings.BULK_STEP)]
-        work = client.write_many(pairs, progress=lambda done: done == settings.BULK_STEP and client.close())
+        pairs = [(str(number), number) for number in range(4 * settings.BULK_STEP)]
+        work = client.write_many(pairs, progress=lambda done: done == 2 * settings.BULK_STEP and client.close())
         error = outcome(cluster, work)
         assert isinstance(error, ClientClosed)
-        assert str(error) == "the client was closed when 500 keys were done"
+        assert str(error) == "the client was closed when 1,000 keys were done"
 
 
 # -- the parts of a step ----------------------------------------------------------------------------------------------

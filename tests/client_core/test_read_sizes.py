@@ -43,7 +43,7 @@ def test_steps(fitting: int | None, expected: int) -> None:
     """Each of two shards is asked for no more than an answer takes."""
     ranges = [MapShard(str(number), ((0, 1),), 1, "host", 1) for number in range(2)]
     assert bulk_input.slice_size(ranges, changes=False, fitting=fitting) == expected
-    assert bulk_input.slice_size(ranges, changes=True) == settings.BULK_STEP
+    assert bulk_input.slice_size(ranges, changes=True, fitting=fitting) == 2 * settings.BULK_STEP
 
 
 @pytest.mark.parametrize("blocking", [False, True])
