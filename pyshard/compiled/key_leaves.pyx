@@ -14,7 +14,7 @@ cdef extern from "Python.h":
 
 cdef enum:
     SLOTS = 10_000_000
-    LANES = 4  # texts that go through MD5 together
+    LANES = 8  # texts that go through MD5 together
     SHORT = 55  # bytes of the longest text that MD5 takes as one block
 
 # RFC 1321: what each of the 64 steps adds, and by how much each of a round's steps turns.
@@ -30,6 +30,16 @@ cdef uint32_t[64] ADDED = [
 ]
 cdef int[16] TURNED = [7, 12, 17, 22, 5, 9, 14, 20, 4, 11, 16, 23, 6, 10, 15, 21]
 
+
+cdef enum:
+    EXPONENTS = 76  # one more than the greatest of a float that is next to an MD5
+
+# For each exponent the remainder of that power of 2 by the number of slots.
+cdef uint64_t[EXPONENTS] POWERS
+cdef int exponent
+POWERS[0] = 1
+for exponent in range(1, EXPONENTS):
+    POWERS[exponent] = POWERS[exponent - 1] * 2 % SLOTS
 
 cdef uint32_t[4] FIRST = [0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476]  # the state before the first block
 
@@ -70,20 +80,18 @@ cdef void md5_block(uint32_t* state, const uint8_t* block) noexcept nogil:
     state[3] += d
 
 
-cdef uint64_t big_endian(uint32_t first, uint32_t second) noexcept nogil:
+cdef inline uint32_t reversed_bytes(uint32_t word) noexcept nogil:
+    return word << 24 | (word & 0xFF00) << 8 | (word >> 8 & 0xFF00) | word >> 24
+
+
+cdef inline uint64_t big_endian(uint32_t first, uint32_t second) noexcept nogil:
     """Eight bytes of an MD5, of which a state has each four in little-endian order, as a number."""
-    cdef uint64_t found = 0
-    cdef int byte
-    for byte in range(4):
-        found = found << 8 | (first >> 8 * byte & 0xFF)
-    for byte in range(4):
-        found = found << 8 | (second >> 8 * byte & 0xFF)
-    return found
+    return <uint64_t>reversed_bytes(first) << 32 | reversed_bytes(second)
 
 
 cdef uint32_t slot_of_state(const uint32_t* state) noexcept nogil:
     """The remainder of an MD5, as the float next to it, by the number of slots."""
-    cdef uint64_t high = big_endian(state[0], state[1]), low = big_endian(state[2], state[3]), kept, dropped, power
+    cdef uint64_t high = big_endian(state[0], state[1]), low = big_endian(state[2], state[3]), kept, dropped
     cdef int exponent = 64
     if not high:
         high, low, exponent = low, 0, 0
@@ -99,11 +107,7 @@ cdef uint32_t slot_of_state(const uint32_t* state) noexcept nogil:
     exponent += 11
     if exponent <= 0:  # it is a whole number of less than 53 bits
         return <uint32_t>((kept >> -exponent) % SLOTS)
-    power = 1
-    while exponent > 0:
-        power = (power << (exponent if exponent < 32 else 32)) % SLOTS
-        exponent -= 32
-    return <uint32_t>(kept % SLOTS * power % SLOTS)
+    return <uint32_t>(kept % SLOTS * POWERS[exponent] % SLOTS)
 
 
 cdef uint32_t slot_of_text(const char* index, Py_ssize_t index_size, const char* key, Py_ssize_t key_size) noexcept nogil:

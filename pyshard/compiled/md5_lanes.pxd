@@ -1,4 +1,4 @@
-"""MD5 of four texts at once: a processor has idle units while it goes through the 64 steps of one."""
+"""MD5 of eight texts at once: a processor has idle units while it goes through the 64 steps of one, and of four."""
 
 from libc.stdint cimport uint8_t, uint32_t
 
@@ -7,9 +7,9 @@ cdef extern from *:
     #include <stdint.h>
     #include <string.h>
 
-    #if defined(__GNUC__)  /* GCC and Clang: four words are added, mixed and turned by one instruction */
+    #if defined(__GNUC__)  /* GCC and Clang: one instruction adds, mixes or turns four or eight words */
     #define MD5_HAS_LANES 1
-    typedef uint32_t md5_words __attribute__((vector_size(16)));
+    typedef uint32_t md5_words __attribute__((vector_size(32)));
 
     #define MD5_STEP(mixed, a, b, word, number, bits) \\
         a += (mixed) + words[word] + added[number];   \\
@@ -27,16 +27,16 @@ cdef extern from *:
     #define MD5_MIX_4(x, y, z) (y ^ (x | ~z))
 
     static void md5_of_lanes(uint32_t *states, const uint8_t *blocks, const uint32_t *added) {
-        uint32_t loaded[16][4], turned[4][4];
+        uint32_t loaded[16][8], turned[4][8];
         md5_words words[16], a, b, c, d, first[4];
         int step, lane;
         for (step = 0; step < 16; step++)
-            for (lane = 0; lane < 4; lane++) {
+            for (lane = 0; lane < 8; lane++) {
                 const uint8_t *at = blocks + 64 * lane + 4 * step;
                 loaded[step][lane] = at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
             }
         for (step = 0; step < 4; step++)
-            for (lane = 0; lane < 4; lane++) turned[step][lane] = states[4 * lane + step];
+            for (lane = 0; lane < 8; lane++) turned[step][lane] = states[4 * lane + step];
         memcpy(words, loaded, sizeof words);
         memcpy(first, turned, sizeof first);
         a = first[0], b = first[1], c = first[2], d = first[3];
@@ -58,7 +58,7 @@ cdef extern from *:
         first[0] += a, first[1] += b, first[2] += c, first[3] += d;
         memcpy(turned, first, sizeof first);
         for (step = 0; step < 4; step++)
-            for (lane = 0; lane < 4; lane++) states[4 * lane + step] = turned[step][lane];
+            for (lane = 0; lane < 8; lane++) states[4 * lane + step] = turned[step][lane];
     }
     #else
     #define MD5_HAS_LANES 0
@@ -69,5 +69,5 @@ cdef extern from *:
     """
     bint HAS_LANES "MD5_HAS_LANES"
 
-    # Take 64 bytes of each of four texts, one text behind the other, into the text's state, which has four words.
+    # Take 64 bytes of each of eight texts, one text behind the other, into the text's state, which has four words.
     void md5_of_lanes(uint32_t* states, const uint8_t* blocks, const uint32_t* added) noexcept nogil
