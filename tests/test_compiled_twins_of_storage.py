@@ -4,6 +4,10 @@ leaves it to it.
 
 from __future__ import annotations
 
+import sys
+import sysconfig
+from random import Random
+
 import pytest
 from compiled_twins import built
 from hypothesis import example, given
@@ -16,6 +20,14 @@ from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.memory import dict_lookups, dict_updates
 
 stored = st.binary(max_size=40)
+
+#: Whether it is known how dicts of this interpreter lie in memory.
+KNOWN_DICTS = (
+    sys.implementation.name == "cpython"
+    and sys.version_info < (3, 14)
+    and not sysconfig.get_config_var("Py_GIL_DISABLED")
+    and "gcc" in str(sysconfig.get_config_var("CC"))
+)
 
 # ---------------------------------------------------------------------- dicts of records
 
@@ -32,6 +44,14 @@ def test_found_values(records: dict[bytes, bytes], others: list[bytes]) -> None:
             expected = dict_lookups.found_values_plainly(records, keys, room)
             assert dict_leaves.found_values(records, keys, room) == expected
             assert (expected is not None) == (records.keys() >= set(keys) and room > size)
+
+
+@built
+@given(st.dictionaries(short, st.binary(min_size=1, max_size=9)), st.lists(short))
+def test_values_of(records: dict[bytes, bytes], keys: list[bytes]) -> None:
+    """The values of keys, and None for those that aren't there."""
+    for some in (keys, list(records), tuple(keys)):
+        assert dict_leaves.values_of(records, some) == dict_lookups.values_of_plainly(records, some)
 
 
 @built
@@ -57,6 +77,39 @@ def test_put_values(before: dict[bytes, bytes], changes: dict[bytes, tuple[bytes
     assert found == dict_updates.put_values_plainly(theirs, keys, new, versions)
     assert list(ours.items()) == list(theirs.items())
     assert found[0] == sum(map(len, ours.values())) - sum(map(len, before.values())) - 8 * len(found[1])
+
+
+@built
+@pytest.mark.parametrize("count", [100, 5_000, 100_000])
+def test_many_keys(count: int) -> None:
+    """Of a dict of any size keys are fetched ahead, also when some are gone; what is found is the same."""
+    random = Random(count)
+    numbers = [b"%d" % random.getrandbits(60) for _ in range(count)]
+    records = dict.fromkeys(numbers, b"value")
+    for _ in range(3):
+        for key in random.sample(list(records), count // 10):
+            del records[key]
+        for keys in (random.sample(list(records), 70), random.sample(numbers, 70)):
+            there = [key for key in keys[:64] if key in records]
+            fetched = dict_leaves.prefetched(records, keys)
+            assert fetched > len(there) * 0.6 or not KNOWN_DICTS
+            assert dict_leaves.values_of(records, keys) == dict_lookups.values_of_plainly(records, keys)
+            assert dict_leaves.found_values(records, keys, 9999) == dict_lookups.found_values_plainly(
+                records, keys, 9999
+            )
+            assert dict_leaves.has_all(records, keys) is dict_lookups.has_all_plainly(records, keys)
+        ours, theirs = dict(records), dict(records)
+        changes = (numbers[:90], [b"new"] * 90, range(90))
+        assert dict_leaves.put_values(ours, *changes) == dict_updates.put_values_plainly(theirs, *changes)
+        assert list(ours.items()) == list(theirs.items())
+
+
+@built
+def test_what_is_not_fetched_ahead() -> None:
+    """An empty dict, one of texts, and keys of another type."""
+    texts: dict[object, object] = {"a": 1}
+    for records, keys in (({}, [b"a"]), (texts, ["a"]), ({b"a": b"1"}, ["a"]), ({b"a": b"1"}, [])):
+        assert not dict_leaves.prefetched(records, keys)  # type: ignore[arg-type]  # the test's point
 
 
 @built

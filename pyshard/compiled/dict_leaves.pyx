@@ -3,12 +3,16 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItemWithError, PyDict_SetItem
+from cpython.list cimport PyList_CheckExact
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy
 from posix.unistd cimport _SC_PAGESIZE, sysconf
 
+from pyshard.compiled.dict_prefetch cimport PREFETCHED, prefetch_values
+
 cdef extern from "Python.h":
+    PyObject** PySequence_Fast_ITEMS(object list_or_tuple)
     ctypedef struct PyDictObject:
         void* ma_keys
 
@@ -19,14 +23,32 @@ cdef extern from "sys/mman.h" nogil:
 
 cdef enum:
     VERSION = 8  # bytes of a version, before its record
+    MANY = 1000  # entries of a dict that may not be in the processor's caches
+
+
+cdef inline void look_ahead(dict records, list keys, Py_ssize_t place) noexcept:
+    """Fetch what the next keys lead to, if those before are done with."""
+    if not place & (PREFETCHED - 1) and len(records) >= MANY and len(keys) > 1:
+        prefetch_values(<PyObject*>records, PySequence_Fast_ITEMS(keys) + place, len(keys) - place)
+
+
+cdef inline list in_list(keys):
+    return keys if PyList_CheckExact(keys) else list(keys)
+
+
+def prefetched(dict records not None, list keys not None):
+    """For how many of the first keys something was fetched ahead, of those that are fetched together; for tests."""
+    return prefetch_values(<PyObject*>records, PySequence_Fast_ITEMS(keys), len(keys))
 
 
 def found_values(dict records not None, keys, Py_ssize_t room):
     """See `pyshard.storage.memory.dict_lookups.found_values_plainly`."""
-    cdef list values = []
+    cdef list values = [], wanted = in_list(keys)
     cdef PyObject* value
-    for key in keys:
-        value = PyDict_GetItemWithError(records, key)
+    cdef Py_ssize_t place
+    for place in range(len(wanted)):
+        look_ahead(records, wanted, place)
+        value = PyDict_GetItemWithError(records, wanted[place])
         if value is NULL or not PyBytes_CheckExact(<object>value):
             return None
         room -= PyBytes_GET_SIZE(<object>value)
@@ -36,24 +58,40 @@ def found_values(dict records not None, keys, Py_ssize_t room):
     return values if room > 0 else None
 
 
+def values_of(dict records not None, keys):
+    """See `pyshard.storage.memory.dict_lookups.values_of_plainly`."""
+    cdef list values = [], wanted = in_list(keys)
+    cdef PyObject* value
+    cdef Py_ssize_t place
+    for place in range(len(wanted)):
+        look_ahead(records, wanted, place)
+        value = PyDict_GetItemWithError(records, wanted[place])
+        values.append(None if value is NULL else <object>value)
+    return values
+
+
 def has_all(dict records not None, keys):
     """See `pyshard.storage.memory.dict_lookups.has_all_plainly`."""
-    for key in keys:
-        if PyDict_GetItemWithError(records, key) is NULL:
+    cdef list wanted = in_list(keys)
+    cdef Py_ssize_t place
+    for place in range(len(wanted)):
+        look_ahead(records, wanted, place)
+        if PyDict_GetItemWithError(records, wanted[place]) is NULL:
             return False
     return True
 
 
 def put_values(dict records not None, keys, new, versions):
     """See `pyshard.storage.memory.dict_updates.put_values_plainly`."""
-    cdef list added = []
+    cdef list added = [], wanted = in_list(keys)
     cdef Py_ssize_t grown = 0, place = 0, size
     cdef PyObject* old
     cdef bytes record, value
-    if not len(keys) == len(new) == len(versions):
+    if not len(wanted) == len(new) == len(versions):
         raise ValueError("there are more keys, more records or more versions")
     for version in versions:
-        key = keys[place]
+        look_ahead(records, wanted, place)
+        key = wanted[place]
         record = new[place]
         if record is None:
             raise TypeError("a record is bytes, not None")

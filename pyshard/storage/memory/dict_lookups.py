@@ -1,4 +1,7 @@
-"""What an index of a store in memory asks its dict of records beside single values."""
+"""What an index of a store in memory asks its dict of records beside single values.
+
+Compiled, many keys are fetched from memory at once before they are looked up (`pyshard/compiled/dict_prefetch.pxd`).
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,14 @@ def found_values_plainly(records: dict[bytes, bytes], keys: Sequence[bytes], roo
 
 
 found_values = dict_leaves.found_values if IN_USE else found_values_plainly
+
+
+def values_of_plainly(records: dict[bytes, bytes], keys: Sequence[bytes]) -> list[bytes | None]:
+    """The value of each of some keys; None where a key isn't there."""
+    return list(map(records.get, keys))
+
+
+values_of = dict_leaves.values_of if IN_USE else values_of_plainly
 
 
 def has_all_plainly(records: dict[bytes, bytes], keys: Sequence[bytes]) -> bool:

@@ -25,7 +25,7 @@ from pyshard.protocol.batch_answers import VERSION, Result
 from pyshard.protocol.change_groups import Change
 from pyshard.protocol.columns import picker
 from pyshard.settings import settings
-from pyshard.storage.memory.dict_lookups import found_values, stored_key
+from pyshard.storage.memory.dict_lookups import found_values, stored_key, values_of
 from pyshard.storage.memory.dict_updates import put_values
 from pyshard.storage.memory.expiry_schedule import ExpirySchedule
 from pyshard.storage.memory.index_at_moment import IndexAtMoment, Watcher
@@ -195,7 +195,7 @@ class MemoryIndex:
 
     def read(self, keys: Sequence[bytes], slots: Sequence[int], now: int, room: int) -> list[Result]:
         """See `StoreIndex`."""
-        values: list[Result] = list(map(self.records.get, keys))
+        values: list[Result] = [*values_of(self.records, keys)]
         if self.expiries:
             expiry = self.expiries.get
             values = [None if 0 < expiry(key, 0) <= now else value for key, value in zip(keys, values, strict=True)]
