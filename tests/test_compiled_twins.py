@@ -20,7 +20,7 @@ from model.document_samples import alike, flat_dicts, trees
 import pyshard
 from pyshard.client_core import bulk_outcomes, result_decoding
 from pyshard.compiled import IN_USE, document_leaves, key_leaves
-from pyshard.model import bulk_document_encoding, document_encoding, document_size, key_slots, shard_map
+from pyshard.model import bulk_document_encoding, document_encoding, document_size, key_slots, shard_map, slot_ranges
 from pyshard.model.strict_messagepack import quick_document
 from pyshard.protocol.batch_answers import VERSION, Answer, Result, decode_answers, encode_answers
 from pyshard.protocol.batch_operations import Read
@@ -63,6 +63,15 @@ def test_slots_of_many_keys() -> None:
     """So many that each way of rounding a number of 128 bits to a float is among them."""
     keys = [b"%d" % number for number in range(200_000)]
     assert key_leaves.slots_of(keys) == key_slots.slots_of_plainly(keys)
+
+
+@built
+@given(st.lists(st.integers(0, key_slots.SLOTS - 1), min_size=1))
+def test_span(slots: list[int]) -> None:
+    """The least and the greatest slot."""
+    assert key_leaves.span(slots) == slot_ranges.span_plainly(slots)
+    with pytest.raises(ValueError, match="no slots"):
+        key_leaves.span([])
 
 
 @built

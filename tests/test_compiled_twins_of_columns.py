@@ -27,6 +27,15 @@ def test_total_size(column: list[bytes | None]) -> None:
 
 
 @built
+@given(st.lists(st.binary(max_size=9)))
+def test_longest(column: list[bytes]) -> None:
+    """The longest element's bytes, whatever holds them."""
+    expected = columns.longest_plainly(column)
+    assert column_leaves.longest(column) == column_leaves.longest(iter(column)) == expected
+    assert column_leaves.longest([memoryview(each) for each in column]) == expected
+
+
+@built
 @given(st.lists(anything, min_size=1), st.data())
 def test_picked(column: list[object], data: st.DataObject) -> None:
     """Any positions, in any order and often, of a column of any type."""

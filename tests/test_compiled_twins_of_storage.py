@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pyshard.compiled import box_leaves, dict_leaves, lmdb_leaves
 from pyshard.model.key_slots import SLOTS
 from pyshard.protocol.boxes import Box, BoxBreach, Limits, parse_plainly, serialize
+from pyshard.storage import dict_values
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.memory import dict_lookups, dict_updates
 
@@ -51,7 +52,7 @@ def test_found_values(records: dict[bytes, bytes], others: list[bytes]) -> None:
 def test_values_of(records: dict[bytes, bytes], keys: list[bytes]) -> None:
     """The values of keys, and None for those that aren't there."""
     for some in (keys, list(records), tuple(keys)):
-        assert dict_leaves.values_of(records, some) == dict_lookups.values_of_plainly(records, some)
+        assert dict_leaves.values_of(records, some) == dict_values.values_of_plainly(records, some)
 
 
 @built
@@ -93,7 +94,7 @@ def test_many_keys(count: int) -> None:
             there = [key for key in keys[:64] if key in records]
             fetched = dict_leaves.prefetched(records, keys)
             assert fetched > len(there) * 0.6 or not KNOWN_DICTS
-            assert dict_leaves.values_of(records, keys) == dict_lookups.values_of_plainly(records, keys)
+            assert dict_leaves.values_of(records, keys) == dict_values.values_of_plainly(records, keys)
             assert dict_leaves.found_values(records, keys, 9999) == dict_lookups.found_values_plainly(
                 records, keys, 9999
             )

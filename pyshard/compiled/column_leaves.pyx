@@ -18,6 +18,16 @@ def total_size(column):
     return total
 
 
+def longest(column):
+    """See `pyshard.protocol.columns.longest_plainly`."""
+    cdef Py_ssize_t most = 0, size
+    for each in column:
+        size = PyBytes_GET_SIZE(each) if PyBytes_CheckExact(each) else len(each)
+        if size > most:
+            most = size
+    return most
+
+
 def picked(positions, column):
     """See `pyshard.protocol.columns.picked_plainly`."""
     cdef list found = []

@@ -235,6 +235,20 @@ def keys_bytes(keys, Py_ssize_t longest):
     return texts
 
 
+def span(slots):
+    """See `pyshard.model.slot_ranges.span_plainly`."""
+    cdef long least = SLOTS, most = -1, slot
+    for each in slots:
+        slot = each
+        if slot < least:
+            least = slot
+        if slot > most:
+            most = slot
+    if most < 0:
+        raise ValueError("there are no slots")
+    return least, most
+
+
 def split(slots, starts, numbers, shards):
     """Which shard owns which of many slots; see `pyshard.model.shard_map.ShardMap.split`.
 

@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from pyshard.compiled import IN_USE, key_leaves
 from pyshard.model.key_slots import SLOTS, slot_to_hash
 
 #: Ranges of slots: pairs of the first slot, and that behind the last one.
@@ -80,14 +81,23 @@ def positions_in(slots: Sequence[int], ranges: SlotRanges) -> list[int]:
     return [position for position, slot in enumerate(slots) if bisect_right(bounds, slot) & 1]
 
 
+def span_plainly(slots: Sequence[int]) -> tuple[int, int]:
+    """The least and the greatest of some slots."""
+    return min(slots), max(slots)
+
+
+span = key_leaves.span if IN_USE else span_plainly
+
+
 def holds_all(ranges: SlotRanges, slots: Sequence[int]) -> bool:
     """Whether each of some slots lies in some ranges, which are in order."""
     if len(slots) == 1:
         return range_with(slots[0], ranges) is not None
     if not slots:
         return True
-    around = range_with(min(slots), ranges)
-    if around is None or max(slots) < around[1]:
+    least, most = span(slots)
+    around = range_with(least, ranges)
+    if around is None or most < around[1]:
         return around is not None
     return len(ranges) > 1 and len(positions_in(slots, ranges)) == len(slots)
 

@@ -17,6 +17,11 @@ def total_size_plainly(column: Iterable[Sized | None]) -> int:
     return sum(map(len, filter(None, column)))
 
 
+def longest_plainly(column: Iterable[Sized]) -> int:
+    """How many bytes the longest element has; 0: there is none."""
+    return max(map(len, column), default=0)
+
+
 def picked_plainly(positions: Sequence[int], column: Sequence[_T]) -> list[_T]:
     """A column's elements at some positions. `itemgetter` picks many of them in one call in C.
 
@@ -29,6 +34,9 @@ def picked_plainly(positions: Sequence[int], column: Sequence[_T]) -> list[_T]:
 
 #: How many bytes all elements of a column have; None has none.
 total_size: Callable[[Iterable[Sized | None]], int] = column_leaves.total_size if IN_USE else total_size_plainly
+
+#: How many bytes the longest element of a column has; 0: there is none.
+longest: Callable[[Iterable[Sized]], int] = column_leaves.longest if IN_USE else longest_plainly
 
 _picked = column_leaves.picked if IN_USE else picked_plainly
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 
 from pyshard.protocol.batch_answers import VERSION, Result
-from pyshard.protocol.columns import total_size
+from pyshard.protocol.columns import longest, total_size
 from pyshard.settings import settings
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
@@ -251,4 +251,4 @@ class DurableIndex:
 
 def _none_is_long(keys: Sequence[bytes]) -> bool:
     """Whether each key stands in its database key itself."""
-    return max(map(len, keys), default=0) <= lmdb_encoding.LONGEST
+    return longest(keys) <= lmdb_encoding.LONGEST

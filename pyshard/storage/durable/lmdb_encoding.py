@@ -26,6 +26,7 @@ from typing import cast
 from pyshard.compiled import IN_USE, lmdb_leaves
 from pyshard.model.key_slots import SLOTS
 from pyshard.protocol.batch_answers import VERSION
+from pyshard.protocol.columns import longest, total_size
 from pyshard.settings import settings
 from pyshard.storage.store_index import StoredRecord
 
@@ -186,8 +187,7 @@ def sizes_of_values(values: Iterable[bytes | memoryview | None]) -> list[int]:
 
 def bytes_of_values(records: Sequence[bytes]) -> tuple[int, int]:
     """Bytes of the values of many records, without long keys: together, and of the longest. Plain twin: `pack`."""
-    sizes = list(map(len, records))
-    return sum(sizes) + len(sizes) * _HEAD.size, max(sizes, default=0) + _HEAD.size
+    return total_size(records) + len(records) * _HEAD.size, longest(records) + _HEAD.size
 
 
 def bytes_of_records(sizes: Sequence[int]) -> int:

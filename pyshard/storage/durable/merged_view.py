@@ -23,6 +23,7 @@ import attrs
 import lmdb
 
 from pyshard.model.slot_ranges import SlotRanges, in_ranges
+from pyshard.storage.dict_values import values_of
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.checkpoint import PAGE
 from pyshard.storage.durable.memtable import Memtable, Value
@@ -85,10 +86,11 @@ class MergedView:
         layers = [memtable.records for memtable in self._memtables if memtable.records]
         if not layers:
             return map(stored, db_keys)
-        changed: list[bytes | None] = list(map(layers[0].get, db_keys))
+        changed = values_of(layers[0], db_keys)
         for older in layers[1:]:
-            pairs = zip(db_keys, changed, strict=True)
-            changed = [older.get(db_key) if value is None else value for db_key, value in pairs]
+            if None in changed:
+                both = zip(changed, values_of(older, db_keys), strict=True)
+                changed = [before if value is None else value for value, before in both]
         if all(changed):  # as is so while the same keys are written again and again
             return iter(changed)
         pairs = zip(db_keys, changed, strict=True)

@@ -23,14 +23,6 @@ def found_values_plainly(records: dict[bytes, bytes], keys: Sequence[bytes], roo
 found_values = dict_leaves.found_values if IN_USE else found_values_plainly
 
 
-def values_of_plainly(records: dict[bytes, bytes], keys: Sequence[bytes]) -> list[bytes | None]:
-    """The value of each of some keys; None where a key isn't there."""
-    return list(map(records.get, keys))
-
-
-values_of = dict_leaves.values_of if IN_USE else values_of_plainly
-
-
 def has_all_plainly(records: dict[bytes, bytes], keys: Sequence[bytes]) -> bool:
     """Whether all of some keys are there."""
     return all(map(records.__contains__, keys))

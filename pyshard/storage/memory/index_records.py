@@ -25,7 +25,8 @@ from pyshard.protocol.batch_answers import VERSION, Result
 from pyshard.protocol.change_groups import Change
 from pyshard.protocol.columns import picker
 from pyshard.settings import settings
-from pyshard.storage.memory.dict_lookups import found_values, stored_key, values_of
+from pyshard.storage.dict_values import values_of
+from pyshard.storage.memory.dict_lookups import found_values, stored_key
 from pyshard.storage.memory.dict_updates import put_values
 from pyshard.storage.memory.expiry_schedule import ExpirySchedule
 from pyshard.storage.memory.index_at_moment import IndexAtMoment, Watcher
