@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from model.document_samples import trees
 
-from pyshard.client_core import bulk_input
+from pyshard.client_core import pair_columns
 from pyshard.compiled import column_leaves
 from pyshard.model import record_check
 from pyshard.model.document_encoding import FORMAT, HEAD, encode
@@ -71,11 +71,11 @@ class Pair(tuple[int, int]):
 def test_pair_columns(pairs: list[tuple[str, object]], others: list[object]) -> None:
     """The columns of pairs that are all tuples of two; nothing where one is another thing."""
     expected = [key for key, _ in pairs], [document for _, document in pairs]
-    assert column_leaves.pair_columns(pairs) == bulk_input.pair_columns_plainly(list(pairs)) == expected
+    assert column_leaves.pair_columns(pairs) == pair_columns.pair_columns_plainly(list(pairs)) == expected
     mixed: list[tuple[str, object]] = [*pairs, *others]  # type: ignore[list-item]  # the test's point
     if others:
         assert column_leaves.pair_columns(mixed) is None
-        assert bulk_input.pair_columns_plainly(mixed) is None  # type: ignore[arg-type]  # a key is a Key
+        assert pair_columns.pair_columns_plainly(mixed) is None  # type: ignore[arg-type]  # a key is a Key
 
 
 @built

@@ -87,7 +87,11 @@ class BulkCall:
         try:
             for window in self._windows(source):
                 keys += window if key is None else map(key, window)
-                outcomes += self._window(slices(window, self._slice_size()))
+                found = self._window(slices(window, self._slice_size()))
+                if outcomes:
+                    outcomes += found
+                else:
+                    outcomes = found  # most calls have one window, whose list needn't be copied
                 if self._progress is not None:
                     self._progress(len(keys))
         except BaseException as error:
@@ -140,6 +144,8 @@ class BulkCall:
         while works:
             self._round(works)
             works = self._route_again(works)
+        if len(issued) == 1:  # they needn't be copied
+            return issued[0].outcomes
         return list(chain.from_iterable([one.outcomes for one in issued]))
 
     def _work(self, works: dict[str, ShardWork], view: MapView, name: str) -> ShardWork:

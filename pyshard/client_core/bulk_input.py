@@ -18,15 +18,15 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TypeAlias, cast
+from typing import TypeAlias, TypeVar, cast
 
 import attrs
 import msgspec
 
 from pyshard.client_core.argument_checks import check_collection
+from pyshard.client_core.pair_columns import checked_pair, columns_of_pairs
 from pyshard.client_core.result_decoding import Decode, outcomes_of
-from pyshard.compiled import IN_USE, column_leaves
-from pyshard.errors import InvalidArgument, PyshardError, shown_value
+from pyshard.errors import InvalidArgument, PyshardError
 from pyshard.model.bulk_document_encoding import encode_many
 from pyshard.model.document_encoding import SupportsItems, encode
 from pyshard.model.key_slots import Key, key_bytes, keys_bytes
@@ -34,6 +34,8 @@ from pyshard.model.shard_map import MapShard
 from pyshard.protocol.batch_operations import ALWAYS, Has, Pop, Read, Remove, Run, Write
 from pyshard.protocol.columns import picker, total_size
 from pyshard.settings import settings
+
+_T = TypeVar("_T")
 
 #: A pair of a write: a key and its document. What the document is, is left to the check when it is encoded, since mypy
 #: takes ``{"a": 1, "b": [2]}`` for a ``dict[str, object]``, and ``[("a", 1), ("b", [2])]`` for objects, too.
@@ -163,7 +165,7 @@ def _as_yielded(pairs: Iterable[Pair]) -> Iterator[Pair]:
     """
     unchanging = _UNCHANGING.issuperset
     for given in pairs:
-        pair = given if type(given) is tuple and len(given) == 2 else _pair(given)
+        pair = given if type(given) is tuple and len(given) == 2 else checked_pair(given)
         document = pair[1]
         if type(document) is dict and unchanging(map(type, document.values())):
             yield pair[0], document.copy()
@@ -199,9 +201,9 @@ def writes(pairs: Iterable[Pair], index: str, ttl: int, size: int, condition: in
     """
     source = iter(pairs)
     while some := list(islice(source, size)):
-        all_keys, all_docs = _pair_columns(some)
+        all_keys, all_docs = columns_of_pairs(some)
         for part, texts, refused in _fitting(all_keys):
-            keys, docs = all_keys[part], all_docs[part]
+            keys, docs = _part_of(all_keys, part), _part_of(all_docs, part)
             places = _others(len(keys), refused)
             run = Write(
                 index,
@@ -269,36 +271,6 @@ def _encode(document: object) -> tuple[bytes, int]:
     return encode(document)
 
 
-def _pair_columns(given: list[Pair]) -> tuple[list[Key], list[object]]:
-    """The keys and the documents of some pairs.
-
-    :raises InvalidArgument: there is something among them that is no pair.
-    """
-    found = pair_columns(given)
-    if found is None:
-        pairs = [_pair(pair) for pair in given]
-        found = [key for key, _ in pairs], [document for _, document in pairs]
-    return found
-
-
-def pair_columns_plainly(pairs: list[Pair]) -> tuple[list[Key], list[object]] | None:
-    """The first and the second ones of some pairs; None: they aren't all tuples of two."""
-    if not list(map(type, pairs)).count(tuple) == len(pairs) == list(map(len, pairs)).count(2):
-        return None
-    return [key for key, _ in pairs], [document for _, document in pairs]
-
-
-pair_columns = column_leaves.pair_columns if IN_USE else pair_columns_plainly
-
-
-def _pair(pair: Pair) -> Pair:
-    if type(pair) is tuple and len(pair) == 2:
-        return pair
-    if not isinstance(pair, tuple | list) or len(pair) != 2:
-        raise InvalidArgument(f"pairs: found {shown_value(pair)}, expected pairs of a key and a document")
-    return pair[0], pair[1]
-
-
 def on_keys(
     verb: type[Read | Has | Pop | Remove], keys: Iterable[Key], index: str, size: int, decode: Decode = outcomes_of
 ) -> Iterator[BulkSlice]:
@@ -310,16 +282,21 @@ def on_keys(
     source = iter(keys)
     while some := list(islice(source, size)):
         for part, texts, refused in _fitting(some):
-            given = some[part]
+            given = _part_of(some, part)
             yield BulkSlice(given, verb(index, texts), _others(len(given), refused), refused, decode=decode)
 
 
-def _fitting(keys: Sequence[Key]) -> Iterator[tuple[slice, list[bytes], dict[int, PyshardError]]]:
+def _part_of(column: list[_T], part: slice) -> list[_T]:
+    """A part of a column; mostly it is all of it, and isn't copied."""
+    return column if part.stop - part.start == len(column) else column[part]
+
+
+def _fitting(keys: list[Key]) -> Iterator[tuple[slice, list[bytes], dict[int, PyshardError]]]:
     """Keys in parts of `_KEY_BYTES` at the most, or of one key: where each part is, and what `_texts` gives for it."""
     waiting = [slice(0, len(keys))]
     while waiting:
         part = waiting.pop()
-        texts, refused = _texts(keys[part])
+        texts, refused = _texts(_part_of(keys, part))
         if len(texts) < 2 or total_size(texts) <= _KEY_BYTES:
             yield part, texts, refused
         else:

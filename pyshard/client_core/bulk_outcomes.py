@@ -36,7 +36,7 @@ class SliceInFlight:
 
     def write(self, write: Encoded) -> None:
         """Put down the sizes of documents that are sent now, and the errors of those that are not."""
-        self._put(self.places(write.numbers), write.sizes)
+        placed(self.outcomes, self.places(write.numbers), list(write.sizes))
         self._put(self.places(list(write.refused)), write.refused.values())
 
     def places(self, numbers: Sequence[int]) -> Sequence[int]:

@@ -45,7 +45,7 @@ def picked(positions, column):
 
 
 def pair_columns(list pairs not None):
-    """See `pyshard.client_core.bulk_input.pair_columns_plainly`.
+    """See `pyshard.client_core.pair_columns.pair_columns_plainly`.
 
     :return: None: one of them is no pair, or none of the type tuple.
     """
