@@ -21,7 +21,7 @@ import pyshard
 from pyshard.client_core import bulk_outcomes, result_decoding
 from pyshard.compiled import IN_USE, document_leaves, key_leaves
 from pyshard.model import bulk_document_encoding, document_encoding, document_size, key_slots, shard_map, slot_ranges
-from pyshard.model.strict_messagepack import quick_document
+from pyshard.model.strict_messagepack import DECODE_ERRORS, quick_document
 from pyshard.protocol.batch_answers import VERSION, Answer, Result, decode_answers, encode_answers
 from pyshard.protocol.batch_operations import Read
 from pyshard.settings import settings
@@ -187,6 +187,24 @@ def test_found_records(documents: list[object], damaged: list[bytes]) -> None:
     if found is None:
         found = result_decoding.outcomes_of(run, slots, (), list(results))
     assert list(map(repr, found)) == list(map(repr, expected))  # nan is a document, too
+
+
+@built
+@given(st.binary(min_size=1, max_size=12) | st.integers(-(2**63), 2**64 - 1).map(msgspec.msgpack.encode))
+@example(b"\xcf\0\0\0\0\0\0\0\5")
+@example(b"\xa2\xed\xa0")
+@example(b"\xd9\2\xc3\xa4")
+@example(msgspec.msgpack.encode("ä" * 127))
+@example(msgspec.msgpack.encode("x" * 256))
+def test_numbers_and_texts(body: bytes) -> None:
+    """A document that is one number or one text is what msgspec makes of it, however it is written."""
+    try:
+        expected: list[object] | None = [{"hash_": 0.0, "record": quick_document(body)}]
+    except DECODE_ERRORS:
+        expected = None
+    result = bytes(VERSION.size) + document_encoding.HEAD.pack(document_encoding.FORMAT, 1) + body
+    found = document_leaves.found_records([result], [0], VERSION.size, quick_document, MOST_ELEMENTS)
+    assert repr(found) == repr(expected)
 
 
 @built

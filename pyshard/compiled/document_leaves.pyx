@@ -20,6 +20,8 @@ from cpython.unicode cimport PyUnicode_CheckExact, PyUnicode_GET_LENGTH
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from pyshard.compiled.short_documents cimport big_endian, number_or_text
+
 cdef extern from "Python.h":
     bint PyUnicode_IS_ASCII(object text)
     int PyUnicode_KIND(object text)
@@ -264,11 +266,15 @@ cdef bint append_document(
     list found, slot, const char* at, Py_ssize_t length, quick_document, Py_ssize_t most_uncounted
 ) except -1:
     """Add the document of a record, with its hash unless `slot` is None; False: it has to be looked at in another way."""
+    cdef bint known = False
     length -= HEAD
     if length <= 0 or at[0] != FORMAT or length > most_uncounted:
         return False
     try:
-        if length < LONG:
+        document = number_or_text(<const uint8_t*>at + HEAD, length, &known)
+        if known:
+            pass
+        elif length < LONG:
             document = quick_document(PyBytes_FromStringAndSize(at + HEAD, length))
         else:  # a view costs less than a copy
             document = quick_document(PyMemoryView_FromMemory(<char*>at + HEAD, length, PyBUF_READ))
@@ -326,11 +332,3 @@ cdef list _answered(bytes data, slots, Py_ssize_t begin, quick_document, Py_ssiz
             return None
         at += size
     return found if end - at == 1 and at[0] == 0x80 else None  # no errors
-
-
-cdef inline uint64_t big_endian(const uint8_t* at, int size) noexcept nogil:
-    cdef uint64_t found = 0
-    cdef int place
-    for place in range(size):
-        found = found << 8 | at[place]
-    return found
