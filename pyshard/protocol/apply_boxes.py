@@ -16,7 +16,8 @@ from struct import Struct
 
 from pyshard.protocol.argument_types import Boolean, take_integer
 from pyshard.protocol.boxes import ANSWER, ASK, COMMAND, LONGEST_VALUE, Box, prefixed, serialize
-from pyshard.protocol.chunked_arguments import chunk_views, put_chunks, take_chunks
+from pyshard.protocol.chunked_arguments import put_chunks, take_chunks
+from pyshard.settings import settings
 
 _APPLY = b"Apply"  # the command's name
 _EPOCHS = 8  # whose first bytes are kept
@@ -43,7 +44,7 @@ def apply_bytes(epoch: int, batch: bytes, tag: bytes, stale: bool = False) -> by
     if stale or not batch:
         return serialize({**apply_box(epoch, batch, stale), COMMAND: _APPLY, ASK: tag})
     if len(batch) > LONGEST_VALUE:
-        return _in_chunks(epoch, b"batch", batch, serialize({COMMAND: _APPLY, ASK: tag}))
+        return _in_chunks(epoch, b"batch", batch, b"".join((_APPLY_TAG, _length(len(tag)), tag, _END)))
     return b"".join((_apply_head(epoch), _length(len(batch)), batch, _APPLY_TAG, _length(len(tag)), tag, _END))
 
 
@@ -76,7 +77,7 @@ def answers_bytes(epoch: int, answers: bytes, tag: bytes) -> bytes:
     if not answers:
         return serialize({**answers_box(epoch, answers), ANSWER: tag})
     if len(answers) > LONGEST_VALUE:
-        return _in_chunks(epoch, b"answers", answers, serialize({ANSWER: tag}))
+        return _in_chunks(epoch, b"answers", answers, b"".join((_ANSWER_TAG, _length(len(tag)), tag, _END)))
     return b"".join((_answers_head(epoch), _length(len(answers)), answers, _ANSWER_TAG, _length(len(tag)), tag, _END))
 
 
@@ -89,12 +90,25 @@ def _in_chunks(epoch: int, name: bytes, data: bytes, end: bytes) -> bytes:
 
     :param end: what stands behind the chunks.
     """
-    chunks = chunk_views(data)
-    parts: list[bytes | memoryview] = [serialize({b"epoch": b"%d" % epoch, name: b"%d" % len(chunks)})[: -len(_END)]]
-    for number, chunk in enumerate(chunks):
-        parts += (prefixed(b"%s.%d" % (name, number)), _length(len(chunk)), chunk)
+    view, begins = memoryview(data), range(0, len(data), LONGEST_VALUE)
+    parts: list[bytes | memoryview] = [_long_head(epoch, name, len(begins))]
+    for number, begin in enumerate(begins):
+        chunk = view[begin : begin + LONGEST_VALUE]
+        parts += (_chunk_head(name, number), _length(len(chunk)), chunk)
     parts.append(end)
     return b"".join(parts)
+
+
+@lru_cache(16 * _EPOCHS)
+def _long_head(epoch: int, name: bytes, chunks: int) -> bytes:
+    """The bytes of a box before its first chunk."""
+    return serialize({b"epoch": b"%d" % epoch, name: b"%d" % chunks})[: -len(_END)]
+
+
+@lru_cache(2 * settings.MAX_BOX_KEYS)
+def _chunk_head(name: bytes, number: int) -> bytes:
+    """What stands before the length of a chunk."""
+    return prefixed(b"%s.%d" % (name, number))
 
 
 def _head(epoch: int, name: bytes) -> bytes:

@@ -51,16 +51,10 @@ def put_chunks(box: MutableMapping[bytes, bytes], name: bytes, data: bytes) -> N
         else:
             box[name] = b"0"
         return
-    chunks = chunk_views(data)
-    box[name] = b"%d" % len(chunks)
-    for number, chunk in enumerate(chunks):
-        box[b"%s.%d" % (name, number)] = bytes(chunk)
-
-
-def chunk_views(data: bytes) -> list[memoryview]:
-    """The chunks of some bytes, as views."""
-    view = memoryview(data)
-    return [view[begin : begin + LONGEST_VALUE] for begin in range(0, len(data), LONGEST_VALUE)]
+    begins = range(0, len(data), LONGEST_VALUE)
+    box[name] = b"%d" % len(begins)
+    for number, begin in enumerate(begins):
+        box[b"%s.%d" % (name, number)] = data[begin : begin + LONGEST_VALUE]
 
 
 def take_chunks(box: Mapping[bytes, bytes], name: bytes) -> bytes:
