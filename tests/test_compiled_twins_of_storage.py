@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from pyshard.compiled import box_leaves, dict_leaves, lmdb_leaves
 from pyshard.model.key_slots import SLOTS
-from pyshard.protocol.boxes import Box, BoxBreach, Limits, parse_plainly, serialize
+from pyshard.protocol.apply_boxes import apply_bytes
+from pyshard.protocol.boxes import LONGEST_VALUE, Box, BoxBreach, Limits, parse_plainly, prefixed, serialize
 from pyshard.storage import dict_values
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.memory import dict_lookups, dict_updates
@@ -252,6 +253,38 @@ def test_whole_boxes(box: Box, keys: int, size: int, cut: int, more: bytes) -> N
     ):
         assert box_leaves.whole_box(changed, keys, size) == only_box(changed, Limits(keys=keys, size=size))
         assert box_leaves.whole_box(changed, 9, 10_000) == only_box(changed, Limits(keys=9, size=10_000))
+
+
+chunk_names = st.sampled_from(
+    [b"a", b"a.0", b"a.1", b"a.2", b"a.10", b"a.00", b"b", b"b.0", b"b.0.0", b"b.0.1", b".0", b"c"]
+)
+chunk_values = st.sampled_from(
+    [b"0", b"1", b"2", b"3", b"02", b"2x", b"11", b"999", b"1000", b"", b"chunk", bytes(300)]
+)
+
+
+@built
+@given(st.lists(st.tuples(chunk_names, chunk_values), max_size=8), st.integers(0, 8), st.booleans())
+@example([(b"a", b"2"), (b"a.0", b"x"), (b"a.1", b"y"), (b"c", b"2")], 4, True)
+@example([(b"a", b"2"), (b"a.0", b"x"), (b"a.1", b"y"), (b"a.1", b"z")], 4, True)
+@example([(b"a", b"11"), *((b"a.%d" % number, b"%d" % number) for number in range(11))], 0, True)
+def test_whole_boxes_with_chunks(pairs: list[tuple[bytes, bytes]], place: int, large: bool) -> None:
+    """In a large box the chunks of an argument stand in one; what is out of order is left to the plain parser."""
+    filled = [*pairs[:place], (b"long", bytes(LONGEST_VALUE if large else 9)), *pairs[place:]]
+    data = b"".join(prefixed(key) + prefixed(value) for key, value in filled) + b"\0\0"
+    found = box_leaves.whole_box(data, 20, 10**6)
+    assert found in (None, only_box(data, Limits(keys=20, size=10**6)))
+    assert box_leaves.whole_box(data, len(filled) - 1, 10**6) is None
+    assert box_leaves.whole_box(data, 20, len(data) - 1) is None
+
+
+@built
+@given(st.integers(1, 12 * LONGEST_VALUE), st.binary(min_size=1, max_size=9))
+def test_a_batch_in_chunks(size: int, tag: bytes) -> None:
+    """The box of a large batch is found at once, with the batch in one chunk."""
+    batch = bytes(size)
+    found = box_leaves.whole_box(apply_bytes(7, batch, tag), 320, 2**20)
+    assert found == {b"epoch": b"7", b"batch": b"1", b"batch.0": batch, b"_command": b"Apply", b"_ask": tag}
 
 
 @built

@@ -23,7 +23,7 @@ from pyshard.model.shard_map import MapShard
 from pyshard.protocol.batch_answers import Answer, decode_answers, encode_answers
 from pyshard.protocol.batch_encoding import decode_readers_runs, decode_runs, encode_runs
 from pyshard.protocol.batch_operations import Read, Run, Write
-from pyshard.protocol.boxes import LONGEST_VALUE, BoxParser, Limits, serialize
+from pyshard.protocol.boxes import LONGEST_VALUE, BoxParser, Limits, join_chunks, serialize
 from pyshard.protocol.change_groups import Change, ChangeGroup, merged
 from pyshard.protocol.chunked_arguments import put_chunks, take_chunks
 from pyshard.protocol.pages import encode_keys
@@ -102,6 +102,17 @@ def test_chunks_of_a_long_argument() -> None:
         return lambda: assert_equal(len(take_chunks(seen, b"batch")), chunks * LONGEST_VALUE)
 
     assert growth(work, 20) < LINEAR
+
+
+def test_numbers_of_chunks_that_are_not_there() -> None:
+    """What a peer says of chunks that don't come costs nothing: each chunk is looked up once, and one more."""
+
+    def work(names: int) -> Callable[[], None]:
+        box: dict[bytes, bytes] = {Seen(b"%d" % name): b"320" for name in range(names)}
+        box |= {Seen(b"%d.%d" % (name, number)): b"320" for name in range(0, names, 10) for number in range(9)}
+        return lambda: join_chunks(box)
+
+    assert growth(work, 100) < LINEAR
 
 
 # -- batches, answers and pages ------------------------------------------------------------------------------------

@@ -47,6 +47,19 @@ def test_boxes_in_pieces(sent: list[Box], size: int) -> None:
     assert parsed(pieces) == sent
 
 
+@pytest.mark.parametrize("size", [1000, LONGEST_VALUE, 131_008, 10**6])
+def test_chunks_of_a_large_box(size: int) -> None:
+    """An argument of several chunks stands in one, whatever the pieces; in a small box it stands as it came."""
+    chunks = {b"many": b"3", b"many.0": bytes(LONGEST_VALUE), b"many.1": bytes(LONGEST_VALUE), b"many.2": b"end"}
+    others = {b"one": b"1", b"one.0": b"alone", b"number": b"12", b"lost": b"2", b"lost.0": b"here"}
+    small = {b"few": b"2", b"few.0": b"a", b"few.1": b"b"}
+    data = serialize({**chunks, **others}) + serialize(small)
+    joined = {b"many": b"1", b"many.0": bytes(2 * LONGEST_VALUE) + b"end"}
+    expected = [{**joined, **others}, small]
+    assert parsed([data[begin : begin + size] for begin in range(0, len(data), size)]) == expected
+    assert list(parse_plainly(data, Limits())) == expected
+
+
 small_boxes = st.dictionaries(st.binary(min_size=1, max_size=2), st.binary(max_size=3), min_size=1, max_size=3)
 streams = st.lists(
     small_boxes.map(serialize)
