@@ -208,6 +208,22 @@ def test_numbers_and_texts(body: bytes) -> None:
 
 
 @built
+@given(st.binary(max_size=300), st.sampled_from([1, 2, 4]), st.integers(-2, 2))
+@example(b"", 1, 0)
+@example(bytes(2**16), 4, 0)
+@example(bytes(2**16 - 1), 2, 0)
+def test_found_bytes(data: bytes, width: int, more: int) -> None:
+    """Bytes with a length of any width are found; where it isn't their length, the plain way says what is wrong."""
+    length = max(0, len(data) + more) % 256**width
+    body = bytes([{1: 0xC4, 2: 0xC5, 4: 0xC6}[width]]) + length.to_bytes(width, "big") + data
+    for end in (len(body), 1, 2):
+        result = bytes(VERSION.size) + document_encoding.HEAD.pack(document_encoding.FORMAT, 40) + body[:end]
+        found = document_leaves.found_records([result], [7], VERSION.size, quick_document, MOST_ELEMENTS)
+        plain = result_decoding._record(Read("", [b"key"]), b"key", 7, result)
+        assert repr(found) == (repr(None) if isinstance(plain, Exception) else repr([plain]))
+
+
+@built
 @given(st.lists(any_document), st.lists(st.binary(max_size=20), max_size=1))
 def test_found_documents(documents: list[object], damaged: list[bytes]) -> None:
     """What `get` gives for some answers is what the plain way gives; a damaged one is left to it."""

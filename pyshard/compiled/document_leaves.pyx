@@ -208,6 +208,7 @@ def found_documents(results, default, Py_ssize_t begin, quick_document, Py_ssize
     :param results: a list: for each key its record behind `begin` other bytes, or None.
     :param default: what a missing key gives.
     :param quick_document: makes a document of MessagePack, without running any Python; raises for what it doesn't know.
+        Bytes are made without it.
     :param most_uncounted: bytes of MessagePack up to which a document's elements needn't be counted.
     :return: None: one of them isn't what `quick_document` knows, or has to be counted.
     """
@@ -267,13 +268,21 @@ cdef bint append_document(
 ) except -1:
     """Add the document of a record, with its hash unless `slot` is None; False: it has to be looked at in another way."""
     cdef bint known = False
+    cdef Py_ssize_t head
+    cdef uint8_t first
     length -= HEAD
     if length <= 0 or at[0] != FORMAT or length > most_uncounted:
         return False
+    first = <uint8_t>at[HEAD]
     try:
         document = number_or_text(<const uint8_t*>at + HEAD, length, &known)
         if known:
             pass
+        elif 0xC4 <= first <= 0xC6:  # bytes, which `quick_document` doesn't know
+            head = 1 + (1 << first - 0xC4)  # with the length
+            if length < head or <Py_ssize_t>big_endian(<const uint8_t*>at + HEAD + 1, <int>head - 1) != length - head:
+                return False
+            document = PyBytes_FromStringAndSize(at + HEAD + head, length - head)
         elif length < LONG:
             document = quick_document(PyBytes_FromStringAndSize(at + HEAD, length))
         else:  # a view costs less than a copy
