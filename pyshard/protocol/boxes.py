@@ -208,18 +208,45 @@ class BoxParser:
             behind = wanted + (data[value] << 8 | data[value + 1])
             if keys >= most_keys or size + behind - at > most_bytes:
                 raise BoxBreach(f"a box past {most_keys:,} keys or {most_bytes:,} bytes")
-            if behind > end:
+            if behind > end and (self._tail or self._waiting < behind - end):
                 wanted = behind
                 continue
-            box[data[at + 2 : value]] = data[wanted:behind]
+            key = data[at + 2 : value]
             keys += 1  # each pair counts, though one key may come many times
             size += behind - at
-            at = behind
+            if behind > end:
+                box[key] = self._value_across(memoryview(data)[wanted:], behind - end)
+                data, at = self._data, self._at
+                end = len(data)
+            else:
+                box[key] = data[wanted:behind]
+                at = behind
             wanted = at + 2
         # What was looked at isn't kept while the rest comes. This copies less than one pair, once for each that came.
         self._data, self._at, self._keys, self._size = data[at:], 0, keys, size
         self._missing = wanted - end
         return None
+
+    def _value_across(self, begun: memoryview, missing: int) -> bytes:
+        """The value that ends in the pieces that wait. What is behind it in the last of them is read next.
+
+        So a long value is copied once, out of the pieces in which it came.
+
+        :param begun: what came of it before.
+        :param missing: bytes that it lacks.
+        """
+        parts: list[bytes | memoryview] = [begun]
+        pieces, number = self._pieces, 0
+        while len(pieces[number]) < missing:
+            parts.append(pieces[number])
+            missing -= len(pieces[number])
+            number += 1
+        last = pieces[number]
+        parts.append(memoryview(last)[:missing])
+        self._waiting -= sum(map(len, pieces[: number + 1]))
+        del pieces[: number + 1]
+        self._data, self._at = last, missing
+        return b"".join(parts)
 
     def _known_box(self, data: bytes) -> Box | None:
         """The box that bytes are, if they are a whole one within the limits; None: they are to be parsed."""
