@@ -11,10 +11,11 @@ from operator import attrgetter
 
 from pyshard.client_core.operation import NO_OPTIONS, Operation
 from pyshard.client_core.result_decoding import outcomes_in, outcomes_of
-from pyshard.protocol.batch_answers import Answer
+from pyshard.protocol.batch_answers import Answer, encode_answers
 from pyshard.protocol.batch_operations import ALWAYS, READING_RUNS, Increment, Pop, Remove, Run, Touch, Write
 
 _KIND = attrgetter("verb", "index")
+_STORED = encode_answers([Answer([True], {})])  # the answer to most writes
 
 
 def runs_of(operations: Sequence[Operation]) -> list[Run]:
@@ -71,7 +72,12 @@ def outcome_in(data: bytes, runs: Sequence[Run], operations: Sequence[Operation]
     :param data: the answer, in MessagePack.
     :return: None: there are more operations, or it is to be decoded first (`outcomes_in`); else it has no errors.
     """
-    return outcomes_in(data, runs[0], (operations[0].slot,), outcomes_of) if len(operations) == 1 else None
+    if len(operations) != 1:
+        return None
+    one = operations[0]
+    if data == _STORED and one.verb == "write":
+        return [one.size]
+    return outcomes_in(data, runs[0], (one.slot,), outcomes_of)
 
 
 def _outcomes(run: Run, operations: Sequence[Operation], answer: Answer) -> list[object]:
