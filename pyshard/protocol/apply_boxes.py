@@ -24,6 +24,11 @@ _EPOCHS = 8  # whose first bytes are kept
 _STALE = b"stale"
 _END = b"\0\0"
 _length = Struct(">H").pack  # of a value, before it
+_FULL = _length(LONGEST_VALUE)
+
+# The MessagePack of answers around a long record: an answer of two fields, results, the record's length; and no errors.
+_LONG_RESULT, _NO_ERRORS = b"\x91\x92\x91\xc6", b"\x80"
+_long_length = Struct(">I").pack
 
 # What stands between the batch and the tag, and between the answers and the tag.
 _APPLY_TAG = prefixed(COMMAND) + prefixed(_APPLY) + prefixed(ASK)
@@ -81,21 +86,38 @@ def answers_bytes(epoch: int, answers: bytes, tag: bytes) -> bytes:
     return b"".join((_answers_head(epoch), _length(len(answers)), answers, _ANSWER_TAG, _length(len(tag)), tag, _END))
 
 
+def long_answer_bytes(epoch: int, result: bytes, tag: bytes) -> bytes:
+    """The whole box of the answer to an `Apply` that has found a long record, which is copied once.
+
+    :param result: the only one of the only run, of more than 65,535 bytes.
+    """
+    end = b"".join((_ANSWER_TAG, _length(len(tag)), tag, _END))
+    return _in_chunks(epoch, b"answers", result, end, _LONG_RESULT + _long_length(len(result)), _NO_ERRORS)
+
+
 #: The answers out of the box that answers an `Apply`; raises `BadRequest` when they aren't there.
 answers_in: Callable[[Box], bytes] = partial(take_chunks, name=b"answers")
 
 
-def _in_chunks(epoch: int, name: bytes, data: bytes, end: bytes) -> bytes:
+def _in_chunks(epoch: int, name: bytes, data: bytes, end: bytes, before: bytes = b"", behind: bytes = b"") -> bytes:
     """The bytes of a whole box with several chunks, each of which is copied once.
 
-    :param end: what stands behind the chunks.
+    :param data: what is in the chunks.
+    :param end: what stands behind them.
+    :param before: what stands in the first chunk before the data.
+    :param behind: what stands in the last chunk behind the data.
     """
-    view, begins = memoryview(data), range(0, len(data), LONGEST_VALUE)
-    parts: list[bytes | memoryview] = [_long_head(epoch, name, len(begins))]
-    for number, begin in enumerate(begins):
-        chunk = view[begin : begin + LONGEST_VALUE]
-        parts += (_chunk_head(name, number), _length(len(chunk)), chunk)
-    parts.append(end)
+    size = len(before) + len(data) + len(behind)
+    if (size - len(behind) - 1) // LONGEST_VALUE < (size - 1) // LONGEST_VALUE:  # it doesn't all go into one chunk
+        return _in_chunks(epoch, name, before + data + behind, end)
+    view, first = memoryview(data), LONGEST_VALUE - len(before)
+    begins = range(first, len(data), LONGEST_VALUE)  # of all chunks but the first
+    parts: list[bytes | memoryview] = [_long_head(epoch, name, 1 + len(begins)), _chunk_head(name, 0), _FULL, before]
+    parts.append(view[:first])
+    for number, begin in enumerate(begins, 1):
+        parts += (_chunk_head(name, number), _FULL, view[begin : begin + LONGEST_VALUE])
+    parts[-2] = _length(len(parts[-1]) + len(behind))
+    parts += (behind, end)
     return b"".join(parts)
 
 

@@ -15,11 +15,11 @@ from pyshard.errors import PermissionDenied, PyshardError
 from pyshard.model import cluster_state_json
 from pyshard.net.command_connection import DirectResponder
 from pyshard.protocol import commands
-from pyshard.protocol.apply_boxes import answers_bytes, apply_arguments, takes_stale
+from pyshard.protocol.apply_boxes import answers_bytes, apply_arguments, long_answer_bytes, takes_stale
 from pyshard.protocol.batch_answers import Answer, encode_answers
 from pyshard.protocol.batch_encoding import decode_readers_runs, decode_runs
 from pyshard.protocol.batch_operations import Run, changes, count_of
-from pyshard.protocol.boxes import Box
+from pyshard.protocol.boxes import LONGEST_VALUE, Box
 from pyshard.protocol.change_pages import encode_changes, encode_group
 from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.protocol.command_boxes import SHARD, Command
@@ -172,8 +172,11 @@ class ShardProtocol(ServerConnection):
         return applied if slow is None else slow.watch(self, applied, runs, len(batch))
 
     def applied(self, answers: list[Answer], tag: bytes) -> bytes:
-        assignment = self._shard.assignment or self._shard.configured()
-        return answers_bytes(assignment.state.epoch, encode_answers(answers), tag)
+        epoch = (self._shard.assignment or self._shard.configured()).state.epoch
+        results = answers[0].results if len(answers) == 1 and not answers[0].errors else ()
+        if len(results) == 1 and isinstance(result := results[0], bytes) and len(result) > LONGEST_VALUE:
+            return long_answer_bytes(epoch, result, tag)
+        return answers_bytes(epoch, encode_answers(answers), tag)
 
     def _counted(self, runs: list[Run], applied: Deferred[list[Answer]]) -> Deferred[list[Answer]]:
         """Count a batch when it is answered."""

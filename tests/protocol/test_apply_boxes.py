@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pyshard.errors import BadRequest
@@ -14,8 +14,10 @@ from pyshard.protocol.apply_boxes import (
     apply_arguments,
     apply_box,
     apply_bytes,
+    long_answer_bytes,
     takes_stale,
 )
+from pyshard.protocol.batch_answers import Answer, encode_answers
 from pyshard.protocol.boxes import LONGEST_VALUE, serialize
 from pyshard.protocol.commands import Apply
 
@@ -50,6 +52,17 @@ def test_whole_boxes(epoch: int, length: int, tag: bytes) -> None:
     asked = {**apply_box(epoch, data), b"_command": Apply.commandName, b"_ask": tag}
     assert apply_bytes(epoch, data, tag) == serialize(asked)
     assert answers_bytes(epoch, data, tag) == serialize({**answers_box(epoch, data), b"_answer": tag})
+
+
+@given(
+    epochs, st.integers(1, 4), st.integers(-12, 12) | st.integers(0, LONGEST_VALUE), st.binary(min_size=1, max_size=9)
+)
+@example(7, 1, 1, b"1")
+def test_the_answer_with_a_long_record(epoch: int, chunks: int, more: int, tag: bytes) -> None:
+    """It is the box of the answer as it is encoded, also where what is behind the record falls into two chunks."""
+    record = bytes(max(LONGEST_VALUE + 1, chunks * LONGEST_VALUE + more))
+    encoded = encode_answers([Answer([record], {})])
+    assert long_answer_bytes(epoch, record, tag) == answers_bytes(epoch, encoded, tag)
 
 
 @given(epochs, lengths)
