@@ -86,9 +86,11 @@ class Settings:
     UNFINISHED_BOX: float = 30.0
     #: Boxes of one connection that wait for their answers at the same time; then the daemon stops reading from it.
     BOXES_UNDER_WAY: int = 32
-    #: Bytes of those boxes, and of large documents that their answers will have: more than the largest box has.
+    #: Bytes of those boxes, of large documents that their answers will have, and of answers that wait for replicas:
+    #: more than the largest box has.
     BYTES_UNDER_WAY: int = 32 * 1024 * 1024
-    #: Bytes that a daemon holds for all peers together: of begun boxes, and of answers that weren't read.
+    #: Bytes that a daemon holds for all peers together: of begun boxes, of answers that weren't read, and of what waits
+    #: for replicas.
     HELD_BYTES: int = 1024 * 1024 * 1024
     #: Connections that a daemon serves; each needs memory and a file.
     MAX_CONNECTIONS: int = 10_000
@@ -104,7 +106,8 @@ class Settings:
     LISTEN_BACKLOG: int = 1_000
     #: Files that a daemon may have open besides those of its connections.
     OTHER_FILES: int = 200
-    #: Seconds for which a daemon serves boxes as they come, before others must have had their chance to be read.
+    #: Seconds for which a daemon serves boxes as they come, or gives out answers that waited for replicas, before
+    #: others must have had their chance to be read.
     SERVED_AT_ONCE: float = 0.02
     #: Seconds for which it serves one peer of those that wait, before it reads what has come meanwhile; one box at the
     #: least. So long may others have to wait for each of theirs, and this costs a tenth of what such a slice gets done.

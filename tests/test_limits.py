@@ -96,7 +96,10 @@ TESTS = {
         "storage/contract/test_page_steps.py::test_a_page_over_what_is_gone",
         "shard/test_keys_and_stat.py::test_keys_beside_many_that_have_expired",
     ],
-    "SERVED_AT_ONCE": ["server/test_serving_turns.py::test_a_burst_waits"],
+    "SERVED_AT_ONCE": [
+        "server/test_serving_turns.py::test_a_burst_waits",
+        "replication/test_answer_gate.py::test_many_pass_in_some_turns",
+    ],
     "SERVED_SLICE": ["server/test_serving_turns.py::test_an_honest_peer_beside_many"],
     "ACCEPTED_AT_ONCE": ["net/test_twisted_reads_and_accepts.py::test_bound_accepts"],
     "STRANGERS_SERVED": ["server/test_serving_turns.py::test_strangers_come_behind"],
@@ -199,7 +202,10 @@ TESTS = {
     "SNAPSHOT_IDLE": ["shard/test_open_snapshots.py::test_idle"],
     "MAX_CONNECTIONS": ["server/test_connection_admission.py::test_in_all", "server/test_limits.py::test_too_many"],
     "MAX_CONNECTIONS_PER_ADDRESS": ["server/test_connection_admission.py::test_from_one_address"],
-    "HELD_BYTES": ["server/test_memory.py::test_boxes_that_were_begun"],
+    "HELD_BYTES": [
+        "server/test_memory.py::test_boxes_that_were_begun",
+        "shard/protocol/test_waiting_for_replicas.py::test_too_much_for_all",
+    ],
     "MAX_REFUSED": ["server/test_limits.py::test_refused_ones_are_bounded"],
     "REFUSED": ["server/test_limits.py::test_too_many"],
     "LISTEN_BACKLOG": ["server/test_listen_address.py::test_backlog"],
@@ -208,6 +214,7 @@ TESTS = {
     "BYTES_UNDER_WAY": [
         "net/connection/test_pace.py::test_bytes_under_way",
         "net/connection/test_pace.py::test_bytes_of_answers",
+        "shard/protocol/test_waiting_for_replicas.py::test_answers_that_saw_what_waits",
         "functional/test_attacks.py::test_answers_of_large_documents",
     ],
     "LOG_BYTES": ["server/test_rotated_log_file.py::test_size"],

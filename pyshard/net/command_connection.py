@@ -242,6 +242,8 @@ class BoundedAMP(BoxStream):
             work.addBoth(self._answered, size)
 
     def _answer_directly(self, outcome: object, end: Callable[[Any, bytes], bytes], name: bytes, tag: bytes) -> None:
+        if self.transport is None and not isinstance(outcome, Failure):
+            return  # nobody hears it, and to encode it may take long
         if isinstance(outcome, Failure):
             answer = serialize(error_box(self._public(outcome, name), tag))
         else:

@@ -48,6 +48,9 @@ _RESULTS: dict[type[Run], tuple[type, int]] = {
     Increment: (bytes, 0),
 }
 
+#: Bytes of memory that a bytes object in a list takes beside its bytes, rounded up as allocators do on the average.
+PER_BYTES = 8 + 41
+
 # Verbs whose result may be nil without an error.
 _MAY_FIND_NOTHING = (Read, ReadItem, Pop, Remove)
 
@@ -94,6 +97,11 @@ class Answer(msgspec.Struct, array_like=True):
         for position, error in self.refusals().items():
             outcomes[position] = error
         return outcomes
+
+
+def answers_size(answers: Sequence[Answer]) -> int:
+    """About how many bytes of memory answers take."""
+    return sum([PER_BYTES + len(each) for answer in answers for each in answer.results if isinstance(each, bytes)])
 
 
 class _Uniform(msgspec.Struct, Generic[_T], array_like=True, frozen=True):

@@ -8,7 +8,10 @@ Rules:
 - one that has a group of its own is given only while the group has members enough: else it could be lost with fewer
   machines than was promised;
 - a gate goes on under the next ballot, where the same process still leads. Else it ends, and those that wait fail. What
-  came of a change is not known then.
+  came of a change is not known then;
+- thousands may wait when a lease is back. They pass in order, a few in each turn of the reactor: as many as take
+  `settings.SERVED_AT_ONCE`;
+- one that is cancelled takes no room any more.
 
 So whoever does something takes the gate first, and asks that gate when it is done: a later one is of another primary's
 place, and knows nothing of it.
@@ -16,15 +19,16 @@ place, and knows nothing of it.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from heapq import heappop, heappush
-from itertools import count
 
 from twisted.internet.defer import Deferred, fail, succeed
 
 from pyshard.errors import OutcomeUnknown, PyshardError
 from pyshard.replication.primary_term import PrimaryTerm
+from pyshard.settings import settings
 
 
 class AnswerGate:
@@ -33,24 +37,40 @@ class AnswerGate:
     :param term: what the primary knows.
     :param now: seconds of the clock that the term goes by.
     :param advance: lets the term, and the store, know what is committed by now.
+    :param later: calls something in the reactor's next turn.
+    :ivar seems_leased: whether the primary could answer, as far as leases say, when they were looked at last. Who waits
+        before it reads keeps nothing of it; that leases have run out, one read finds out behind itself.
     """
 
-    def __init__(self, term: PrimaryTerm, now: Callable[[], float], advance: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        term: PrimaryTerm,
+        now: Callable[[], float],
+        advance: Callable[[], object],
+        later: Callable[[Callable[[], None]], object],
+    ) -> None:
         self._term = term
         self._now = now
         self._advance = advance
-        self._count = count()
-        self._uncommitted: list[tuple[int, int, bool, Deferred[None]]] = []  # a heap: by number, then as they came
-        self._unleased: deque[Deferred[None]] = deque()
-        self._too_few: deque[Deferred[None]] = deque()
+        self._later = later
+        self._numbers: list[int] = []  # a heap: those of the groups for which some wait
+        self._uncommitted: dict[int, dict[Deferred[None], bool]] = {}  # number → as they came, and whether one changed
+        self._unleased: OrderedDict[Deferred[None], None] = OrderedDict()
+        self._too_few: OrderedDict[Deferred[None], None] = OrderedDict()
+        self._failing: OrderedDict[Deferred[None], bool] = (
+            OrderedDict()
+        )  # when the gate has ended: and whether one changed
         self._ended: PyshardError | None = None
+        self.seems_leased = False
+        self._passing = False  # some pass just now, or in the reactor's next turn
 
     def __len__(self) -> int:
         """How many wait."""
-        return len(self._uncommitted) + len(self._unleased) + len(self._too_few)
+        uncommitted = sum(map(len, self._uncommitted.values()))
+        return uncommitted + len(self._unleased) + len(self._too_few) + len(self._failing)
 
     def passed(self, seen: int, changed: bool) -> Deferred[None]:
-        """Fires when an answer may be given.
+        """Fires when an answer may be given. Whoever waits no more for it cancels it.
 
         :param seen: the number of the last group that it saw; 0: it saw nothing but what is committed.
         :param changed: whether that is a group of its own.
@@ -62,44 +82,76 @@ class AnswerGate:
         if seen > self._term.committed:
             self._advance()
             self.look()  # others may wait for that, and where no replica asks nobody else looks
-        if seen <= self._term.committed and (self._term.has_enough if changed else self._may_answer()):
+        if seen <= self._term.committed and (self._term.has_enough if changed else self._is_leased()):
             return succeed(None)
-        waiter: Deferred[None] = Deferred()
-        heappush(self._uncommitted, (seen, next(self._count), changed, waiter))
+        waiter: Deferred[None] = Deferred(partial(self._forget, seen))
+        if seen not in self._uncommitted:
+            self._uncommitted[seen] = {}
+            heappush(self._numbers, seen)
+        self._uncommitted[seen][waiter] = changed
         self.look()
         return waiter
 
     def look(self) -> None:
         """Let those pass that may by now: more is committed, or a lease is longer."""
-        while self._uncommitted and self._uncommitted[0][0] <= self._term.committed:
-            _, _, changed, waiter = heappop(self._uncommitted)
-            (self._too_few if changed else self._unleased).append(waiter)
-        while self._too_few and self._term.has_enough:
-            self._too_few.popleft().callback(None)
-        while self._unleased and self._may_answer():
-            self._unleased.popleft().callback(None)
+        while self._numbers and self._numbers[0] <= self._term.committed:
+            for waiter, changed in self._uncommitted.pop(heappop(self._numbers)).items():
+                (self._too_few if changed else self._unleased)[waiter] = None
+        if not self._passing:
+            self._let_pass()
 
     def go_on(self, term: PrimaryTerm) -> None:
         """Go on under the next ballot, where this process still leads."""
         self._term = term
+        self.seems_leased = False
 
     def end(self, why: PyshardError) -> None:
         """Fail all that wait, and all that come."""
         self._ended = why
-        waiting = [(changed, waiter) for _, _, changed, waiter in sorted(self._uncommitted, key=_place)]
-        waiting += [(True, waiter) for waiter in self._too_few] + [(False, waiter) for waiter in self._unleased]
-        self._uncommitted = []
-        self._too_few.clear()
-        self._unleased.clear()
-        for changed, waiter in waiting:
-            waiter.errback(_why(why, changed))
+        for number in sorted(self._numbers):
+            self._failing.update(self._uncommitted[number])
+        self._failing.update(dict.fromkeys(self._too_few, True))
+        self._failing.update(dict.fromkeys(self._unleased, False))
+        self._numbers = []
+        for waiting in (self._uncommitted, self._too_few, self._unleased):
+            waiting.clear()
+        if not self._passing:
+            self._let_pass()
 
-    def _may_answer(self) -> bool:
-        return self._term.may_answer(self._now())
+    # ------------------------------------------------------------------ inside
 
+    def _let_pass(self) -> None:
+        """Let some pass, in order; the others when the reactor has served what there is besides."""
+        self._passing, began = True, self._now()
+        while self._let_next_pass():
+            if self._now() - began >= settings.SERVED_AT_ONCE:
+                self._later(self._let_pass)
+                return
+        self._passing = False
 
-def _place(waiting: tuple[int, int, bool, Deferred[None]]) -> tuple[int, int]:
-    return waiting[:2]
+    def _let_next_pass(self) -> bool:
+        """Let the next one pass, or fail if the gate has ended; whether there was one."""
+        if self._failing:
+            assert self._ended is not None
+            waiter, changed = self._failing.popitem(last=False)
+            waiter.errback(_why(self._ended, changed))
+        elif self._too_few and self._term.has_enough:
+            self._too_few.popitem(last=False)[0].callback(None)
+        elif self._unleased and self._is_leased():
+            self._unleased.popitem(last=False)[0].callback(None)
+        else:
+            return False
+        return True
+
+    def _is_leased(self) -> bool:
+        self.seems_leased = leased = self._term.may_answer(self._now())
+        return leased
+
+    def _forget(self, seen: int, waiter: Deferred[None]) -> None:
+        """Nobody waits for one any more. Its number stays until it is committed: groups are few."""
+        self._uncommitted.get(seen, {}).pop(waiter, None)
+        for waiting in (self._unleased, self._too_few, self._failing):
+            waiting.pop(waiter, None)
 
 
 def _why(error: PyshardError, changed: bool) -> PyshardError:

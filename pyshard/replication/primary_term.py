@@ -195,7 +195,7 @@ class PrimaryTerm:
     @property
     def leased_until(self) -> float:
         """Until when the promises hold of all those that are needed."""
-        return min((self._others[address].leased for address in self.needed), default=inf)
+        return min([self._others[address].leased for address in self._needed], default=inf)
 
     def switching(self, now: float) -> str | None:
         """The address of the member that is to lead in this one's place."""

@@ -15,6 +15,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import inf
 
 from twisted.internet.defer import Deferred, DeferredLock
@@ -284,7 +285,8 @@ class Replica:
         term.committed = self._store.committed
         self._primary = term
         if gate is None:  # one at which nobody waits goes on, too: something may be on its way to it
-            self.leads_since, gate = group.ballot, AnswerGate(term, self._clock.seconds, self._advance)
+            later = partial(self._clock.callLater, 0)
+            self.leads_since, gate = group.ballot, AnswerGate(term, self._clock.seconds, self._advance, later)
         self._gate = gate
         gate.go_on(term)
         self.look()

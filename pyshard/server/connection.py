@@ -9,7 +9,8 @@ Rules:
 - A connection is ended in such a way that no answer is lost.
 - Neither a right token nor a wrong one stands in the log.
 
-What comes before, the handshake of TLS, and the lines in the log are `pyshard.server.accepted_connection`'s.
+What comes before, the handshake of TLS, and the lines in the log are `pyshard.server.accepted_connection`'s. Bytes that
+are held for it are counted by `pyshard.server.holding_connection`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import IConsumer, IReactorTime
@@ -27,16 +27,16 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import BadRequest, NotAuthenticated, PyshardError, ShuttingDown, TooManyConnections
 from pyshard.net.bounded_box_stream import READ
-from pyshard.net.twisted_internals import discard_unwritten, has_unread, peer_has_ended, wrap_reads_and_writes
+from pyshard.net.twisted_internals import has_unread, peer_has_ended, wrap_reads_and_writes
 from pyshard.protocol import commands
-from pyshard.protocol.boxes import UNHANDLED_CODE, Box, BoxParser
+from pyshard.protocol.boxes import UNHANDLED_CODE, Box
 from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.error_answers import error_box, unknown_command_box
 from pyshard.security.tokens_and_roles import Role
-from pyshard.server.accepted_connection import AcceptedConnection
 from pyshard.server.changes_in_flight import ChangesInFlight
 from pyshard.server.first_served import BRING_ON
+from pyshard.server.holding_connection import HoldingConnection
 from pyshard.server.permissions import HOW, forbidden, not_answered
 from pyshard.server.stranger_limits import READ_FROM_STRANGER, STRANGER
 from pyshard.settings import settings
@@ -50,7 +50,7 @@ CLOSE = 0.5
 _FAREWELL = 100  # bytes that a peer with TLS may send to say that it ends the connection, and some to spare
 
 
-class ServerConnection(AcceptedConnection):
+class ServerConnection(HoldingConnection):
     """A connection that a daemon serves; subclasses add responders.
 
     :cvar kind: which kind of daemon it is, as `Hello` tells it.
@@ -66,7 +66,6 @@ class ServerConnection(AcceptedConnection):
         self._set_role(Role.ADMIN if factory.tokens is None else None)
         self.ignores_go_away = False
         self.changes = ChangesInFlight()
-        self._box_bytes = self._answer_bytes = 0  # of a box that was begun, of answers that weren't read
         self._pinged: float | None = None  # what `heard` was when it was last asked for a sign of life
         self._wrong_tokens = 0
         self._left = False  # the peer has ended it, and what it has asked wasn't served
@@ -143,26 +142,6 @@ class ServerConnection(AcceptedConnection):
         self._set_role(None)
         self._stop_waiting()
         self._too_late = self._clock.callLater(settings.REFUSED, self._refused_for_long)
-
-    def box_bytes_held(self, size: int) -> None:
-        self._box_bytes = size
-        self.factory.update_held(self, size + self._answer_bytes)
-
-    def answer_bytes_held(self, size: int) -> None:
-        self._answer_bytes = size
-        self.factory.update_held(self, size + self._box_bytes)
-
-    def release_held(self) -> None:
-        """End the connection for the bytes that the daemon holds for it."""
-        self._cut_off(
-            "this daemon holds too much for all peers together, of begun boxes and of answers that weren't read, and "
-            "most of it for this peer's address"
-        )
-        self._broken = self.paused = True
-        self._parser = BoxParser(self._parser.limits)
-        transport: object = self.transport
-        if isinstance(transport, FileDescriptor):  # now, since thousands more may ask before the reactor's next turn
-            discard_unwritten(transport)
 
     def evict(self) -> None:
         """End the connection of a stranger, for the next one."""
@@ -335,7 +314,3 @@ class ServerConnection(AcceptedConnection):
         self._too_late = None
         self.half_close()
         self._too_late = self._clock.callLater(CLOSE, self.abort)
-
-    def _cut_off(self, why: str) -> None:
-        self._tell(f"cut off, {why}")
-        self.abort()

@@ -40,6 +40,7 @@ from pyshard.server.connection_attempts import ConnectionAttempts
 from pyshard.server.file_limits import most_files
 from pyshard.server.handshake_places import HandshakePlaces
 from pyshard.server.held_bytes_limit import HeldBytes
+from pyshard.server.holding_connection import HoldingConnection
 from pyshard.server.paced_log import paced_log
 from pyshard.server.serving_turns import ServingTurns
 from pyshard.server.session_fence import SessionFence
@@ -97,7 +98,7 @@ class ServerFactory(Factory):
         self.busiest = BusiestConnections(self.connections, clock.seconds)
         self.refused: set[ServerConnection] = set()
         self.counts = ConnectionCounts()
-        self.held: HeldBytes[ServerConnection] = HeldBytes(settings.HELD_BYTES)
+        self.held: HeldBytes[HoldingConnection] = HeldBytes(settings.HELD_BYTES)
         self.failed_handshakes = HandshakeFailureLog(self.stranger_log)
         self.silent = SilentConnectionLog()
         self.draining = False
@@ -176,7 +177,7 @@ class ServerFactory(Factory):
             self._tell_closed_at_once(str(refused))
             connection.turn_away()
 
-    def update_held(self, connection: ServerConnection, size: int) -> None:
+    def update_held(self, connection: HoldingConnection, size: int) -> None:
         """Set how many bytes are held for a connection; end those that hold too much."""
         for ended in self.held.update(connection, size, connection.origin):
             ended.release_held()

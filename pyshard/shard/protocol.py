@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 from twisted.internet.defer import Deferred, succeed
@@ -41,6 +42,8 @@ from pyshard.shard.shard_stat import shard_stat
 from pyshard.shard.slow_operations import SlowOperationLog
 from pyshard.shard.snapshot_limits import SnapshotPeer
 from pyshard.storage import ITSELF, Page, Sender
+
+_T = TypeVar("_T")
 
 
 class ShardProtocol(ServerConnection):
@@ -96,7 +99,7 @@ class ShardProtocol(ServerConnection):
             (commands.ReadDigestRows, self.read_digest_rows),
             (commands.ForgetFollower, self.forget_follower),
             (commands.ReportMoves, self.report_moves),
-            *ReplicaResponders(self._shard, self._followers, self).responders(),
+            *ReplicaResponders(self._shard, self._followers, self, lambda: self._sender).responders(),
         ]
 
     def direct_responders(self) -> Iterable[tuple[bytes, DirectResponder]]:
@@ -110,14 +113,9 @@ class ShardProtocol(ServerConnection):
 
     def connectionMade(self) -> None:
         turns = self.factory.turns
-        count, waited, rests = turns.count_elsewhere, turns.count_waiting, turns.rests
-        self._sender = Sender(
-            self.origin, self.id, partial(count, self), self._is_gone, partial(waited, self), partial(rests, self)
-        )
+        told = (partial(turns.count_elsewhere, self), lambda: self.ended, partial(turns.count_waiting, self))
+        self._sender = Sender(self.origin, self.id, *told, partial(turns.rests, self), self.hold)
         super().connectionMade()
-
-    def _is_gone(self) -> bool:
-        return self.ended
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._snapshots.close_all(self)
@@ -130,7 +128,7 @@ class ShardProtocol(ServerConnection):
         if self._shard.parked is not None:
             self._shard.parked.forget(sender)
         if self._shard.replica is not None:
-            self._shard.replica.large.forget(sender)
+            self._shard.replica.forget(sender)
 
     def hello(self, protocol: int, session: bytes | None) -> Deferred[Arguments]:
         return self.join_session(session).addCallback(lambda _: self._greeting())
@@ -200,12 +198,13 @@ class ShardProtocol(ServerConnection):
         most, operations = settings.BATCH_KEY_BYTES, settings.STALE_OPERATIONS if stale else settings.MAX_BATCH
         front = front_of(runs, most, operations) if size > most or stale else None
         if front is None:
-            return self._apply_runs(epoch, runs, stale)
-        return self._apply_runs(epoch, front.runs, stale).addCallback(front.merge)
+            return self._apply_runs(epoch, runs, size, stale)
+        return self._apply_runs(epoch, front.runs, size, stale).addCallback(front.merge)
 
-    def _apply_runs(self, epoch: int, runs: list[Run], stale: bool) -> Deferred[list[Answer]]:
+    def _apply_runs(self, epoch: int, runs: list[Run], size: int, stale: bool) -> Deferred[list[Answer]]:
         if not (changes(runs[0]) if len(runs) == 1 else any(map(changes, runs))):
-            return (self._shard.apply_stale if stale else self._shard.apply)(epoch, runs, self._sender)
+            read = (self._shard.apply_stale if stale else self._shard.apply)(epoch, runs, self._sender)
+            return read if read.called and not read.paused else self.held_until(read, size)
         owed = self._shard.will_give(runs)
         applied = self._shard.apply(epoch, runs, self._sender)
         applied = self.changes.add(self._followers.writers.answer(runs, applied, self._sender.address))
@@ -263,7 +262,7 @@ class ShardProtocol(ServerConnection):
             replica.check_read()  # now, as the snapshot is taken now
             opening = self._snapshots.open(self, peer)
         else:
-            opening = self._shard.gated(lambda: self._snapshots.open(self, peer))
+            opening = self._shard.gated(lambda: self._snapshots.open(self, peer), self._sender)
         return opening.addCallback(
             lambda opened: {"snapshot": opened.id, "documents": opened.documents, "epoch": opened.epoch}
         )
@@ -283,7 +282,7 @@ class ShardProtocol(ServerConnection):
 
     def open_copy(self, follower: str, ranges: bytes) -> Deferred[Arguments]:
         followers, wanted = self._followers, decode_ranges(ranges)
-        opened = self._shard.gated(lambda: Deferred.fromCoroutine(followers.open_copy(self, follower, wanted)))
+        opened = self._gated(lambda: followers.open_copy(self, follower, wanted))
         return opened.addCallback(lambda copy: {"copy": copy.id, "head": encode_group(copy.head), "bytes": copy.size})
 
     def read_copy(self, copy: str) -> Deferred[Arguments]:
@@ -308,7 +307,7 @@ class ShardProtocol(ServerConnection):
 
     def open_digest(self, follower: str, ranges: bytes) -> Deferred[Arguments]:
         followers, wanted = self._followers, decode_ranges(ranges)
-        opened = self._shard.gated(lambda: Deferred.fromCoroutine(followers.open_digest(self, follower, wanted)))
+        opened = self._gated(lambda: followers.open_digest(self, follower, wanted))
         return opened.addCallback(lambda digest: {"digest": digest[0], "head": encode_group(digest[1])})
 
     def read_digest(self, digest: str, indexes: bytes) -> Deferred[Arguments]:
@@ -332,8 +331,11 @@ class ShardProtocol(ServerConnection):
     def report_moves(self) -> Deferred[Arguments]:
         self._moves.carriers.asks(self)
         self._moves.update()  # also if it may report nothing
-        reports = self._shard.gated(lambda: succeed(self._moves.reports()))
+        reports = self._shard.gated(lambda: succeed(self._moves.reports()), self._sender)
         return reports.addCallback(lambda found: {"reports": encode_reports(found)})
+
+    def _gated(self, begin: Callable[[], Coroutine[Any, Any, _T]]) -> Deferred[_T]:
+        return self._shard.gated(lambda: Deferred.fromCoroutine(begin()), self._sender)
 
     def _greeting(self) -> Arguments:
         assignment, store = self._shard.assignment, self._shard.store

@@ -19,6 +19,7 @@ from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.served_replicas import follower_name
 from pyshard.shard.shard import Shard
 from pyshard.shard.shard_replica import ShardReplica
+from pyshard.storage import ITSELF, Sender
 
 
 class PullingConnection(Hashable, Protocol):
@@ -36,12 +37,20 @@ class ReplicaResponders:
     :param shard: what answers.
     :param followers: those of the shard.
     :param owner: the connection.
+    :param sender: gives who asks over it.
     """
 
-    def __init__(self, shard: Shard, followers: ServedFollowers, owner: PullingConnection) -> None:
+    def __init__(
+        self,
+        shard: Shard,
+        followers: ServedFollowers,
+        owner: PullingConnection,
+        sender: Callable[[], Sender] = lambda: ITSELF,
+    ) -> None:
         self._shard = shard
         self._followers = followers
         self._owner = owner
+        self._sender = sender
 
     def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
         """Each command, and what answers it."""
@@ -64,7 +73,7 @@ class ReplicaResponders:
     def open_replica_copy(self, replica: str) -> Deferred[Arguments]:
         self._replica().check_copy(replica)
         # When what it has is committed.
-        given = self._shard.gated(lambda: Deferred.fromCoroutine(self._opened(replica)))
+        given = self._shard.gated(lambda: Deferred.fromCoroutine(self._opened(replica)), self._sender())
         return given.addCallback(lambda copy: {"copy": copy[0], "head": encode_group(copy[1])})
 
     def report_replica(self, name: str) -> Deferred[Arguments]:

@@ -148,9 +148,9 @@ class Shard:
             return self.apply(epoch, runs, sender)
         return self.replica.answer_stale(lambda: self._apply_or_wait(epoch, runs, sender))
 
-    def gated(self, begin: Callable[[], Deferred[_T]]) -> Deferred[_T]:
+    def gated(self, begin: Callable[[], Deferred[_T]], sender: Sender = ITSELF) -> Deferred[_T]:
         """Do what changes nothing, and have its answer wait until it may be given; see `ShardReplica.answer`."""
-        return begin() if self.replica is None else self.replica.answer(begin, changes=False)
+        return begin() if self.replica is None else self.replica.answer(begin, False, sender)
 
     def _apply_or_wait(self, epoch: int, runs: Sequence[Run], sender: Sender) -> Deferred[list[Answer]]:
         """Apply a batch, now or when its slots aren't closed any more."""
@@ -305,7 +305,7 @@ class Shard:
             assert begun is not None
             return begun
 
-        return self.gated(begin_or_wait)
+        return self.gated(begin_or_wait, sender)
 
     def _page(self, assignment: Assignment, index: str, slot: int, after: bytes | None, end: int) -> Deferred[Page]:
         number = assignment.state.index_id(index)

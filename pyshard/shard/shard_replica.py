@@ -11,33 +11,32 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from functools import partial
 from random import Random
 from typing import TypeVar
 
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 
-from pyshard.errors import BadRequest, NotConfigured, OutcomeUnknown, ShardBehind
+from pyshard.errors import BadRequest, NotConfigured, ShardBehind
 from pyshard.message_texts import shown_value
 from pyshard.model.range_moves import StoreId
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.net.client_endpoints import Dial
+from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import Run, changes
-from pyshard.replication.answer_gate import AnswerGate
 from pyshard.replication.group_times import of_lease
 from pyshard.replication.interfaces import Primary
 from pyshard.replication.pulls import Pull
 from pyshard.replication.remembered_group import decode_remembered
 from pyshard.replication.replica import Replica
 from pyshard.replication.wishes import ReplicaReport
+from pyshard.shard.gated_answers import GatedAnswers
 from pyshard.shard.large_changes import SMALL, LargeChanges
 from pyshard.shard.primary_connection import PrimaryConnection
 from pyshard.shard.pull_precedence import PullPrecedence
 from pyshard.shard.served_replicas import ServedReplicas
-from pyshard.storage import IStore, Sender, Task
+from pyshard.storage import ITSELF, IStore, Sender, Task
 from pyshard.storage.durable.update_size import update_size
 
 _T = TypeVar("_T")
@@ -63,6 +62,7 @@ class ShardReplica:
         self._connection: tuple[str, PrimaryConnection] | None = None
         self.served = ServedReplicas(store, clock)
         self.large = LargeChanges(clock)
+        self._answers = GatedAnswers(store, clock.seconds)
         self._first = PullPrecedence()
         promised = store.promised
         if promised.ballot:
@@ -143,7 +143,9 @@ class ShardReplica:
                 f"replica: found {shown_value(address)}, expected the address of another replica of this shard"
             )
 
-    def apply(self, begin: Callable[[], Deferred[_T]], runs: Sequence[Run], sender: Sender) -> Deferred[_T]:
+    def apply(
+        self, begin: Callable[[], Deferred[list[Answer]]], runs: Sequence[Run], sender: Sender
+    ) -> Deferred[list[Answer]]:
         """Apply a batch, and have its answer wait; see `answer`. A large change may wait before it is begun.
 
         :param begin: applies it.
@@ -153,23 +155,30 @@ class ShardReplica:
         self.check_leads()
         if not any(map(changes, runs)):
             self.large.ask(sender)
-            return self._timed(sender, self.answer(begin, False, runs))
+            return self._timed(sender, self.answer(begin, False, sender, runs))
         self.check_changes()
 
-        def begin_change() -> Deferred[_T]:
+        def begin_change() -> Deferred[list[Answer]]:
             self.check_leads()
             self.check_changes()
-            return self.answer(begin, True)
+            return self.answer(begin, True, sender)
 
         weight = update_size([Task(run, 0, ()) for run in runs])[0]
         changed = self.large.serve(sender, weight, begin_change)
         return self._timed(sender, changed) if weight <= SMALL else changed
 
-    def answer(self, begin: Callable[[], Deferred[_T]], changes: bool, read: Sequence[Run] = ()) -> Deferred[_T]:
+    def answer(
+        self,
+        begin: Callable[[], Deferred[_T]],
+        changes: bool,
+        sender: Sender = ITSELF,
+        read: Sequence[Run] = (),
+    ) -> Deferred[_T]:
         """Do something, and have its answer wait until all members have what it saw, and nobody else can lead.
 
         :param begin: does it.
         :param changes: whether it is something that may change anything.
+        :param sender: who waits for it.
         :param read: what it is, if that reads some keys alone. It doesn't wait then for what others have changed.
         :raises OutcomeUnknown: (in the Deferred) another replica leads by now, and may have what was changed, or not.
         :raises NotConfigured: this replica doesn't lead, also in the Deferred; nothing was changed.
@@ -177,7 +186,7 @@ class ShardReplica:
         if self._replica is None:
             return begin()
         gate = self._replica.gate  # of this term: what is begun now is of no later one
-        return begin().addCallback(partial(self._waited, gate, changes, read))
+        return self._answers.answer(gate, begin, changes, sender, read)
 
     def _timed(self, sender: Sender, answer: Deferred[_T]) -> Deferred[_T]:
         """Count for how long the answer to something small waits."""
@@ -212,28 +221,6 @@ class ShardReplica:
 
         return begin().addCallback(check)
 
-    def _waited(self, gate: AnswerGate, changes: bool, read: Sequence[Run], answer: _T) -> Deferred[_T] | _T:
-        """Give an answer when it may be given.
-
-        :param gate: of the primary's place in which it was made.
-        :param changes, read: as of `answer`.
-        """
-        seen = self._seen(read)
-        passed = gate.passed(seen, changed=changes)
-        if passed.called and not passed.paused and passed.result is None and not changes:
-            return answer
-        waiting: Deferred[_T] = Deferred()
-
-        def failed(failure: Failure) -> None:
-            if changes and failure.check(OutcomeUnknown) is None:  # some of it may have changed something
-                failure = Failure(OutcomeUnknown(f"the primary has changed: {failure.getErrorMessage()}"))
-            waiting.errback(failure)
-
-        if changes:  # what changed nothing may have read something
-            passed.addCallback(lambda _: gate.passed(seen, changed=False))
-        passed.addCallbacks(lambda _: waiting.callback(answer), failed)
-        return waiting
-
     async def pulled(self, owner: Hashable, pull: bytes, offset: int) -> tuple[bytes, bytes, bool]:
         """Answer another replica; see `ServedReplicas.answer`.
 
@@ -266,6 +253,11 @@ class ShardReplica:
         self.served.lost(owner)
         self._first.lost(owner)
 
+    def forget(self, sender: Sender) -> None:
+        """Begin nothing, and keep no answer, for who has gone."""
+        self.large.forget(sender)
+        self._answers.forget(sender)
+
     async def answer_bootstrap(self) -> ReplicaReport:
         """What it says of itself to a bootstrap; see `Replica.answer_bootstrap`."""
         return self.report() if self._replica is None else await self._replica.answer_bootstrap()
@@ -292,14 +284,6 @@ class ShardReplica:
         return {} if figures is None else {"replica": figures.described()}
 
     # ------------------------------------------------------------------ inside
-
-    def _seen(self, read: Sequence[Run]) -> int:
-        """The number of the last group that an answer may have seen; 0: nothing but what is committed."""
-        store = self._store
-        position = store.position.sequence
-        if not read or position <= store.committed or any(store.may_be_undone(run.index, run.keys) for run in read):
-            return position
-        return 0
 
     def _begin(self, group: ReplicaGroup) -> bool:
         """Be one of a group's replicas, if it has this store."""

@@ -64,6 +64,10 @@ def _unnoted(_: float) -> None:
     """For whom no waiting is counted."""
 
 
+def _unheld(_: int) -> None:
+    """For whom no bytes are counted."""
+
+
 def _stays() -> bool:
     """For who never goes."""
     return False
@@ -88,6 +92,8 @@ class Sender:
     :param waited: told in the reactor's thread for how many seconds the answer to something small waited for replicas.
     :param rests: says in the reactor's thread whether the address leaves its time to others now, after what it has had,
         and calls a function when it does no longer.
+    :param hold: told in the reactor's thread how many bytes more, or fewer, answers take that wait until they may be
+        given. It may end the sender's connection.
     """
 
     address: str
@@ -96,6 +102,7 @@ class Sender:
     gone: Callable[[], bool] = attrs.field(default=_stays, repr=False)
     waited: Callable[[float], object] = attrs.field(default=_unnoted, repr=False)
     rests: Callable[[Callable[[], object]], bool] = attrs.field(default=_never_rests, repr=False)
+    hold: Callable[[int], object] = attrs.field(default=_unheld, repr=False)
 
 
 #: The store itself, and whoever uses it without a network.

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from replication.group_samples import HISTORY, B, group_of, pull_of
 from stores import at_once
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from pyshard.errors import NotConfigured, OutcomeUnknown
 from pyshard.replication.answer_gate import AnswerGate
 from pyshard.replication.group_times import GroupTimes
 from pyshard.replication.primary_term import PrimaryTerm
+from pyshard.settings import settings
 
 
 class Gate:
@@ -20,8 +24,13 @@ class Gate:
         self.now = 100.0
         self.safe = 0
         self.term = PrimaryTerm(group_of("AB", least=least), GroupTimes(3.0, 4.0), self.now, b"0" * 16)
-        self.gate = AnswerGate(self.term, lambda: self.now, lambda: self.term.commit(self.safe))
+        self.later: list[Callable[[], None]] = []
+        self.gate = AnswerGate(self.term, self.seconds, lambda: self.term.commit(self.safe), self.later.append)
         self.passed: list[object] = []
+
+    def seconds(self) -> float:
+        """The time."""
+        return self.now
 
     def hear(self, last: int, sent: float | None = None) -> None:
         """B has groups, and perhaps gives a beacon back."""
@@ -146,13 +155,70 @@ def test_change_of_too_few_members() -> None:
 
 
 @pytest.mark.parametrize("changed", [True, False])
-def test_cancelled(changed: bool) -> None:
-    """One that nobody waits for any more is passed over."""
-    gate = Gate()
+@pytest.mark.parametrize("committed", [0, 1])
+def test_cancelled(changed: bool, committed: int) -> None:
+    """One that nobody waits for any more takes no room, whatever it waited for; others pass."""
+    gate = Gate(least=3)
     failures: list[object] = []
-    waiting = gate.gate.passed(1, changed)
+    waiting, other = gate.gate.passed(1, changed), gate.wait("other", 1, changed=False)
     waiting.addErrback(failures.append)
+    gate.safe = committed
+    gate.hear(committed)
+    assert len(gate.gate) == 2
     waiting.cancel()
+    assert (len(failures), len(gate.gate)) == (1, 1)
     gate.safe = 1
     gate.hear(1, sent=99.9)
-    assert (len(failures), len(gate.gate)) == (1, 0)
+    assert (gate.passed, len(gate.gate), other.called) == (["other"], 0, True)
+
+
+class SlowGate(Gate):
+    """One where each that passes, or fails, takes half of the time that is to be taken in one turn."""
+
+    def wait(self, name: object, seen: int, changed: bool) -> Deferred[None]:
+        def passes(outcome: object) -> None:
+            self.now += settings.SERVED_AT_ONCE / 2
+            self.passed.append((name, isinstance(outcome, Failure)))
+
+        return self.gate.passed(seen, changed).addBoth(passes)
+
+    def turn(self) -> None:
+        """The reactor's next turn."""
+        later, self.later[:] = list(self.later), []
+        for call in later:
+            call()
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_many_pass_in_some_turns(ends: bool) -> None:
+    """Others are served in between, and those that wait pass in order, however often it is looked."""
+    gate = SlowGate()
+    for number in range(5):
+        gate.wait(number, 1, changed=number == 0)
+    gate.safe = 1
+    passed = [(number, ends) for number in range(5)]
+    if ends:
+        gate.gate.end(NotConfigured("another leads"))
+    else:
+        gate.hear(1, sent=99.9)
+    for given in (2, 4):
+        gate.gate.look()
+        assert (gate.passed, len(gate.gate), len(gate.later)) == (passed[:given], 5 - given, 1)
+        gate.turn()
+    assert (gate.passed, len(gate.gate), gate.later) == (passed, 0, [])
+
+
+def test_a_lease_that_ends_between_turns() -> None:
+    """Those that are left wait for the next one."""
+    gate = SlowGate()
+    for number in range(3):
+        gate.wait(number, 0, changed=False)
+    gate.hear(0, sent=99.9)
+    assert len(gate.passed) == 2
+    gate.now += 5.0
+    gate.turn()
+    assert (len(gate.passed), len(gate.gate), gate.gate.seems_leased) == (2, 1, False)
+    gate.hear(0, sent=gate.now)
+    assert (len(gate.passed), gate.gate.seems_leased) == (3, True)
+    gate.gate.go_on(gate.term)
+    assert not gate.gate.seems_leased, "by what the next term knows"

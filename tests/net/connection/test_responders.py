@@ -64,6 +64,17 @@ def test_direct_answers(at_once: bool, outcome: Any, end: Any, expected: Box) ->
     assert (one.told(), one.answering) == ([expected], 0)
 
 
+def test_a_direct_answer_that_nobody_hears() -> None:
+    """Nothing is made of it: that may take long, and thousands may have gone while they waited."""
+    made: list[str] = []
+    work: Deferred[str] = Deferred()
+    one = Direct(work, lambda outcome, _: made.append(outcome) or b"")  # type: ignore[func-returns-value]
+    one.dataReceived(box(_command="Later", _ask="7"))
+    one.connectionLost()
+    work.callback("x")
+    assert (made, one.told(), one.answering) == ([], [], 0)
+
+
 def test_a_direct_answer_that_cannot_be_made(logged_errors: Callable[..., list[BaseException]]) -> None:
     """Is logged once and answered as `InternalError`, as whatever goes wrong in a responder."""
     unexpected = ValueError("secret")
