@@ -89,8 +89,8 @@ class Settings:
     #: Bytes of those boxes, of large documents that their answers will have, and of answers that wait for replicas:
     #: more than the largest box has.
     BYTES_UNDER_WAY: int = 32 * 1024 * 1024
-    #: Bytes that a daemon holds for all peers together: of begun boxes, of answers that weren't read, and of what waits
-    #: for replicas.
+    #: Bytes that a daemon holds for all peers together: of begun boxes, of answers that weren't read, of what waits
+    #: for replicas, and of parts of changes that weren't fetched.
     HELD_BYTES: int = 1024 * 1024 * 1024
     #: Connections that a daemon serves; each needs memory and a file.
     MAX_CONNECTIONS: int = 10_000
@@ -250,6 +250,9 @@ class Settings:
     ADMIN_SNAPSHOT_PINS: int = 4
     #: Followers of a shard that it serves: each keeps a part of its log.
     MAX_FOLLOWERS: int = 8
+    #: Seconds for which the further parts of an answer with changes are kept for a follower, or a replica, that doesn't
+    #: ask for the next one: a part is 4 MiB.
+    REST_KEPT: float = 30.0
     #: Seconds for which a follower's question about changes waits for some.
     FOLLOW_WAIT: float = 1.0
     #: Seconds for which a follower may be behind before the writers of what it follows are slowed down, by half.

@@ -154,6 +154,10 @@ TESTS = {
         "storage/followers/test_follower_bounds.py::test_a_follower_that_never_comes_back",
     ],
     "MAX_FOLLOWERS": ["shard/test_served_followers.py::test_few_followers"],
+    "REST_KEPT": [
+        "shard/test_served_replicas.py::test_parts_that_nobody_asks_for",
+        "shard/test_served_followers.py::test_parts_that_nobody_asks_for",
+    ],
     "FOLLOW_BYTES": ["shard/test_served_followers.py::test_many_groups"],
     "COPY_PACE": ["shard/test_range_pull.py::test_paced"],
     "FOLLOWED_AT_ONCE": ["shard/test_slowed_writers.py::test_slowed_while_behind"],
@@ -205,6 +209,7 @@ TESTS = {
     "HELD_BYTES": [
         "server/test_memory.py::test_boxes_that_were_begun",
         "shard/protocol/test_waiting_for_replicas.py::test_too_much_for_all",
+        "shard/protocol/test_waiting_for_replicas.py::test_groups_that_are_given_in_parts",
     ],
     "MAX_REFUSED": ["server/test_limits.py::test_refused_ones_are_bounded"],
     "REFUSED": ["server/test_limits.py::test_too_many"],

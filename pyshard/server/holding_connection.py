@@ -41,14 +41,17 @@ class HoldingConnection(AcceptedConnection):
         self._answer_bytes = size
         self._update_held()
 
-    def hold(self, size: int, owed: bool = True) -> None:
-        """Count bytes, more or fewer, of what waits until it may be answered.
+    def hold(self, size: int) -> None:
+        """Count bytes, more or fewer, of answers that wait until they may be given.
 
-        :param owed: whether they are under way, too: a peer that has many gets nothing more begun.
+        They count as under way, too: for a peer that has many nothing more is begun.
         """
+        self.under_way += size
+        self.hold_rest(size)
+
+    def hold_rest(self, size: int) -> None:
+        """Count bytes, more or fewer, of what else waits: what was asked, and parts that weren't fetched yet."""
         self._waiting_bytes += size
-        if owed:
-            self.under_way += size
         self._update_held()
 
     def held_until(self, answer: Deferred[_T], size: int) -> Deferred[_T]:
@@ -56,10 +59,10 @@ class HoldingConnection(AcceptedConnection):
 
         :return: the same Deferred.
         """
-        self.hold(size, owed=False)
+        self.hold_rest(size)
 
         def answered(outcome: _T) -> _T:
-            self.hold(-size, owed=False)
+            self.hold_rest(-size)
             return outcome
 
         return answer.addBoth(answered)

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IDelayedCall
 from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.shard.bounded_copies import BoundedCopy
+from pyshard.shard.parted_answer import PartedAnswer
 from pyshard.storage import IFollower
 
 
@@ -34,8 +35,7 @@ class Following:
 
     :ivar after: the number of the last group that it was given.
     :ivar asked: the question that waits for an answer.
-    :ivar large: the groups that are given in parts.
-    :ivar given: how many bytes of them were given.
+    :ivar parted: the groups that are given in parts, of which not all were given.
     :ivar newest: the number of the last of them.
     :ivar asked_at: when it asked last, in the clock's seconds.
     :ivar even_at: when it was given all that there was last, or began.
@@ -46,8 +46,7 @@ class Following:
     follower: IFollower[ChangeGroup]
     after: int
     asked: Deferred[list[ChangeGroup]] | None = None
-    large: bytes = b""
-    given: int = 0
+    parted: PartedAnswer | None = None
     newest: int = 0
     asked_at: float = 0.0
     even_at: float = 0.0

@@ -99,7 +99,7 @@ class ShardProtocol(ServerConnection):
             (commands.ReadDigestRows, self.read_digest_rows),
             (commands.ForgetFollower, self.forget_follower),
             (commands.ReportMoves, self.report_moves),
-            *ReplicaResponders(self._shard, self._followers, self, lambda: self._sender).responders(),
+            *ReplicaResponders(self._shard, self._followers, self, lambda: self._sender, self.hold_rest).responders(),
         ]
 
     def direct_responders(self) -> Iterable[tuple[bytes, DirectResponder]]:
@@ -300,7 +300,8 @@ class ShardProtocol(ServerConnection):
         self._moves.carriers.follows(self, follower)
         if self._shard.replica is not None:
             self._shard.replica.check_leads()
-        read = Deferred.fromCoroutine(self._followers.groups(self, follower, after, decode_ranges(ranges), offset))
+        asked = (self, follower, after, decode_ranges(ranges), offset, self.hold_rest)
+        read = Deferred.fromCoroutine(self._followers.groups(*asked))
         return read.addCallback(
             lambda found: {"groups": found[0], "more": found[1], "newest": self._shard.store.committed}
         )

@@ -15,6 +15,7 @@ from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.change_pages import encode_group
 from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.protocol.command_boxes import Command
+from pyshard.shard.parted_answer import unheld
 from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.served_replicas import follower_name
 from pyshard.shard.shard import Shard
@@ -38,6 +39,7 @@ class ReplicaResponders:
     :param followers: those of the shard.
     :param owner: the connection.
     :param sender: gives who asks over it.
+    :param hold: told how many bytes more, or fewer, are held of groups that it hasn't been given yet.
     """
 
     def __init__(
@@ -46,11 +48,13 @@ class ReplicaResponders:
         followers: ServedFollowers,
         owner: PullingConnection,
         sender: Callable[[], Sender] = lambda: ITSELF,
+        hold: Callable[[int], object] = unheld,
     ) -> None:
         self._shard = shard
         self._followers = followers
         self._owner = owner
         self._sender = sender
+        self._hold = hold
 
     def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
         """Each command, and what answers it."""
@@ -65,7 +69,7 @@ class ReplicaResponders:
         replica = self._replica()
         if not offset:  # else it is the rest of an answer
             self._owner.replicates = replica.goes_first(self._owner, pull)
-        pulled = Deferred.fromCoroutine(replica.pulled(self._owner, pull, offset))
+        pulled = Deferred.fromCoroutine(replica.pulled(self._owner, pull, offset, self._hold))
         return pulled.addCallbacks(
             lambda found: {"pulled": found[0], "groups": found[1], "more": found[2]}, self._not_pulled
         )

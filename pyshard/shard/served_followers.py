@@ -15,7 +15,8 @@ Rules:
   a time.
 - Names outlive connections, and restarts. So whoever knows which there may be is asked a while after each new one.
 - A question about changes is answered when there are some, or after a little while with none. Large ones are given in
-  parts, since a batch may change more than a box holds, and a group isn't divided: it takes effect as a whole.
+  parts, since a batch may change more than a box holds, and a group isn't divided: it takes effect as a whole. Parts
+  that nobody asks for go after a while.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ from pyshard.shard.copy_ticket import CopyTicket, expected_size
 from pyshard.shard.followers_in_use import CopyInUse, Following
 from pyshard.shard.opening_copies import OpeningCopies
 from pyshard.shard.paced_turns import PacedTurns
+from pyshard.shard.parted_answer import PartedAnswer, unheld
 from pyshard.shard.served_digests import DigestReading, ServedDigests
 from pyshard.shard.served_replicas import is_replica, refuse_replica
 from pyshard.shard.slowed_writers import SlowedWriters
 from pyshard.storage import IStore
 
 _ASKS_WITHIN = 5.0  # seconds in which a follower that wants to catch up asks again
-_PART = 4 * 1024 * 1024  # bytes of groups in one answer
 
 
 class ServedFollowers:
@@ -146,12 +147,19 @@ class ServedFollowers:
             self._end_copy(number)
 
     async def groups(
-        self, owner: Hashable, name: str, after: int, ranges: SlotRanges, offset: int = 0
+        self,
+        owner: Hashable,
+        name: str,
+        after: int,
+        ranges: SlotRanges,
+        offset: int = 0,
+        hold: Callable[[int], object] = unheld,
     ) -> tuple[bytes, bool]:
         """What has changed after a group, when there is something; nothing after `settings.FOLLOW_WAIT` seconds.
 
         :param after: the number of the last group that the follower has, and needs no more.
         :param offset: bytes that it has of the groups behind that; 0: it wants them from the front on.
+        :param hold: see `PartedAnswer`.
         :return: groups as MessagePack, or a part of that, and whether bytes are lacking behind it.
         :raises FollowerBehind: what comes after that number isn't kept, or was never there: it needs a new copy.
         :raises TooManySnapshots: there are as many followers as there may be.
@@ -163,10 +171,11 @@ class ServedFollowers:
             raise BadRequest(f"follower {shown_value(name)} asks for changes twice at once; ask one at a time")
         known = following is not None and (following.owner, following.ranges) == (owner, ranges)
         if offset:
-            if following is None or not known or following.after != after or following.given != offset:
+            parted = None if following is None or following.after != after or not known else following.parted
+            if following is None or parted is None or not parted.data or parted.given != offset:
                 raise BadRequest(f"offset: found {offset}, expected 0, or the bytes of the parts that were given")
-            return self._next_part(following)
-        if following is None or not known or following.after != after or following.large:
+            return self._given(following, *parted.next_part())
+        if following is None or not known or following.after != after or following.parted is not None:
             self._admit(name, ranges)
             self._stop(name)
             following = Following(owner, ranges, self._store.follow(name, after, ranges), after)
@@ -175,11 +184,11 @@ class ServedFollowers:
         following.asked_at = self._clock.seconds()
         following.follower.confirm(after)
         groups = await self._wait_for_groups(following)
-        following.large, following.given = encode_groups(groups), 0
         following.newest = groups[-1].sequence if groups else after
         if not groups or following.newest >= self._store.committed:
             following.even_at = self._clock.seconds()
-        return self._next_part(following)
+        following.parted = parted = PartedAnswer(self._clock, hold)
+        return self._given(following, *parted.begin(encode_groups(groups)))
 
     async def _wait_for_groups(self, following: Following) -> list[ChangeGroup]:
         following.asked = following.follower.groups(settings.FOLLOW_BYTES)
@@ -193,13 +202,10 @@ class ServedFollowers:
             if waited.active():
                 waited.cancel()
 
-    def _next_part(self, following: Following) -> tuple[bytes, bool]:
-        """The next bytes of groups that were read, and whether there are more."""
-        part = following.large[following.given : following.given + _PART]
-        following.given += len(part)
-        more = following.given < len(following.large)
+    def _given(self, following: Following, part: bytes, more: bool) -> tuple[bytes, bool]:
+        """Note what is given of groups: their next bytes, and whether there are more."""
         if not more:
-            following.large, following.given, following.after = b"", 0, following.newest
+            following.parted, following.after = None, following.newest
         return part, more
 
     async def open_digest(self, owner: Hashable, name: str, ranges: SlotRanges) -> tuple[str, ChangeGroup]:
@@ -292,6 +298,8 @@ class ServedFollowers:
         following = self._following.pop(name, None)
         if following is not None:
             following.follower.close()
+            if following.parted is not None:
+                following.parted.end()
 
     def _page(self, owner: Hashable, number: str) -> list[Change] | None:
         """More records of a copy, which may have ended meanwhile. None: none of those that were looked at count."""

@@ -6,12 +6,13 @@ Rules:
 - it has one question at a time. A later one takes the place of an earlier one, which may be of a connection that was
   lost without a word;
 - a question is answered when there are groups, or after a little while with none;
-- large ones are given in parts, since a batch may change more than a box holds.
+- large ones are given in parts, since a batch may change more than a box holds. What wasn't given yet goes with the
+  replica's next question, with the connection, and when nobody asks for it for a while.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import attrs
 import msgspec
@@ -27,11 +28,11 @@ from pyshard.replication.group_times import of_lease
 from pyshard.replication.pulls import Pull, Pulled, PulledHead
 from pyshard.replication.replica import Replica
 from pyshard.settings import settings
+from pyshard.shard.parted_answer import PartedAnswer, unheld
 from pyshard.storage import IFollowingReplica, IStore
 from pyshard.storage.following_interface import FollowerEnded
 
 _PREFIX = "replica "
-_PART = 4 * 1024 * 1024  # bytes of groups in one answer
 
 _pull = msgspec.msgpack.Decoder(Pull)
 _head = msgspec.msgpack.Decoder(PulledHead)
@@ -72,14 +73,6 @@ class _Given:
     asked: Deferred[list[ChangeGroup]] | Deferred[list[LogGroup]] | None = None
 
 
-@attrs.define(eq=False)
-class _Rest:
-    """What of an answer's groups a connection hasn't been given yet."""
-
-    data: bytes
-    given: int = 0
-
-
 class ServedReplicas:
     """The other replicas of a shard, at its primary; `pyshard.replication.interfaces.GroupSource` of its store.
 
@@ -93,7 +86,7 @@ class ServedReplicas:
         self._clock = clock
         self.wait = of_lease(settings.LEASE).wait
         self._given: dict[str, _Given] = {}
-        self._rests: dict[Hashable, _Rest] = {}
+        self._answers: dict[str, tuple[Hashable, PartedAnswer]] = {}  # by address: over which connection, and what
 
     async def groups(self, follower: str, after: int, log_format: int) -> Sequence[ReplicatedGroup]:
         """See `GroupSource`.
@@ -127,32 +120,48 @@ class ServedReplicas:
             given.after = groups[-1].sequence
         return groups
 
-    async def answer(self, owner: Hashable, replica: Replica, pull: bytes, offset: int) -> tuple[bytes, bytes, bool]:
+    async def answer(
+        self,
+        owner: Hashable,
+        replica: Replica,
+        pull: bytes,
+        offset: int,
+        hold: Callable[[int], object] = unheld,
+    ) -> tuple[bytes, bytes, bool]:
         """Answer a question, or give the next part of the last answer's groups.
 
         :param owner: the connection.
         :param pull: the question, as MessagePack.
         :param offset: bytes of the groups that the connection has; 0: it asks anew.
+        :param hold: see `PartedAnswer`.
         :return: the answer without groups, the groups or a part of them, and whether bytes are lacking behind it.
         :raises BadRequest: the question can't be read, or nothing was given up to that offset.
         :raises NotConfigured: the replica doesn't lead.
         """
         if offset:
-            rest = self._rests.get(owner)
-            if rest is None or rest.given != offset:
-                raise BadRequest(f"offset: found {offset}, expected 0, or the bytes of the parts that were given")
-            return b"", *self._next_part(owner, rest)
+            return b"", *self._next_part(owner, offset)
         try:
             question = _pull.decode(pull)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
             raise BadRequest(f"pull: found what can't be read, {plain(str(error))}") from None
-        answer = await replica.pulled(question)
-        self._rests[owner] = rest = _Rest(encode_groups(answer.groups))
-        return _encode(answer.head), *self._next_part(owner, rest)
+        self._drop(question.address)
+        parted = PartedAnswer(self._clock, hold)
+        self._answers[question.address] = (owner, parted)
+        more = False
+        try:
+            answer = await replica.pulled(question)
+            if not self._is_wanted(question.address, parted):
+                return _encode(answer.head), encode_groups(()), False
+            part, more = parted.begin(encode_groups(answer.groups))
+        finally:
+            if not more and self._is_wanted(question.address, parted):
+                del self._answers[question.address]
+        return _encode(answer.head), part, more
 
     def lost(self, owner: Hashable) -> None:
         """A connection is gone."""
-        self._rests.pop(owner, None)
+        for address in [address for address, (asking, _) in self._answers.items() if asking == owner]:
+            self._drop(address)
 
     def keep_for(self, addresses: frozenset[str]) -> None:
         """Keep groups for these replicas alone."""
@@ -160,20 +169,34 @@ class ServedReplicas:
         for name in [name for name in self._store.followers if is_replica(name) and name not in names]:
             self._given.pop(name, None)
             self._store.forget(name)
+        for address in self._answers.keys() - addresses:
+            self._drop(address)
 
     def close(self) -> None:
         """Give nothing any more; what is kept stays."""
         given, self._given = self._given, {}
         for one in given.values():
             one.follower.close()
+        for address in list(self._answers):
+            self._drop(address)
 
-    def _next_part(self, owner: Hashable, rest: _Rest) -> tuple[bytes, bool]:
-        part = rest.data[rest.given : rest.given + _PART]
-        rest.given += len(part)
-        more = rest.given < len(rest.data)
-        if not more:
-            self._rests.pop(owner, None)
-        return part, more
+    def _next_part(self, owner: Hashable, offset: int) -> tuple[bytes, bool]:
+        for address, (asking, parted) in self._answers.items():
+            if asking == owner and parted.data and parted.given == offset:
+                part, more = parted.next_part()
+                if not more:
+                    del self._answers[address]
+                return part, more
+        raise BadRequest(f"offset: found {offset}, expected 0, or the bytes of the parts that were given")
+
+    def _is_wanted(self, address: str, parted: PartedAnswer) -> bool:
+        """Whether neither a later question has taken the place of one, nor its connection is gone."""
+        return address in self._answers and self._answers[address][1] is parted
+
+    def _drop(self, address: str) -> None:
+        """Keep nothing of the answer to a replica's last question."""
+        if address in self._answers:
+            self._answers.pop(address)[1].end()
 
 
 def decode_pulled(data: bytes, groups: bytes) -> Pulled:

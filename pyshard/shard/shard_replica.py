@@ -33,6 +33,7 @@ from pyshard.replication.replica import Replica
 from pyshard.replication.wishes import ReplicaReport
 from pyshard.shard.gated_answers import GatedAnswers
 from pyshard.shard.large_changes import SMALL, LargeChanges
+from pyshard.shard.parted_answer import unheld
 from pyshard.shard.primary_connection import PrimaryConnection
 from pyshard.shard.pull_precedence import PullPrecedence
 from pyshard.shard.served_replicas import ServedReplicas
@@ -221,14 +222,16 @@ class ShardReplica:
 
         return begin().addCallback(check)
 
-    async def pulled(self, owner: Hashable, pull: bytes, offset: int) -> tuple[bytes, bytes, bool]:
+    async def pulled(
+        self, owner: Hashable, pull: bytes, offset: int, hold: Callable[[int], object] = unheld
+    ) -> tuple[bytes, bytes, bool]:
         """Answer another replica; see `ServedReplicas.answer`.
 
         :raises NotConfigured: this one doesn't lead.
         """
         if self._replica is None:
             raise NotConfigured("this shard has no replicas, as far as it was told")
-        return await self.served.answer(owner, self._replica, pull, offset)
+        return await self.served.answer(owner, self._replica, pull, offset, hold)
 
     def goes_first(self, owner: Hashable, pull: bytes) -> bool:
         """Note a question; whether the connection that it has come over is served before everybody by it.

@@ -27,14 +27,17 @@ ME, OTHER = MapReplica("127.0.0.1", 5050, StoreId("1d", "1d")), MapReplica("127.
 
 
 class Led(Bench):
-    """A bench whose shard leads low, first alone; with `join` another one is a member."""
+    """A bench whose shard leads low, first alone; with `join` another one is a member.
+
+    :ivar member: the other one's connection.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.shard.replica = self.replica = ShardReplica(self.shard.store, self.clock, self.network.dial, Random(1))
         self.epoch = 7
         result(self.shard.configure("low", self._state(ME)))
-        self._member = self.connect(BoundedAMP(self.clock))
+        self.member = self.connect(BoundedAMP(self.clock))
 
     @property
     def gate(self) -> AnswerGate:
@@ -48,11 +51,11 @@ class Led(Bench):
         self.epoch += 1
         result(self.shard.configure("low", self._state(ME, OTHER)))
 
-    def hear(self) -> None:
-        """The other one has all that there is, and promises."""
-        beacon = self._pull(b"")
-        assert beacon is not None, "who has none is answered at once"
-        self._pull(beacon)
+    def hear(self) -> list[Any]:
+        """The other one has all that there is, and promises; what the question comes to that waits for more."""
+        answer = self.pull(self.shard.store.position.sequence)
+        beacon = msgspec.msgpack.decode(answer[0]["pulled"], type=PulledHead).beacon
+        return self.pull(self.shard.store.position.sequence, beacon)
 
     def leave(self) -> None:
         """Its promise runs out."""
@@ -69,14 +72,12 @@ class Led(Bench):
         """Bytes that the daemon holds for all peers."""
         return self.service.factory.held.total
 
-    def _pull(self, beacon: bytes) -> bytes | None:
-        """Have the other one ask for groups; the beacon of the answer, if there is one at once."""
-        store = self.shard.store
-        last, ballots = store.position.sequence, tuple(store.ballots)
-        pull = Pull(self.epoch, OTHER.address, "9x", "9x", ballots, last, True, beacon)
-        asked: list[Any] = watch(self._member.call(commands.PullGroups, 9, pull=msgspec.msgpack.encode(pull), offset=0))
+    def pull(self, last: int, beacon: bytes = b"") -> list[Any]:
+        """Have the other one ask for the groups behind one; without a beacon it is answered at once."""
+        pull = Pull(self.epoch, OTHER.address, "9x", "9x", tuple(self.shard.store.ballots), last, True, beacon)
+        asked = watch(self.member.call(commands.PullGroups, 9, pull=msgspec.msgpack.encode(pull), offset=0))
         self.network.settle()
-        return msgspec.msgpack.decode(asked[0]["pulled"], type=PulledHead).beacon if asked else None
+        return asked
 
     def _state(self, *members: MapReplica) -> ClusterState:
         addresses = frozenset(member.address for member in members)

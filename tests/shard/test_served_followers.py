@@ -19,7 +19,7 @@ from pyshard.protocol.change_pages import decode_changes, decode_groups
 from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.pages import encode_ranges
 from pyshard.settings import settings
-from pyshard.shard import served_followers
+from pyshard.shard import parted_answer, served_followers
 from pyshard.shard.served_followers import ServedFollowers
 
 
@@ -126,7 +126,7 @@ def test_few_followers(pulling_in_memory: Pulling) -> None:
 
 def test_large_groups_in_parts(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each part is asked for by how many bytes are there; who begins anew is given all again."""
-    monkeypatch.setattr(served_followers, "_PART", 1000)
+    monkeypatch.setattr(parted_answer, "_PART", 1000)
     ranges, peer = encode_ranges(MOVING), peer_of(pulling_in_memory)
     ask(pulling_in_memory, peer, commands.OpenCopy, follower="m", ranges=ranges)
     asked: dict[str, Any] = {
@@ -154,6 +154,32 @@ def test_large_groups_in_parts(pulling_in_memory: Pulling, monkeypatch: pytest.M
     assert groups[-1].sequence == pulling_in_memory.source.store.sequence
     failed(part(len(data)), PyshardError, "offset: found")
     assert sum(len(group.changes) for group in groups) == sum(in_ranges(slot_of(key), MOVING) for key in KEYS)
+
+
+def test_parts_that_nobody_asks_for(pulling_in_memory: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They count as bytes that are held, and go after a while; who begins anew is given all again."""
+    assert pulling_in_memory.served is not None
+    monkeypatch.setattr(parted_answer, "_PART", 1000)
+    ranges, peer, held = (
+        encode_ranges(MOVING),
+        peer_of(pulling_in_memory),
+        pulling_in_memory.served.service.factory.held,
+    )
+    ask(pulling_in_memory, peer, commands.OpenCopy, follower="m", ranges=ranges)
+    asked: dict[str, Any] = {"follower": "m", "after": pulling_in_memory.source.store.sequence, "ranges": ranges}
+    pulling_in_memory.source.fill(dict.fromkeys(KEYS, b"record"))
+    (first,) = ask(pulling_in_memory, peer, commands.ReadGroups, **asked, offset=0)
+    assert (first["more"], held.total > 1000) == (True, True)
+    pulling_in_memory.served.network.advance(settings.REST_KEPT)
+    assert held.total == 0
+    failed(ask(pulling_in_memory, peer, commands.ReadGroups, **asked, offset=1000), PyshardError, "offset: found 1000")
+    assert ask(pulling_in_memory, peer, commands.ReadGroups, **asked, offset=0) == [first]
+    once, other = held.total, peer_of(pulling_in_memory)
+    assert ask(pulling_in_memory, other, commands.ReadGroups, **asked, offset=0) == [first]
+    assert held.total == once > 1000, "it takes the other one's place"
+    other.transport.loseConnection()
+    pulling_in_memory.served.network.settle()
+    assert held.total == 0
 
 
 def test_one_copy_of_a_name(pulling_in_memory: Pulling) -> None:

@@ -11,12 +11,14 @@ from stores import Bench, at_once, prepared
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from pyshard.errors import BadRequest
+from pyshard.errors import BadRequest, FollowerBehind
 from pyshard.model.slot_ranges import EVERYTHING
 from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.log_groups import LogGroup, ReplicatedGroup
 from pyshard.replication.pulls import Pull, Pulled
 from pyshard.replication.replica import Replica
+from pyshard.settings import settings
+from pyshard.shard import parted_answer
 from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.served_replicas import ServedReplicas, decode_pulled
 
@@ -31,12 +33,23 @@ class Primary:
         self.bench = bench
         bench.result(bench.store.promise(5))
         self.first = bench.result(bench.store.lead(5))
-        self.served = ServedReplicas(bench.store, Clock())
+        self.clock = Clock()
+        self.served = ServedReplicas(bench.store, self.clock)
+        self.held: dict[str, int] = {}
 
     async def pulled(self, question: Pull) -> Pulled:
         """See `Replica`."""
         groups = await self.served.groups(question.address, question.last, question.log_format)
         return Pulled(5, committed=3, beacon=b"b", settled=True, groups=groups)
+
+    def begin(self, owner: str, last: int, offset: int = 0) -> Deferred[tuple[bytes, bytes, bool]]:
+        """Have the replica h:2 ask over a connection."""
+
+        def hold(size: int) -> None:
+            self.held[owner] = self.held.get(owner, 0) + size
+
+        pull = msgspec.msgpack.encode(Pull(5, "h:2", "store 2", "1", ((5, 1),), last, True))
+        return Deferred.fromCoroutine(self.served.answer(owner, cast(Replica, self), pull, offset, hold))
 
     def ask(self, last: int, log_format: int) -> Pulled:
         """Have a replica ask as it does over a connection."""
@@ -55,6 +68,15 @@ def primary() -> Iterator[Primary]:
         bench.fill({b"a": b"1"})
         bench.fill({b"b": b"2"})
         yield primary
+
+
+@pytest.fixture
+def waiting(primary: Primary, monkeypatch: pytest.MonkeyPatch) -> Deferred[tuple[bytes, bytes, bool]]:
+    """The answer to a question over connection one, before there is anything to give; parts have 100 bytes."""
+    monkeypatch.setattr(parted_answer, "_PART", 100)
+    answer = primary.begin("one", primary.first + 2)
+    assert not answer.called
+    return answer
 
 
 def kinds(groups: Sequence[ReplicatedGroup]) -> set[type]:
@@ -101,6 +123,66 @@ def test_somebody_else_in_its_name(primary: Primary) -> None:
         primary.bench.fill({b"c": b"3"})
         last += 1
         assert [group.sequence for group in primary.bench.result(asked)] == [last]
+
+
+def test_a_connection_that_ends_while_its_question_waits(
+    primary: Primary, waiting: Deferred[tuple[bytes, bytes, bool]]
+) -> None:
+    """Nothing is kept of its answer; over the next one the replica goes on where it was."""
+    primary.served.lost("one")
+    primary.bench.fill({b"c": b"3" * 1000})
+    assert not at_once(waiting)[2]
+    assert (primary.served._answers, primary.held) == ({}, {})
+    _, part, more = primary.bench.result(primary.begin("two", primary.first + 2))
+    assert (len(part), more) == (100, True)
+
+
+def test_the_last_question_of_a_replica(primary: Primary, waiting: Deferred[tuple[bytes, bytes, bool]]) -> None:
+    """It takes the place of those before, over whichever connections: one answer is kept for each replica."""
+    primary.bench.fill({b"c": b"3" * 1000})
+    assert primary.bench.result(waiting)[2]
+    for owner in ("two", "three"):
+        assert primary.bench.result(primary.begin(owner, primary.first + 2))[2]
+    assert ([owner for owner, _ in primary.served._answers.values()], len(primary.served._answers)) == (["three"], 1)
+    assert [held > 1000 for held in primary.held.values()] == [False, False, True]
+    with pytest.raises(BadRequest, match="offset: found 100"):
+        primary.bench.result(primary.begin("two", 0, 100))
+    _, part, more = primary.bench.result(primary.begin("three", 0, 100))
+    assert (len(part), more) == (100, True)
+    primary.served.lost("two")
+    assert primary.bench.result(primary.begin("three", 0, 200))[2]
+    primary.served.lost("three")
+    assert (primary.served._answers, list(primary.held.values())) == ({}, [0, 0, 0])
+
+
+def test_parts_that_nobody_asks_for(primary: Primary, waiting: Deferred[tuple[bytes, bytes, bool]]) -> None:
+    """They go after a while, which begins anew with each part; so do those of one that is no replica any more."""
+    primary.bench.fill({b"c": b"3" * 1000})
+    assert primary.bench.result(waiting)[2]
+    primary.clock.advance(settings.REST_KEPT - 1)
+    assert primary.bench.result(primary.begin("one", 0, 100))[2]
+    primary.clock.advance(settings.REST_KEPT - 1)
+    assert primary.held["one"] > 1000
+    primary.clock.advance(1)
+    assert primary.held == {"one": 0}
+    with pytest.raises(BadRequest, match="offset: found 200"):
+        primary.bench.result(primary.begin("one", 0, 200))
+    assert primary.bench.result(primary.begin("one", primary.first + 2))[2]
+    primary.served.keep_for(frozenset({"h:3"}))
+    assert (primary.served._answers, primary.held) == ({}, {"one": 0})
+
+
+def test_the_end_of_an_answer(primary: Primary, waiting: Deferred[tuple[bytes, bytes, bool]]) -> None:
+    """All parts together are what was to be given, and nothing is kept behind them; nor of a question that fails."""
+    primary.bench.fill({b"c": b"3" * 1000})
+    head, groups, more = primary.bench.result(waiting)
+    while more:
+        _, part, more = primary.bench.result(primary.begin("one", 0, len(groups)))
+        groups += part
+    assert [group.sequence for group in decode_pulled(head, groups).groups] == [primary.first + 3]
+    with pytest.raises(FollowerBehind):
+        primary.bench.result(primary.begin("one", 10**6))
+    assert (primary.served._answers, primary.held, primary.clock.getDelayedCalls()) == ({}, {"one": 0}, [])
 
 
 @pytest.mark.parametrize("name", ["replica ", "replica h:2"])

@@ -171,6 +171,17 @@ def test_what_a_change_has_found(led: Led) -> None:
     assert results(led.asked(led.peer, READ), READ) == [None]
 
 
+def test_groups_that_are_given_in_parts(led: Led) -> None:
+    """What a member hasn't fetched yet counts for its connection, and goes with it. The next part is still taken up."""
+    answer = led.hear()
+    led.asked(led.peer, Write("", [A], [b"\x01\xc6\x00\xe0\x00\x00" + bytes(14 * MIB)]))
+    (pulling,) = (each for each in served(led) if each.replicates)
+    assert (answer[0]["more"], led.held > 14 * MIB, pulling.under_way) == (True, True, 0)
+    led.member.transport.loseConnection()
+    led.network.settle()
+    assert led.held < MIB
+
+
 def test_what_was_asked_counts(led: Led) -> None:
     """Many keys that wait to be looked up are bytes that are held, too."""
     keys = [A] + [b"%d" % number + bytes(10_000) for number in range(100)]
