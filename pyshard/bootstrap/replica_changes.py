@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.group_driver import GroupDriver, HeardReport
 from pyshard.bootstrap.operator_calls import OperatorCalls
-from pyshard.errors import BadRequest, StaleEpoch, Unavailable, of_peer, plain, shown_value
+from pyshard.errors import BadRequest, StaleEpoch, Unavailable, of_peer, shown_value
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.protocol.listed_replicas import ListedGroup, ListedReplica
@@ -142,7 +142,7 @@ class ReplicaChanges:
         await self._bootstrap.change(decide)
         self._log.info(
             "shard {shard}: by an operator: ballot {ballot}, primary {primary}, members {members}",
-            shard=plain(name),
+            shard=name,
             ballot=wanted.ballot,
             primary=wanted.primary,
             members=", ".join(sorted(wanted.members)),

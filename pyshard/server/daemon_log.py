@@ -3,7 +3,7 @@
 Rules:
 
 - twistd's own options say where. With ``--syslog`` or ``--logger`` twistd logs by itself, and JSON is refused;
-- text to standard output is twistd's own work, too: it is the same text.
+- to standard output a daemon logs as to a file: twistd's own text has there whatever peers have written.
 """
 
 from __future__ import annotations
@@ -60,14 +60,18 @@ class IDaemonLog(Protocol):
 
 
 class StandardOutputLog:
-    """A log on standard output, in a format that twistd doesn't have."""
+    """A log on standard output.
 
-    def __init__(self, output: IO[str]) -> None:
+    :param chosen: how lines stand there.
+    """
+
+    def __init__(self, output: IO[str], chosen: LogFormat) -> None:
         self._output = output
+        self._chosen = chosen
 
     def observer(self, fields: Fields = dict) -> ILogObserver:
         """See `IDaemonLog`."""
-        return FileLogObserver(self._output, line_maker(LogFormat.JSON, fields))
+        return FileLogObserver(self._output, line_maker(self._chosen, fields))
 
     def rotate(self) -> None:
         """Nothing: there is no file."""
@@ -86,11 +90,11 @@ def chosen_log(options: Mapping[str, Any], files: TwistdFiles) -> Callable[[], I
     bounds = log_bounds(options, files)
     if files.log is not None:
         return partial(DaemonLog, files.log, files.log_mode, bounds, chosen)
-    if chosen is LogFormat.TEXT:
+    if files.elsewhere and chosen is LogFormat.TEXT:
         return None
     if files.elsewhere:
         raise ConfigError(
             f"--log-format: found {chosen.value} with twistd's {files.elsewhere}, expected a log on standard output "
             "(--nodaemon) or in a file (--logfile FILE)"
         )
-    return lambda: StandardOutputLog(sys.stdout)  # it is twistd that puts something else in its place, later
+    return lambda: StandardOutputLog(sys.stdout, chosen)  # it is twistd that puts something else in its place, later

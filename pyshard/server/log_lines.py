@@ -4,6 +4,8 @@ Rules:
 
 - Text is Twisted's own format: time, source and level, message. What stands on further lines, such as a traceback, is
   indented, so each event has one line that isn't.
+- Peers may have written a part of any message. So what can't be printed stands there as escapes, and a message of
+  pyshard's own is one line.
 - A JSON object is one line of ASCII: ``time`` (UTC), ``level``, ``namespace`` and ``message``, then the fields.
 - Fields are what pyshard's own lines name: numbers and short texts, such as a connection's id. Other events, Twisted's
   among them, have no fields: they hold objects of any kind. `twisted.logger.eventAsJSON` writes all of these.
@@ -20,10 +22,11 @@ from math import isfinite
 from pathlib import Path
 from typing import TypeAlias
 
-from twisted.logger import LogEvent, LogLevel, formatEvent, formatEventAsClassicLogText, formatTime
+from twisted.logger import LogEvent, LogLevel, eventAsText, formatEvent, formatTime
 from twisted.python.failure import Failure
 
 from pyshard.errors import ConfigError
+from pyshard.message_texts import plain
 
 #: Makes the text of an event, with the end of its line; None: it has none.
 LineMaker: TypeAlias = Callable[[LogEvent], str | None]
@@ -62,8 +65,13 @@ def line_maker(chosen: LogFormat, fields: Fields = dict) -> LineMaker:
 
 
 def text_line(event: LogEvent) -> str | None:
-    """An event as text."""
-    return formatEventAsClassicLogText(event, formatTime=formatTime)
+    """An event as text; None: it says nothing."""
+    text, message = eventAsText(event, formatTime=formatTime), formatEvent(event)
+    if not text:
+        return None
+    if _is_ours(event):
+        text = text.replace(message, plain(message), 1)
+    return "\n\t".join(map(plain, text.split("\n"))) + "\n"
 
 
 def json_line(event: LogEvent, fields: Mapping[str, str]) -> str | None:
@@ -75,20 +83,28 @@ def json_line(event: LogEvent, fields: Mapping[str, str]) -> str | None:
     message = formatEvent(event)
     if not message and failure is None:
         return None
-    namespace = str(event.get("log_namespace") or event.get("log_system") or "-")
+    namespace = _namespace(event)
     line: dict[str, object] = {
         "time": _utc(event.get("log_time")),
         "level": (event.get("log_level") or LogLevel.info).name,
         "namespace": namespace,
         "message": message,
     }
-    own = event if namespace.partition(".")[0] == _OURS else {}
+    own = event if _is_ours(event) else {}
     for name, value in {**fields, **own}.items():
         if not name.startswith("log_") and (said := _said(value)) is not None:
             line.setdefault(name, said)
     if isinstance(failure, Failure):
         line["traceback"] = failure.getTraceback()
     return json.dumps(line) + "\n"
+
+
+def _namespace(event: LogEvent) -> str:
+    return str(event.get("log_namespace") or event.get("log_system") or "-")
+
+
+def _is_ours(event: LogEvent) -> bool:
+    return _namespace(event).partition(".")[0] == _OURS
 
 
 def _utc(seconds: object) -> str | None:

@@ -28,7 +28,6 @@ from twisted.logger import Logger
 
 from pyshard.compiled import IN_USE
 from pyshard.errors import BadRequest, IndexNotFound, NotConfigured, ShardBehind, WrongIdentity
-from pyshard.message_texts import plain
 from pyshard.metrics.batch_counts import BatchCounts
 from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
@@ -256,7 +255,7 @@ class Shard:
             await store.count_ahead(assignment.ranges, _COUNTED)  # nothing any more, whatever was to be given up
             await store.remember(msgspec.msgpack.encode((name, cluster_state_json.to_json(state))))
             if self._taken_on is None or self._taken_on.ranges != assignment.ranges:
-                _log.info("configured as shard {shard}, epoch {epoch}", shard=plain(name), epoch=state.epoch)
+                _log.info("configured as shard {shard}, epoch {epoch}", shard=name, epoch=state.epoch)
             self.assignment = self._taken_on = assignment
             self.on_assignment()
 

@@ -48,7 +48,30 @@ def test_text() -> None:
     assert line is not None
     assert line[:10] in ("2023-11-14", "2023-11-15")  # the zone is the machine's
     assert line[24:] == " [pyshard.server.connection#warn] connection c1: opened\n"
-    assert make(event(connection="c1", what="two\nlines")) == line.replace("opened", "two\n\tlines")
+    assert make({"log_format": ""}) is None
+
+
+def test_what_peers_have_written() -> None:
+    """It is shown as escapes, whoever logs it: no line is forged, and no terminal obeys."""
+    make = line_maker(LogFormat.TEXT)
+    line = make(event(connection="c1", what="opened"))
+    assert line is not None
+    name = "m\x1b[2J\r2026-10-05T00:00:00+0000 [pyshard.security#info] all is well\n\x85\u2028\u202e"
+    shown = r"m\x1b[2J\r2026-10-05T00:00:00+0000 [pyshard.security#info] all is well\n\x85\u2028\u202e"
+    assert make(event(connection="c1", what=name)) == line.replace("opened", shown)
+    of_another = make(event(log_namespace="twisted.web", connection="c1", what=name))
+    assert of_another == line.replace("pyshard.server.connection", "twisted.web").replace(
+        "opened", shown.replace(r"\n", "\n\t")
+    ), "it may have a traceback in its message"
+    try:
+        raise ValueError(name)
+    except ValueError:
+        failed = make(event(connection="c1", what="it failed", log_failure=Failure()))
+    assert failed is not None
+    first, *further, last = failed.splitlines()
+    assert (first, further[0]) == (line.rstrip().replace("opened", "it failed"), "\tTraceback (most recent call last):")
+    assert (last, all(each.startswith("\t") for each in further)) == ("\t", True)
+    assert "\tbuiltins.ValueError: " + shown.partition(r"\n")[0] in further
 
 
 def test_json() -> None:
@@ -128,10 +151,15 @@ def options(form: str) -> dict[str, Any]:
 
 
 def test_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
-    """JSON goes there where text would; text there is twistd's work."""
+    """Both formats go there; text that twistd has elsewhere is its own work."""
     output = io.StringIO()
     monkeypatch.setattr(sys, "stdout", output)
-    assert chosen_log(options("text"), TwistdFiles()) is None
+    assert chosen_log(options("text"), TwistdFiles(elsewhere="--syslog")) is None
+    opened = chosen_log(options("text"), TwistdFiles())
+    assert opened is not None
+    Logger("pyshard.shard", observer=opened().observer()).info("hello {name}", name="\x1b[2J")
+    assert output.getvalue().endswith(" [pyshard.shard#info] hello \\x1b[2J\n")
+    output.truncate(output.seek(0))
     opened = chosen_log(options("json"), TwistdFiles())
     assert opened is not None
     log = opened()
