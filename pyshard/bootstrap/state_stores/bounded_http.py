@@ -1,7 +1,11 @@
 """HTTP requests to a peer that isn't trusted with this process's memory: each answer has a bound, with its headers.
 
-Twisted's client takes headers and bodies of any length. Here the connection counts what has come since the last request
-went out, and is cut off past the bound.
+Rules:
+
+- Twisted's client takes headers and bodies of any length. Here the connection counts what has come since the last
+  request went out, and is cut off past the bound.
+- A connection never waits for its peer to end. One whose answer isn't wanted to its end is cut off, with what the peer
+  hasn't read of the request.
 """
 
 from __future__ import annotations
@@ -62,7 +66,7 @@ class IAbortable(Protocol):
 
 
 class _CountedConnection(ProtocolWrapper):
-    """A connection that is cut off when an answer is too long."""
+    """A connection that is cut off when an answer is too long, and at its end."""
 
     _received = 0
 
@@ -80,6 +84,11 @@ class _CountedConnection(ProtocolWrapper):
             cast("IAbortable", self.transport).abortConnection()
         else:
             super().dataReceived(data)
+
+    def loseConnection(self) -> None:
+        """Cut it off: the transport's own would wait until the peer has read all, and has closed its side of TLS."""
+        self.disconnecting = True
+        cast("IAbortable", self.transport).abortConnection()
 
 
 class _CountingFactory(WrappingFactory):
@@ -152,12 +161,12 @@ class _Body(BodyProtocol):
             self.read.callback(b"".join(self._parts)) if reason.check(ResponseDone) else self.read.errback(reason)
 
     def end(self) -> None:
-        """Close the connection."""
+        """Read no more."""
         close(self)
 
 
 def close(body: BodyProtocol) -> None:
-    """Close the connection from which a body is read."""
+    """Cut off the connection from which a body is read; one whose body is over is left to the next request."""
     if body.transport is not None:
         body.transport.loseConnection()
 

@@ -116,11 +116,12 @@ class EtcdGateway:
         url = b"http://%s%s" % (self._members[0].encode("ascii"), WATCH)
         try:
             response = await self._agent.request(b"POST", url, headers, BytesBody(body))
-            if response.code == 200:
-                told: Deferred[None] = Deferred(lambda _: watching.end())
-                watching = _WatchBody(told)
-                response.deliverBody(watching)
-                await told
+            told: Deferred[None] = Deferred(lambda _: watching.end())
+            watching = _WatchBody(told)
+            response.deliverBody(watching)
+            if response.code != 200:
+                watching.end()
+            await told
         except (NotConnected, ResponseFailed, RequestTransmissionFailed):
             return
 
