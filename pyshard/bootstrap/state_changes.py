@@ -7,6 +7,8 @@ Rules:
   faster, its state is taken, and the function is asked again. Only the state store decides whose swap it was.
 - An unknown swap is tried again as it is, for some seconds. After that its caller hears `OutcomeUnknown`, and this
   process goes on with the state that it had, until it sees another one.
+- A change has an end, which goes down to each question that the state store is asked for it. One that waits for its
+  turn until then is refused then, whoever is before it.
 - A change that can't be made is refused by the state that is in the store, since the known one may be old.
 - A state is taken on only if it is newer than the one that is known, and of the same cluster.
 - Without the state store the known state stands, and nothing changes.
@@ -21,6 +23,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from pyshard.bootstrap.change_turns import Asker, ChangeTurns
 from pyshard.bootstrap.state_stores.state_store import NOTHING, StateStore, StoredState, SwapApplied, SwapOutcome
@@ -102,7 +105,22 @@ class StateChanges:
         :raises PyshardError: (in the Deferred) what `decide` raises; nothing has changed.
         """
         end = self._clock.seconds() + within
-        return self._turns.run(lambda: Deferred.fromCoroutine(self._change(decide, end)), asker)
+        answer: Deferred[None] = Deferred()
+        waiting = self._clock.callLater(within, lambda: answer.errback(self._waited()))
+
+        def begin() -> Deferred[None]:
+            if waiting.active():
+                waiting.cancel()
+            return Deferred.fromCoroutine(self._change(decide, end))
+
+        def over(outcome: Failure | None) -> None:
+            if waiting.active():  # it was refused before it was begun
+                waiting.cancel()
+            if not answer.called:
+                answer.callback(outcome)
+
+        self._turns.run(begin, asker).addBoth(over)
+        return answer
 
     def look(self) -> Deferred[None]:
         """Read what is in the state store, and take it on. It is no failure if that can't be: see `trouble`."""
@@ -122,14 +140,17 @@ class StateChanges:
     # ------------------------------------------------------------------ inside
 
     def _looked(self, first: Callable[[], ClusterState | None]) -> Deferred[None]:
-        return self._turns.run(lambda: Deferred.fromCoroutine(self._look(first)))
+        def begin() -> Deferred[None]:
+            return Deferred.fromCoroutine(self._look(first, self._clock.seconds() + CHANGE_WITHIN))
 
-    async def _look(self, first: Callable[[], ClusterState | None]) -> None:
+        return self._turns.run(begin)
+
+    async def _look(self, first: Callable[[], ClusterState | None], end: float) -> None:
         try:
-            found = await self._store.get()
+            found = await self._store.get(end)
             if found is None and self.known is None and (state := first()) is not None:
                 from_json(to_json(state))
-                outcome = await self._store.swap(state, NOTHING, f"{self._writer}-0")
+                outcome = await self._store.swap(state, NOTHING, f"{self._writer}-0", end)
                 found = StoredState(state, outcome.revision) if isinstance(outcome, SwapApplied) else outcome.found
             self._take(found)
         except PyshardError as error:
@@ -137,9 +158,9 @@ class StateChanges:
 
     async def _change(self, decide: Change, end: float) -> None:
         if self._clock.seconds() >= end:
-            raise Unavailable(f"changes of the cluster wait for its state store ({self.trouble or 'it is slow'})")
+            raise self._waited()
         while True:
-            state = await self._decided(decide)
+            state = await self._decided(decide, end)
             known = self.known
             assert known is not None, "there is a state"
             if state == known.state:
@@ -155,7 +176,7 @@ class StateChanges:
             if self._clock.seconds() >= end:
                 raise Unavailable("other bootstraps change the state all the time; try again")
 
-    async def _decided(self, decide: Change) -> ClusterState:
+    async def _decided(self, decide: Change, end: float) -> ClusterState:
         """What is to be swapped in, by the newest state if that makes a difference.
 
         :raises PyshardError: what `decide` raises, also by the state that is there now.
@@ -167,7 +188,7 @@ class StateChanges:
         except PyshardError:
             if known is None or not self._store.shared:
                 raise
-            await self._look(lambda: None)
+            await self._look(lambda: None, end)
             if self.trouble:
                 raise Unavailable(f"changes of the cluster wait for its state store: {self.trouble}") from None
             if self.known is known:
@@ -185,7 +206,8 @@ class StateChanges:
         doubt: PyshardError | None = None
         while True:
             try:
-                return await self._store.swap(state, known.revision, f"{self._writer}-{self._writes}"), doubt
+                write = f"{self._writer}-{self._writes}"
+                return await self._store.swap(state, known.revision, write, end), doubt
             except OutcomeUnknown as error:
                 doubt = error
             except (Unavailable, ConfigError) as error:
@@ -198,6 +220,10 @@ class StateChanges:
             await deferLater(self._clock, TRY_AGAIN)
             if self._closed:
                 raise doubt
+
+    def _waited(self) -> Unavailable:
+        """What a change hears whose time was over before it was begun."""
+        return Unavailable(f"changes of the cluster wait for its state store ({self.trouble or 'it is slow'})")
 
     def _take(self, found: StoredState | None) -> None:
         """Know what was found.

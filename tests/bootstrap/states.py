@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from errno import EIO
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -44,9 +45,9 @@ class LoggedStateStore(MemoryStateStore):
         super().__init__(state)
         self._log = log
 
-    def swap(self, state: ClusterState, expected: Revision, write: str) -> Deferred[SwapOutcome]:
+    def swap(self, state: ClusterState, expected: Revision, write: str, end: float = inf) -> Deferred[SwapOutcome]:
         before = len(self.swaps)
-        outcome = super().swap(state, expected, write)
+        outcome = super().swap(state, expected, write, end)
         for each in self.swaps[before:]:
             self._log(each)
         return outcome

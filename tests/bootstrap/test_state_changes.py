@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import attrs
 import pytest
 from bootstrap.states import STATE
 from deferreds import result, watch
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from pyshard.bootstrap.state_changes import CHANGE_WITHIN, StateChanges, check_successor
+from pyshard.bootstrap.state_changes import CHANGE_WITHIN, TRY_AGAIN, StateChanges, check_successor
 from pyshard.bootstrap.state_stores.memory_state_store import MemoryStateStore, SwapFault
-from pyshard.bootstrap.state_stores.state_store import Revision
-from pyshard.errors import BadRequest, ConfigError, IndexExists, OutcomeUnknown, Unavailable
+from pyshard.bootstrap.state_stores.state_store import Revision, StoredState, SwapOutcome
+from pyshard.errors import BadRequest, ConfigError, IndexExists, IndexNotFound, OutcomeUnknown, Unavailable
 from pyshard.model.cluster_state import ClusterState
 
 
@@ -27,6 +30,22 @@ class Keeper:
 
     def _changed(self) -> None:
         self.heard.append(self.changes.state)
+
+
+class EndsStore(MemoryStateStore):
+    """Remembers when each answer had to be there."""
+
+    def __init__(self, state: ClusterState) -> None:
+        super().__init__(state)
+        self.ends: list[float] = []
+
+    def get(self, end: float = inf) -> Deferred[StoredState | None]:
+        self.ends.append(end)
+        return super().get(end)
+
+    def swap(self, state: ClusterState, expected: Revision, write: str, end: float = inf) -> Deferred[SwapOutcome]:
+        self.ends.append(end)
+        return super().swap(state, expected, write, end)
 
 
 class Bench:
@@ -189,6 +208,38 @@ def test_a_change_that_waited_too_long(bench: Bench) -> None:
     bench.pass_time(CHANGE_WITHIN + 1)
     assert (type(first[0]), type(second[0])) == (OutcomeUnknown, Unavailable)
     assert bench.store.swaps == []
+
+
+def test_changes_that_wait_behind_a_slow_one(bench: Bench) -> None:
+    """They are refused at their own end, not at its."""
+    bench.store.fault = lambda _: SwapFault.LOST
+    first = watch(bench.one.changes.change(lambda state: state.with_index("links"), CHANGE_WITHIN * 2))
+    second = watch(bench.one.changes.change(lambda state: state.with_index("more")))
+    bench.pass_time(CHANGE_WITHIN - 0.1)
+    assert second == []
+    bench.pass_time(0.2)
+    assert isinstance(second[0], Unavailable)
+    assert first == []
+    bench.pass_time(CHANGE_WITHIN)
+    assert isinstance(first[0], OutcomeUnknown)
+    assert bench.clock.getDelayedCalls() == []
+
+
+def test_the_end_of_a_change_goes_down_to_the_store() -> None:
+    """With each try, and with the look by which a refusal is made sure; a look of its own has as much time."""
+    store, clock = EndsStore(STATE), Clock()
+    changes = Keeper(store, clock, "a").changes
+    store.fault = lambda _: SwapFault.LOST
+    watch(changes.change(lambda state: state.with_index("links")))
+    clock.advance(TRY_AGAIN)
+    assert store.ends == [CHANGE_WITHIN] * 2
+    clock.pump([TRY_AGAIN] * 30)
+    store.ends.clear()
+    with pytest.raises(IndexNotFound):
+        result(changes.change(lambda state: state.without_index("no such one"), 3))
+    result(changes.look())
+    assert store.ends == [clock.seconds() + 3, clock.seconds() + CHANGE_WITHIN]
+    assert clock.getDelayedCalls() == []
 
 
 def test_no_state_yet(bench: Bench) -> None:

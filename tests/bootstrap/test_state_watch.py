@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 from bootstrap.states import STATE
 from bootstrap.test_state_changes import Keeper
@@ -25,9 +27,9 @@ class CountedStore(MemoryStateStore):
     broken = False
     gets = waits = 0
 
-    def get(self) -> Deferred[StoredState | None]:
+    def get(self, end: float = inf) -> Deferred[StoredState | None]:
         self.gets += 1
-        return super().get()
+        return super().get(end)
 
     def wait(self, after: Revision) -> Deferred[None]:
         self.waits += 1

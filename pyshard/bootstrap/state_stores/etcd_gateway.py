@@ -2,7 +2,8 @@
 
 Rules:
 
-- A member that can't be reached, or doesn't answer in time, is left for the next one. All tries together have a limit.
+- A member that can't be reached, or doesn't answer in time, is left for the next one. All tries together have an end,
+  and so has each exchange with a member, logins included.
 - A transaction that was sent, and whose answer is lost or isn't definite, has an unknown outcome. It isn't sent to the
   next member here: whoever wants it done tries it again.
 - A login is made before the first call, and again when it isn't valid any more. User and password are in a file, which
@@ -48,7 +49,7 @@ ALL_WITHIN = settings.TIMEOUT  # seconds that the tries of one call may take
 #: Bytes of an answer: a state in base64, and room to spare.
 LONGEST_ANSWER = 2 * settings.MAX_STATE_BYTES
 
-_NO_ANSWER = f"no answer within {ANSWERED_WITHIN:g} s"
+_NO_TIME = "no time was left to ask it"
 _LONGEST_LINE = 64 * 1024  # bytes of the line with which a watch begins
 _LONGEST_CREDENTIALS = 4096  # bytes of the file with user and password
 
@@ -79,31 +80,35 @@ class EtcdGateway:
         self._token = ""
         self._agent, self._pool = bounded_agent(clock, dial, CONNECTED_WITHIN, LONGEST_ANSWER)
 
-    async def ask(self, path: bytes, body: bytes) -> bytes:
+    async def ask(self, path: bytes, body: bytes, end: float) -> bytes:
         """The answer to a question that changes nothing.
 
+        :param end: when it must be there, by the clock; `ALL_WITHIN` from now, if that is sooner.
         :raises Unavailable: no member answers.
         :raises ConfigError: etcd refuses it.
         """
-        why = ""
-        for member in self._in_turn():
+        end = min(end, self._clock.seconds() + ALL_WITHIN)
+        why = f"etcd: {_NO_TIME}"
+        for member in self._in_turn(end):
             try:
-                return await self._call(member, path, body)
+                return await self._call(member, path, body, end)
             except (NotConnected, _Unanswered) as error:
                 why = self._left(member, error)
         raise Unavailable(why)
 
-    async def transact(self, body: bytes) -> bytes:
+    async def transact(self, body: bytes, end: float) -> bytes:
         """The answer to a transaction.
 
+        :param end: as with `ask`.
         :raises Unavailable: no member can be reached; nothing was done.
         :raises ConfigError: etcd refuses it; nothing was done.
         :raises OutcomeUnknown: it was done, or will be, or won't.
         """
-        why = ""
-        for member in self._in_turn():
+        end = min(end, self._clock.seconds() + ALL_WITHIN)
+        why = f"etcd: {_NO_TIME}"
+        for member in self._in_turn(end):
             try:
-                return await self._call(member, TXN, body)
+                return await self._call(member, TXN, body, end)
             except NotConnected as error:
                 why = self._left(member, error)
             except _Unanswered as error:
@@ -132,9 +137,8 @@ class EtcdGateway:
 
     # ------------------------------------------------------------------ inside
 
-    def _in_turn(self) -> Iterator[str]:
+    def _in_turn(self, end: float) -> Iterator[str]:
         """The members, the one first that answered last, as long as there is time."""
-        end = self._clock.seconds() + ALL_WITHIN
         for member in list(self._members):
             if self._clock.seconds() < end:
                 yield member
@@ -154,51 +158,55 @@ class EtcdGateway:
             headers.addRawHeader(b"Authorization", self._token.encode("ascii"))
         return headers
 
-    async def _call(self, member: str, path: bytes, body: bytes) -> bytes:
-        """The answer of one member.
+    async def _call(self, member: str, path: bytes, body: bytes, end: float) -> bytes:
+        """The answer of one member, with up to two logins.
 
         :raises NotConnected: it wasn't asked.
         :raises _Unanswered: it may have done it.
         :raises ConfigError: it won't do it.
         """
         if self._credentials is not None and not self._token:
-            await self._log_in(member, self._credentials)
+            await self._log_in(member, self._credentials, end)
         try:
-            return await self._exchange(member, path, body)
+            return await self._exchange(member, path, body, end)
         except _LoginEnded as ended:
             if self._credentials is None:
                 raise ConfigError(f"etcd at {member}: {ended}; name user and password by --state-credentials") from None
         self._token = ""
-        await self._log_in(member, self._credentials)
+        await self._log_in(member, self._credentials, end)
         try:
-            return await self._exchange(member, path, body)
+            return await self._exchange(member, path, body, end)
         except _LoginEnded as ended:
             raise ConfigError(f"etcd at {member}: it refuses the login that it gave: {ended}") from None
 
-    async def _log_in(self, member: str, credentials: Path) -> None:
+    async def _log_in(self, member: str, credentials: Path, end: float) -> None:
         text = read_secret(credentials, "etcd credentials", _LONGEST_CREDENTIALS).decode("utf-8", "replace")
         user, colon, password = text.rstrip("\r\n").partition(":")
         if not (user and colon and password) or "\n" in password:
             raise ConfigError(f"etcd credentials {credentials}: expected one line, USER:PASSWORD")
         try:
-            self._token = read_token(await self._exchange(member, AUTHENTICATE, authenticate_request(user, password)))
+            request = authenticate_request(user, password)
+            self._token = read_token(await self._exchange(member, AUTHENTICATE, request, end))
         except _LoginEnded as ended:
             raise ConfigError(f"etcd at {member} refuses user or password of {credentials}: {ended}") from None
         except BadRequest as error:
             raise _Unanswered(f"its answer to a login can't be read: {error}") from None
 
-    async def _exchange(self, member: str, path: bytes, body: bytes) -> bytes:
+    async def _exchange(self, member: str, path: bytes, body: bytes, end: float) -> bytes:
         """Send a request to a member; its answer, which is no error.
 
         :raises NotConnected, _Unanswered, _LoginEnded, ConfigError: as `_call`.
         """
+        within = min(ANSWERED_WITHIN, end - self._clock.seconds())
+        if within <= 0:
+            raise NotConnected(_NO_TIME)
         posting = Deferred.fromCoroutine(self._post(member, path, body))
         try:
-            status, answer = await posting.addTimeout(ANSWERED_WITHIN, self._clock)
+            status, answer = await posting.addTimeout(within, self._clock)
         except (ResponseFailed, RequestTransmissionFailed) as error:
-            raise _Unanswered(_reason(error)) from None
+            raise _Unanswered(_reason(error, within)) from None
         except (TimeoutError, CancelledError):
-            raise _Unanswered(_NO_ANSWER) from None
+            raise _Unanswered(_no_answer(within)) from None
         except PotentialDataLoss:
             raise _Unanswered("its answer has no end") from None
         refused = read_error(status, answer)
@@ -252,11 +260,15 @@ class _WatchBody(Protocol):
             self._told.callback(None)
 
 
-def _reason(error: ResponseFailed | RequestTransmissionFailed) -> str:
+def _no_answer(within: float) -> str:
+    return f"no answer within {within:.2g} s"
+
+
+def _reason(error: ResponseFailed | RequestTransmissionFailed, within: float) -> str:
     """What is behind an error of Twisted's client, in one line."""
     reasons: list[Failure] = list(error.reasons)
     while reasons and isinstance(reasons[0].value, (ResponseFailed, RequestTransmissionFailed)):
         reasons = list(reasons[0].value.reasons)
     if not reasons:
         return "the connection was closed"
-    return _NO_ANSWER if reasons[0].check(CancelledError) else reason_of(reasons[0])
+    return _no_answer(within) if reasons[0].check(CancelledError) else reason_of(reasons[0])

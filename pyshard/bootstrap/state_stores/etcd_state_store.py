@@ -8,6 +8,8 @@ Rules:
 
 from __future__ import annotations
 
+from math import inf
+
 from twisted.internet.defer import Deferred
 
 from pyshard.bootstrap.state_stores.etcd_gateway import EtcdGateway
@@ -40,13 +42,13 @@ class EtcdStateStore:
         self._key = address.key
         self._gateway = gateway
 
-    def get(self) -> Deferred[StoredState | None]:
+    def get(self, end: float = inf) -> Deferred[StoredState | None]:
         """See `StateStore`."""
-        return Deferred.fromCoroutine(self._get())
+        return Deferred.fromCoroutine(self._get(end))
 
-    def swap(self, state: ClusterState, expected: Revision, write: str) -> Deferred[SwapOutcome]:
+    def swap(self, state: ClusterState, expected: Revision, write: str, end: float = inf) -> Deferred[SwapOutcome]:
         """See `StateStore`."""
-        return Deferred.fromCoroutine(self._swap(state, expected, write))
+        return Deferred.fromCoroutine(self._swap(state, expected, write, end))
 
     def wait(self, after: Revision) -> Deferred[None]:
         """See `StateStore`."""
@@ -56,8 +58,8 @@ class EtcdStateStore:
         """Close all connections."""
         return self._gateway.close()
 
-    async def _get(self) -> StoredState | None:
-        answer = await self._gateway.ask(RANGE, range_request(self._key))
+    async def _get(self, end: float) -> StoredState | None:
+        answer = await self._gateway.ask(RANGE, range_request(self._key), end)
         try:
             return read_range(answer)
         except BadRequest as error:
@@ -65,8 +67,8 @@ class EtcdStateStore:
         except ConfigError as error:
             raise ConfigError(f"{self.name}: {error}") from None
 
-    async def _swap(self, state: ClusterState, expected: Revision, write: str) -> SwapOutcome:
-        answer = await self._gateway.transact(txn_request(self._key, expected, state, write))
+    async def _swap(self, state: ClusterState, expected: Revision, write: str, end: float) -> SwapOutcome:
+        answer = await self._gateway.transact(txn_request(self._key, expected, state, write), end)
         try:
             return read_txn(answer, write)
         except BadRequest as error:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from math import inf
 from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, execute
@@ -62,11 +63,11 @@ class FileStateStore:
         """Read and write elsewhere from now on, such as in a thread."""
         self._run = run
 
-    def get(self) -> Deferred[StoredState | None]:
+    def get(self, end: float = inf) -> Deferred[StoredState | None]:
         """See `StateStore`."""
         return self._run(self.read)
 
-    def swap(self, state: ClusterState, expected: Revision, write: str) -> Deferred[SwapOutcome]:
+    def swap(self, state: ClusterState, expected: Revision, write: str, end: float = inf) -> Deferred[SwapOutcome]:
         """See `StateStore`."""
         return self._run(lambda: self.write(state, expected, write))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
+from math import inf
 
 import attrs
 from twisted.internet.defer import Deferred, fail, succeed
@@ -66,11 +67,11 @@ class MemoryStateStore:
         self._late: deque[_SentSwap] = deque()
         self._waiters: list[Deferred[None]] = []
 
-    def get(self) -> Deferred[StoredState | None]:
+    def get(self, end: float = inf) -> Deferred[StoredState | None]:
         """See `StateStore`."""
         return succeed(self.stored) if self.away is None else fail(self.away)
 
-    def swap(self, state: ClusterState, expected: Revision, write: str) -> Deferred[SwapOutcome]:
+    def swap(self, state: ClusterState, expected: Revision, write: str, end: float = inf) -> Deferred[SwapOutcome]:
         """See `StateStore`."""
         if self.away is not None:
             return fail(self.away)

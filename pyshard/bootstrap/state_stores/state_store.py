@@ -13,6 +13,7 @@ Rules:
 
 from __future__ import annotations
 
+from math import inf
 from typing import NewType, Protocol, TypeAlias
 
 import attrs
@@ -81,20 +82,22 @@ class StateStore(Protocol):
         """Whether others may change what is there while this process has it."""
         ...
 
-    def get(self) -> Deferred[StoredState | None]:
+    def get(self, end: float = inf) -> Deferred[StoredState | None]:
         """What is there for good, as of now; None: nothing.
 
+        :param end: when it must be known, by the steady clock; what a disk has begun may take longer.
         :raises Unavailable: (in the Deferred) it can't be asked now.
         :raises ConfigError: (in the Deferred) it refuses to tell, or what is there can't be read.
         :raises OutcomeUnknown: (in the Deferred) something is there, and may be gone after a power failure.
         """
         ...
 
-    def swap(self, state: ClusterState, expected: Revision, write: str) -> Deferred[SwapOutcome]:
+    def swap(self, state: ClusterState, expected: Revision, write: str, end: float = inf) -> Deferred[SwapOutcome]:
         """Put a state there, if what is there has the expected revision.
 
         :param expected: `NOTHING`: if nothing is there.
         :param write: the id of this swap, the same when it is tried again, and no other one's.
+        :param end: when its outcome must be known, or stays unknown, as with `get`.
         :raises Unavailable, ConfigError: (in the Deferred) it can't be put there; nothing has changed.
         :raises OutcomeUnknown: (in the Deferred) it is there, or will be, or won't.
         """

@@ -19,6 +19,7 @@ from pyshard.bootstrap.state_stores.etcd_gateway import ANSWERED_WITHIN, EtcdGat
 from pyshard.bootstrap.state_stores.etcd_state_store import EtcdStateStore
 from pyshard.bootstrap.state_stores.state_address import EtcdAddress
 from pyshard.bootstrap.state_stores.state_store import Revision
+from pyshard.errors import Unavailable
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 BEGIN = b'1c\r\n{"result":{"created":true}}\n\r\n'
@@ -29,13 +30,18 @@ class Endpoint:
     """A member that takes each connection.
 
     :ivar opened: the protocol and the transport of each.
+    :ivar reached: whether it takes one; else it says nothing.
     """
+
+    reached = True
 
     def __init__(self) -> None:
         self.opened: list[tuple[IProtocol, StringTransport]] = []
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803  # the interface's
         """See `IStreamClientEndpoint`."""
+        if not self.reached:
+            return Deferred()
         protocol = protocolFactory.buildProtocol(IPv4Address("TCP", "10.0.0.1", 2379))
         assert protocol is not None
         transport = StringTransport(lenient=True)
@@ -128,6 +134,15 @@ def test_connections_are_kept_for_the_next_request() -> None:
     watch(bench.store.get())
     assert not transport.disconnecting
     assert len(bench.member.opened) == 1
+
+
+def test_the_end_comes_while_a_connection_is_made() -> None:
+    """Nothing was sent, so nothing has happened."""
+    bench = Bench()
+    bench.member.reached = False
+    outcome = watch(bench.store.swap(STATE, Revision(1), "a-1", 0.25))
+    bench.clock.advance(0.25)
+    assert isinstance(outcome[0], Unavailable)
 
 
 def test_connections_end_with_the_state_store() -> None:

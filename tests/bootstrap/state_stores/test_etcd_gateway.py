@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bootstrap.state_stores.fake_etcd import Deed, EtcdBench
 from bootstrap.states import STATE
 from deferreds import watch
+from twisted.internet.defer import Deferred
 from twisted.web.server import Request
 
+from pyshard.bootstrap.state_stores import etcd_gateway
 from pyshard.bootstrap.state_stores.etcd_gateway import ALL_WITHIN, ANSWERED_WITHIN
 from pyshard.bootstrap.state_stores.state_store import NOTHING, Revision, SwapApplied
 from pyshard.errors import ConfigError, OutcomeUnknown, Unavailable
 
+STEP = 0.11  # seconds by which the clock goes on at a time, and some more for rounding
 NEXT = STATE.with_index("links")
 
 
@@ -31,6 +35,16 @@ def answer(code: int, text: bytes) -> Deed:
 def hang_up(request: Request) -> None:
     """Close the connection without an answer."""
     request.loseConnection()
+
+
+def late(bench: EtcdBench, code: int, text: bytes) -> Deed:
+    """Answer something just before it would be too late for one exchange."""
+
+    def deed(request: Request) -> None:
+        answering = bench.clock.callLater(ANSWERED_WITHIN - 0.1, answer(code, text), request)
+        request.notifyFinish().addErrback(lambda _: answering.cancel())
+
+    return deed
 
 
 def say_nothing(request: Request) -> None:
@@ -158,9 +172,54 @@ def test_all_tries_have_an_end(bench: EtcdBench) -> None:
     for member in range(3):
         bench.do(member, say_nothing)
     before = bench.clock.seconds()
-    with pytest.raises(Unavailable, match="no answer within 2 s"):
+    with pytest.raises(Unavailable, match="no answer within 1 s"):
         bench.run(bench.store.get())
-    assert bench.clock.seconds() - before <= ALL_WITHIN + ANSWERED_WITHIN
+    assert bench.clock.seconds() - before <= ALL_WITHIN + STEP
+
+
+@pytest.mark.parametrize("within", [0.5, 3, ALL_WITHIN])
+@pytest.mark.parametrize("swap", [True, False])
+def test_nothing_goes_on_past_its_end(credentials: Path, swap: bool, within: float) -> None:
+    """Neither another exchange with the same member, nor a login, nor the next member."""
+    bench = EtcdBench(credentials)
+    bench.etcd.token = "first"
+    revision = put(bench)
+    expired = late(bench, 401, b'{"error":"etcdserver: invalid auth token","code":16}')
+    login = late(bench, 200, b'{"token":"first"}')
+    no_leader = late(bench, 503, b'{"error":"etcdserver: no leader","code":14}')
+    deeds = [expired, login, no_leader] * 3
+    bench.etcd.deeds = dict.fromkeys(range(3), deeds)
+    end = bench.clock.seconds() + within
+    asked: Deferred[Any] = bench.store.swap(NEXT, revision, "a-2", end) if swap else bench.store.get(end)
+    with pytest.raises((Unavailable, OutcomeUnknown), match="no answer within"):
+        bench.run(asked)
+    assert bench.clock.seconds() <= end + STEP
+
+
+def test_nothing_is_asked_past_its_end(bench: EtcdBench) -> None:
+    """So nothing has happened."""
+    revision = put(bench)
+    for end in (0, bench.clock.seconds()):
+        with pytest.raises(Unavailable, match="etcd: no time was left to ask it"):
+            bench.run(bench.store.get(end))
+        with pytest.raises(Unavailable, match="etcd: no time was left to ask it"):
+            bench.run(bench.store.swap(NEXT, revision, "a-2", end))
+    assert bench.etcd.asked == []
+
+
+def test_no_time_is_left_after_a_while(credentials: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the disk takes it, with the file for the login. Nothing was sent, so nothing has happened."""
+    bench = EtcdBench(credentials)
+    bench.etcd.token = "first"
+
+    def read_slowly(*_: object) -> bytes:
+        bench.clock.advance(1)
+        return b"pyshard:secret"
+
+    monkeypatch.setattr(etcd_gateway, "read_secret", read_slowly)
+    with pytest.raises(Unavailable, match="etcd at etcd0:2379: no time was left to ask it"):
+        bench.run(bench.store.swap(STATE, NOTHING, "a-1", 1))
+    assert bench.etcd.asked == []
 
 
 @pytest.mark.parametrize(
