@@ -32,6 +32,8 @@ TESTS = {
     ],
     "MAX_ELEMENTS": [
         "model/test_element_limit.py::test_most_elements_of_a_document",
+        "cli/test_text_elements.py::test_most_elements",
+        "cli/test_text_elements.py::test_more_elements",
         "test_hostile_shards.py::test_statistics",
     ],
     "MAX_INT_BYTES": [

@@ -16,6 +16,7 @@ from typing import cast
 
 from pyshard.cli.document_text import TAGGED, as_json, decoder, encoder, is_plain, may_be_json, without_unseen
 from pyshard.model.document_encoding import Document
+from pyshard.settings import settings
 
 _MARK = os.urandom(16).hex()
 _BETWEEN = f', "{_MARK}", '
@@ -53,6 +54,8 @@ def parse_many(texts: Sequence[str]) -> list[Document] | None:
     places = [place for place, text in enumerate(texts) if may_be_json(text)]
     if not places:
         return documents
+    if max(len(texts[place]) for place in places) > settings.MAX_ELEMENTS:  # one may have too many
+        return None
     try:
         found = decoder.decode(f"[{_BETWEEN.join([texts[place] for place in places])}]")
     except (ValueError, RecursionError):

@@ -6,6 +6,7 @@ Rules:
 - text that starts with ``{`` or ``[`` must be JSON;
 - what JSON leaves open is refused where something would be lost: a name that stands twice in an object, and a number
   past all floats, which would become infinite;
+- what has more elements than a document may have is refused before anything is made of it;
 - what `as_json` and `as_text` write, `parse` reads back as an equal document;
 - bytes are written as ``{"$bytes": base64}``;
 - ints that Python refuses in decimal (more than 4,300 digits) are written as ``{"$int": hexadecimal}``;
@@ -22,6 +23,7 @@ from collections import Counter
 from math import isinf
 from typing import cast
 
+from pyshard.cli.text_elements import text_elements_fault
 from pyshard.errors import shortened
 from pyshard.model.document_encoding import Document
 
@@ -52,13 +54,16 @@ class TextError(ValueError):
         self.column = column
 
 
-def parse(text: str) -> Document:
+def parse(text: str, beside: int = 0) -> Document:
     """The document that a text stands for.
 
+    :param beside: how many elements of the text aren't the document's.
     :raises TextError: it starts like JSON and isn't, or its JSON holds something that is no document.
     """
     if not may_be_json(text):
         return text
+    if (fault := text_elements_fault(text, beside)) is not None:
+        raise TextError(fault)
     try:
         return cast("Document", decoder.decode(text))
     except TextError:

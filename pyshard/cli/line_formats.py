@@ -35,6 +35,8 @@ _TOGETHER = 8 * 1024 * 1024  # bytes of lines that are parsed together
 #: Bytes of one line: a document of the largest size, in which every byte is escaped, and its key.
 LONGEST_LINE = 8 * settings.MAX_DOCUMENT_BYTES
 
+#: Elements of a line of JSONL that aren't its document's: the pairs of key and document.
+_WRAPPED = 2
 
 #: The types of a key in JSONL.
 _KEYS = (str, int, float)
@@ -200,7 +202,7 @@ def _is_key_and_doc(found: Document) -> TypeGuard[dict[str, Document]]:
 
 def _key_and_doc(text: str) -> tuple[Key, Document]:
     """The key and the document of a JSONL line."""
-    found = parse(text)
+    found = parse(text, _WRAPPED)
     if not isinstance(found, dict) or found.keys() != {"key", "doc"}:
         raise TextError('expected {"key": …, "doc": …} and nothing else')
     key = found["key"]

@@ -59,6 +59,11 @@ def elements_fault(body: bytes | memoryview, environment: Mapping[str, str] = os
     most = most_elements(environment)
     if len(body) <= most or elements_in(body, most) <= most:
         return None
+    return too_many(most)
+
+
+def too_many(most: int) -> str:
+    """What a document with more elements than so many is refused with."""
     return (
         f"the document has more than {most:,} elements in its lists and dicts, the most that one may have; the "
         f"environment variable {VARIABLE}=NUMBER allows more, and each takes up to 200 bytes of memory"
