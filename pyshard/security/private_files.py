@@ -100,13 +100,20 @@ def planted(path: Path, owners: Collection[int], links: bool = False) -> str | N
             found = path.stat() if found.st_uid in owners else found
     except FileNotFoundError:
         return None
-    if found.st_uid not in owners:
-        return (
-            f"belongs to another user ({found.st_uid}), who could have planted it; expected one of your own: 'chown' "
-            "it "
-            "if you trust what is there"
-        )
-    return None
+    return of_another(found, owners)
+
+
+def of_another(found: os.stat_result, owners: Collection[int]) -> str | None:
+    """Why what was found may be another user's doing, in words behind its path; None: it isn't.
+
+    :param owners: the ids of the users who may have put it there.
+    """
+    if found.st_uid in owners:
+        return None
+    return (
+        f"belongs to another user ({found.st_uid}), who could have planted it; expected one of your own: 'chown' it if "
+        "you trust what is there"
+    )
 
 
 def open_to_others(path: Path) -> str | None:

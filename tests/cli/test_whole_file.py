@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from in_process_command import Commands, Ended
 
+from pyshard.cli import whole_file as whole_file_module
 from pyshard.cli.whole_file import whole_file
 
 
@@ -43,6 +45,91 @@ def test_replaced_file(tmp_path: Path) -> None:
         file.write(b"new")
         assert path.read_bytes() == b"old"
     assert (path.read_bytes(), mode(path), link.is_symlink()) == (b"new", 0o640, True)
+
+
+FOREIGN = [os.geteuid() + 4242]  # owners of whom nothing is here
+
+
+def test_a_file_of_another_user(tmp_path: Path) -> None:
+    """It is refused: its mode could open the documents to its owner. It stands, and nothing is beside it."""
+    path = tmp_path / "file"
+    path.write_bytes(b"planted")
+    with pytest.raises(PermissionError) as refused, whole_file(path, private=True, owners=FOREIGN):
+        pass
+    assert refused.value.strerror == (
+        f"{path} belongs to another user ({os.geteuid()}), who could have planted it; expected one of your own: "
+        "'chown' it if you trust what is there"
+    )
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == b"planted"
+
+
+def test_a_mode_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where what another user has may be replaced, as what is root's, its mode isn't taken over."""
+    path = tmp_path / "file"
+    path.touch()
+    path.chmod(0o666)
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 4242)
+    with whole_file(path, private=True, owners=[owner]) as file:
+        file.write(b"new")
+    assert (path.read_bytes(), mode(path)) == (b"new", 0o600)
+
+
+def test_links_of_another_user(tmp_path: Path) -> None:
+    """None is followed, wherever it leads: not to a user's own file, nor to where nothing is yet."""
+    victim, link = tmp_path / "victim", tmp_path / "link"
+    victim.write_bytes(b"precious")
+    for target in (victim, tmp_path / "nowhere", Path("/dev/null")):
+        link.symlink_to(target)
+        with pytest.raises(PermissionError, match="link belongs to another user"):
+            whole_file(link, private=True, owners=FOREIGN).__enter__()
+        link.unlink()
+    assert victim.read_bytes() == b"precious"
+    assert list(tmp_path.iterdir()) == [victim]
+
+
+def test_a_pipe_of_another_user(tmp_path: Path) -> None:
+    """It isn't opened, so its reader gets nothing."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(PermissionError, match="pipe belongs to another user"):
+        whole_file(pipe, private=True, owners=FOREIGN).__enter__()
+    os.close(reading)
+
+
+def test_a_pipe_that_is_put_there_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked at once more when it is open."""
+    pipe, own = tmp_path / "pipe", tmp_path / "own"
+    os.mkfifo(pipe)
+    os.mkfifo(own)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    before = own.lstat()
+    monkeypatch.setattr(whole_file_module, "_behind_links", lambda path, _: (path, before))
+    with pytest.raises(PermissionError, match="pipe belongs to another user"):
+        whole_file(pipe, private=True, owners=FOREIGN).__enter__()
+    assert os.read(reading, 100) == b""
+    os.close(reading)
+
+
+def test_devices_of_another_user() -> None:
+    """They are written to: only root can make one."""
+    with whole_file(Path("/dev/null"), private=True, owners=FOREIGN) as file:
+        file.write(b"content")
+
+
+def test_links_behind_links(tmp_path: Path) -> None:
+    """They are followed from where each is, also to where nothing is yet; a circle of them has an end."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "one").symlink_to("../two")
+    (tmp_path / "two").symlink_to("a/new")
+    with whole_file(tmp_path / "a" / "one", private=True) as file:
+        file.write(b"new")
+    assert (tmp_path / "a" / "new").read_bytes() == b"new"
+    (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
+        whole_file(tmp_path / "circle", private=True).__enter__()
 
 
 @pytest.mark.parametrize("error", [ValueError(), KeyboardInterrupt()])
