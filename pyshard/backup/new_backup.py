@@ -3,6 +3,8 @@
 Rules:
 
 - the directory must be empty or not exist, so nothing that was there is touched;
+- it is the user's own, and nobody else can put another in its place (`pyshard.security.own_directories`). It is held
+  open, and files in it are made, renamed and removed by that, so whatever comes to its place isn't touched;
 - the manifest comes last, and gets its name only when all other files are on the disk;
 - a backup that fails leaves nothing behind;
 - nobody but its owner reads it, whatever the umask.
@@ -22,7 +24,8 @@ from zlib import crc32
 from pyshard.backup import manifest
 from pyshard.backup.manifest import FileEntry, Manifest
 from pyshard.errors import BackupFailed
-from pyshard.security.private_files import make_private_directory, private_descriptor, sync_directory
+from pyshard.security.own_directories import make_own_directory
+from pyshard.security.private_files import private_descriptor, sync_directory
 from pyshard.security.refused_place import file_in_the_way, refused_place
 
 #: The head of each block in a file of records: length and CRC32 of its payload.
@@ -32,16 +35,17 @@ BLOCK = Struct(">II")
 class RecordsFile:
     """One file of a backup, written block by block.
 
+    :param directory: a descriptor of the path's directory; None: the path is gone by.
     :ivar documents: how many records were written.
     :ivar size: how many bytes were written.
     """
 
-    def __init__(self, path: Path, shard: str) -> None:
+    def __init__(self, path: Path, shard: str, directory: int | None = None) -> None:
         self._path = path
         self._shard = shard
         self._digest = sha256()
         self.size = 0
-        self._file: IO[bytes] = os.fdopen(private_descriptor(path, os.O_WRONLY | os.O_EXCL), "wb")
+        self._file: IO[bytes] = os.fdopen(private_descriptor(path, os.O_WRONLY | os.O_EXCL, directory), "wb")
         self.documents = 0
 
     def write_block(self, payload: bytes, documents: int) -> None:
@@ -93,14 +97,18 @@ class NewBackup:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._files: list[RecordsFile] = []
-        self._paths: list[Path] = []
+        self._names: list[str] = []
         with _disk(directory, is_directory=True):
-            self._made = make_private_directory(directory)
+            self._made, why = make_own_directory(directory)
+            if why is not None:
+                raise BackupFailed(f"{directory}: {why}")
             found = next(directory.iterdir(), None)
         if found is not None:
             raise BackupFailed(
                 f"{directory}: found {found.name!r} in it, expected a directory that is empty or doesn't exist yet"
             )
+        with _disk(directory, is_directory=True):
+            self._held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def new_file(self, name: str, shard: str = "") -> RecordsFile:
         """Create a file.
@@ -110,8 +118,8 @@ class NewBackup:
         """
         path = self._directory / name
         with _disk(path):
-            file = RecordsFile(path, shard)
-        self._paths.append(path)
+            file = RecordsFile(path, shard, self._held)
+        self._names.append(name)
         self._files.append(file)
         return file
 
@@ -125,19 +133,23 @@ class NewBackup:
         beside.write(manifest.encode(content))
         beside.finish()
         with _disk(path):
-            self._paths[-1].rename(path)
-            self._paths[-1] = path
-            sync_directory(self._directory)
+            os.rename(self._names[-1], path.name, src_dir_fd=self._held, dst_dir_fd=self._held)
+            self._names[-1] = path.name
+            os.fsync(self._held)
             sync_directory(self._directory.absolute().parent)
+        os.close(self._held)
 
     def abandon(self) -> None:
         """Remove everything that was written, as far as possible."""
         for file in self._files:
             file.abandon()
-        with suppress(OSError):  # without a manifest it is no backup; the error that led here is the one to report
-            for path in self._paths:
-                path.unlink(missing_ok=True)
-            if self._made:
+        # Without a manifest it is no backup. The error that led here is the one to report.
+        for name in self._names:
+            with suppress(OSError):
+                os.unlink(name, dir_fd=self._held)
+        os.close(self._held)
+        if self._made:
+            with suppress(OSError):
                 self._directory.rmdir()
 
 

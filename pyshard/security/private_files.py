@@ -38,12 +38,16 @@ def make_private_directory(path: Path) -> bool:
     return True
 
 
-def private_descriptor(path: Path, flags: int) -> int:
+def private_descriptor(path: Path, flags: int, directory: int | None = None) -> int:
     """Open a file as `os.open` does; it is made if there is none.
 
+    :param directory: a descriptor of the path's directory, which is gone by; None: the path is.
     :raises OSError: it can't be opened, or it is a link.
     """
-    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _FILE)
+    flags |= os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    if directory is None:
+        return os.open(path, flags, _FILE)
+    return os.open(path.name, flags, _FILE, dir_fd=directory)
 
 
 class MayBeUndone(OSError):

@@ -228,18 +228,18 @@ def test_unfinished_backup(copy: Path) -> None:
 def test_the_manifest_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that the manifest names is synced before the manifest gets its name."""
     steps: list[str] = []
-    finish, rename = RecordsFile.finish, Path.rename
+    finish, rename = RecordsFile.finish, os.rename
 
     def finished(self: RecordsFile) -> FileEntry:
         steps.append(self._path.name)
         return finish(self)
 
-    def renamed(self: Path, target: Path) -> Path:
-        steps.append(f"{self.name} → {target.name}")
-        return rename(self, target)
+    def renamed(name: str, target: str, **directories: int) -> None:
+        steps.append(f"{name} → {target}")
+        rename(name, target, **directories)
 
     monkeypatch.setattr(RecordsFile, "finish", finished)
-    monkeypatch.setattr(Path, "rename", renamed)
+    monkeypatch.setattr(os, "rename", renamed)
     with cluster_of(2) as (cluster, client):
         take(cluster, client, tmp_path / "backup")
     assert sorted(steps[:3]) == ["0-shard0.records", "1-shard1.records", "cluster.json"]

@@ -42,6 +42,7 @@ def test_daemons_and_backups(new_cluster: NewCluster, umask: int) -> None:
     with Pyshard(cluster.server) as app:
         app.write_many((str(number), "x" * 1000) for number in range(1000))
         app.create_index("pages")
+    cluster.folder.chmod(0o755)  # where others may write, a backup is refused
     made = run(cluster.folder, cluster.environment, *COMMAND, "backup", "--bootstrap", cluster.server, "kept")
     assert (made.returncode, made.stderr) == (0, "")
     for daemon in cluster.daemons:
@@ -99,9 +100,12 @@ def test_up_in_another_users_directory(up: Callable[..., subprocess.Popen[bytes]
     process = up("--run-dir", "run")
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert out == (
-        b"pyshard: --run-dir: run belongs to another user, who could plant links in it; expected a directory of your "
-        b"own\n"
+    assert (
+        out
+        == (
+            f"pyshard: --run-dir: {tmp_path / 'run'} belongs to another user (65534), who could plant links in it; "
+            "expected a directory of your own, below your own and root's; choose another\n"
+        ).encode()
     )
     assert victim.read_text() == "precious"
 

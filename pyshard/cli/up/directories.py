@@ -4,7 +4,8 @@ Rules:
 
 - one `up` at a time holds a directory, by a lock on a file in it;
 - a run directory that nobody named is temporary, and removed at the end;
-- both must be this user's, and nobody else may write in them, since daemons are told to write files there;
+- both must be this user's, and nobody else may write in them, or put others in their place, since daemons are told to
+  write files there (`pyshard.security.own_directories`);
 - they are made for their owner alone, and no link at a file's place is followed;
 - no shard's files take the name of another file in these directories.
 """
@@ -15,7 +16,6 @@ import fcntl
 import os
 import re
 import shutil
-import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +24,8 @@ from pathlib import Path
 import attrs
 
 from pyshard.cli.exit_codes import CommandFailed, ExitCode
-from pyshard.security.private_files import make_private_directory, private_descriptor
+from pyshard.security.own_directories import make_own_directory
+from pyshard.security.private_files import private_descriptor
 from pyshard.security.refused_place import file_in_the_way, refused_place
 
 #: The bootstrap's state: in the data directory, or in the run directory when documents are kept in memory.
@@ -97,9 +98,9 @@ def held_directory(directory: Path, option: str) -> Iterator[None]:
     :raises CommandFailed: it can't be used, others can put files into it, or another `up` holds it.
     """
     try:
-        make_private_directory(directory)
-        if why := shared(directory.lstat(), directory.stat(), os.geteuid()):
-            raise CommandFailed(f"{option}: {directory} {why}", ExitCode.USAGE)
+        _, why = make_own_directory(directory)
+        if why is not None:
+            raise CommandFailed(f"{option}: {why}", ExitCode.USAGE)
         lock = os.fdopen(private_descriptor(directory / LOCK, os.O_WRONLY), "w")
     except OSError as error:
         why = refused_place(directory, error, os.geteuid(), "directory", file_in_the_way(directory))
@@ -110,18 +111,3 @@ def held_directory(directory: Path, option: str) -> Iterator[None]:
         except OSError:
             raise CommandFailed(f"{option}: {directory} is in use by another pyshard up", ExitCode.USAGE) from None
         yield
-
-
-def shared(named: os.stat_result, directory: os.stat_result, user: int) -> str | None:
-    """Why others could put files, or links to files, into a directory; None: only this user can.
-
-    :param named: of its name, which may be a link.
-    :param directory: of the directory itself.
-    :param user: the id of this user.
-    """
-    if named.st_uid not in (user, 0) or directory.st_uid != user:
-        return "belongs to another user, who could plant links in it; expected a directory of your own"
-    if directory.st_mode & 0o022:
-        mode = stat.S_IMODE(directory.st_mode)
-        return f"has mode {mode:04o}, with which others could plant links in it; expected 0700: chmod go-w it"
-    return None
