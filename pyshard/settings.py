@@ -243,6 +243,9 @@ class Settings:
     #: Bytes that must be read from a snapshot in a second, on the average, after the first `SNAPSHOT_IDLE` seconds: any
     #: network has more.
     SNAPSHOT_PACE: int = 256 * 1024
+    #: Seconds that a shard may take for its part of a backup besides, to look for what has not expired: it leaves most
+    #: of the time to others meanwhile.
+    SNAPSHOT_LOOKS: float = 3600.0
     #: Bytes of disk, or of memory, that a shard keeps for the snapshots of other roles than admin; as many as it has in
     #: use, where that is more, since a backup of a large store takes long.
     SNAPSHOT_PINS: int = 256 * 1024 * 1024

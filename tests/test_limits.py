@@ -194,6 +194,10 @@ TESTS = {
     ],
     "MAX_SNAPSHOTS_PER_ADDRESS": ["shard/test_snapshot_limits.py::test_places"],
     "SNAPSHOT_PACE": ["shard/test_snapshot_limits.py::test_time", "shard/test_snapshot_cost.py::test_a_slow_reader"],
+    "SNAPSHOT_LOOKS": [
+        "backup/test_failing.py::test_what_a_shard_has_to_give",
+        "backup/test_failing.py::test_a_shard_that_drips",
+    ],
     "SNAPSHOT_PINS": [
         "shard/test_snapshot_limits.py::test_what_is_kept",
         "shard/test_snapshot_cost.py::test_a_snapshot_that_pins_much",

@@ -8,6 +8,9 @@ Rules:
 - all snapshots are read at the same time; the first one that fails ends the others;
 - at most one page of each shard is in memory;
 - no shard gives more than the cluster state lets it have, so none can fill the disk;
+- each shard gives a least pace on the average, so none can keep a backup going for ever: no more than shards want
+  themselves of who reads (`pyshard.shard.snapshot_limits`), beside a bound for the time in which they look for what has
+  not expired;
 - a snapshot is a primary's; or a member's, if that is asked for and one of them can give it. What that has is
   committed, and at most two leases old (`pyshard.replication.stale_reads`);
 - a backup that fails removes its files and closes its snapshots.
@@ -71,7 +74,7 @@ def backup(
     :param seconds: the time since 1970, for the manifest's date.
     :return: a Deferred of the manifest, fired when everything is on the disk. When it fails, its files are removed.
     :raises BackupFailed: (in the Deferred) the directory can't be used, the disk is full, or a shard gives more
-        than it can have.
+        than it can have, or gives it too slowly.
     :raises SnapshotEnded: a shard lost its snapshot: its connection broke, or the shard had to end it. Begin again.
     :raises TooManySnapshots: too many backups are being taken.
     :raises Unavailable: a shard or the bootstrap can't be reached.
@@ -93,7 +96,7 @@ async def _backup(
             for number, snapshot in enumerate(snapshots)
         ]
         bounds = {shard.name: SizeBound(shard.name, shard.limit) for shard in state.map.shards}
-        await _SnapshotReader(snapshots, files, bounds, progress).read_all()
+        await _SnapshotReader(snapshots, files, bounds, progress, raw.clock.seconds).read_all()
         saved = new.new_file(manifest.STATE)
         saved.write(cluster_state_json.to_json(state))
         # Syncing a large file can block for long. By now every snapshot is closed, so no shard waits for this program.
@@ -134,6 +137,23 @@ class SizeBound:
                 f"its size is {self.limit:,}; raise the size in the config file if it was lowered below what the shard "
                 "holds, otherwise don't trust this shard"
             )
+
+
+def check_pace(shard: str, given: int, waited: float) -> None:
+    """Make sure that a shard gives its snapshot in time. Pure.
+
+    :param shard: its name.
+    :param given: bytes that it has given.
+    :param waited: seconds for which its answers were awaited.
+    :raises BackupFailed: it doesn't.
+    """
+    allowed = settings.SNAPSHOT_IDLE + settings.SNAPSHOT_LOOKS
+    if waited > allowed + given / settings.SNAPSHOT_PACE:
+        raise BackupFailed(
+            f"shard {shard!r} gives its documents too slowly: {given:,} bytes in {waited:,.0f} s, expected at least "
+            f"{settings.SNAPSHOT_PACE:,} a second beside {allowed:,.0f} s; look at its log and its network, and begin "
+            "again, otherwise don't trust this shard"
+        )
 
 
 @attrs.frozen
@@ -214,6 +234,7 @@ class _SnapshotReader:
     :param snapshots: the open ones, in slot order; each is closed and removed from the list when it was read.
     :param files: one for each snapshot.
     :param bounds: for each shard's name what it may give.
+    :param seconds: times their answers.
     """
 
     def __init__(
@@ -222,11 +243,13 @@ class _SnapshotReader:
         files: list[RecordsFile],
         bounds: Mapping[str, SizeBound],
         progress: BackupProgress,
+        seconds: Callable[[], float],
     ) -> None:
         self._snapshots = snapshots
         self._files = files
         self._bounds = bounds
         self._progress = progress
+        self._seconds = seconds
         self._total = sum(snapshot.documents for snapshot in snapshots)
         self._failed: Failure | None = None
 
@@ -247,13 +270,17 @@ class _SnapshotReader:
     async def _read(self, snapshot: _ShardSnapshot, file: RecordsFile) -> None:
         bound = self._bounds[snapshot.shard.name]
         bound.check(snapshot.documents, 0)
+        waited = 0.0
         while self._failed is None and file.documents <= snapshot.documents:
+            asked = self._seconds()
             answer = await snapshot.shard.call(commands.ReadSnapshot, _PAGE_TIMEOUT, snapshot=snapshot.id)
+            waited += self._seconds() - asked
             rows = decode_rows(answer["rows"])
             if not rows:
                 break
             bound.check(file.documents + len(rows), file.size + len(answer["rows"]))
             file.write_block(answer["rows"], len(rows))
+            check_pace(snapshot.shard.name, file.size, waited)
             self._progress(sum(written.documents for written in self._files), self._total)
         if self._failed is not None:
             return

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 from backup_clusters import cluster_of, fill, open_snapshots, take
-from twisted.internet.defer import gatherResults
+from deferreds import watch
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
 
 from pyshard.backup import backup
 from pyshard.backup.new_backup import RecordsFile
-from pyshard.backup.taking import SizeBound
+from pyshard.backup.taking import SizeBound, check_pace
 from pyshard.errors import BackupFailed, ClientClosed, ShardFull, SnapshotEnded, TooManySnapshots, Unavailable
 from pyshard.protocol.pages import Row
 from pyshard.settings import settings
@@ -228,6 +230,54 @@ def test_a_shard_that_gives_without_end(
             take(cluster, client, tmp_path / "backup")
         assert len(written) == pages
         assert max(written, default=0) <= 900_000 * 9 / 8
+    assert not (tmp_path / "backup").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "waited", "refused"),
+    [
+        (0, 3660, False),
+        (0, 3661, True),
+        (settings.SNAPSHOT_PACE, 3661, False),
+        (settings.SNAPSHOT_PACE * 10_000, 13_660, False),
+        (settings.SNAPSHOT_PACE * 10_000, 13_661, True),
+    ],
+)
+def test_what_a_shard_has_to_give(given: int, waited: float, refused: bool) -> None:
+    """A least pace on the average, beside a minute, and an hour in which it may look for what has not expired."""
+    if refused:
+        slow = rf"'shard0' gives its documents too slowly: {given:,} bytes in {waited:,} s, expected at least 262,144 a"
+        with pytest.raises(BackupFailed, match=slow):
+            check_pace("shard0", given, waited)
+    else:
+        check_pace("shard0", given, waited)
+
+
+def test_a_shard_that_drips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that gives a row just before each page would be too late keeps a backup from its end for an hour."""
+    with cluster_of(2) as (cluster, client):
+        found: Any = cluster.services["shard0"].shard.store
+        snapshot = found.snapshot
+        given: list[float] = []
+
+        def hostile() -> ISnapshot:
+            one: ISnapshot = snapshot()
+            monkeypatch.setattr(one, "count", lambda: 1_000_000)
+            return one
+
+        def drip(*_: object) -> Deferred[list[Row]]:
+            given.append(cluster.clock.seconds())
+            return deferLater(cluster.clock, 29, lambda: [Row(0, b"k", 0, b"")])
+
+        found.snapshot = hostile
+        monkeypatch.setattr(cluster.services["shard0"].snapshots, "read", drip)
+        taking = watch(backup(client, tmp_path / "backup"))
+        for _ in range(200):
+            cluster.advance(29)
+        [failed] = taking
+        assert isinstance(failed, BackupFailed)
+        assert "'shard0' gives its documents too slowly" in str(failed)
+        assert len(given) == 127
     assert not (tmp_path / "backup").exists()
 
 
