@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
-from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -32,6 +31,7 @@ from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
 from pyshard.settings import settings
 from pyshard.shard.batch_front import front_of
+from pyshard.shard.connection_sender import ConnectionSender
 from pyshard.shard.open_snapshots import OpenSnapshots
 from pyshard.shard.replica_responders import ReplicaResponders
 from pyshard.shard.served_followers import ServedFollowers
@@ -73,7 +73,7 @@ class ShardProtocol(ServerConnection):
         self._snapshots = snapshots
         self._followers = followers
         self._moves = moves
-        self._sender = ITSELF
+        self._sender: Sender = ITSELF
         super().__init__(factory, clock)
 
     def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
@@ -112,9 +112,7 @@ class ShardProtocol(ServerConnection):
         return responders if slow is None else [slow.watching(self, *responder) for responder in responders]
 
     def connectionMade(self) -> None:
-        turns = self.factory.turns
-        told = (partial(turns.count_elsewhere, self), lambda: self.ended, partial(turns.count_waiting, self))
-        self._sender = Sender(self.origin, self.id, *told, partial(turns.rests, self), self.hold)
+        self._sender = ConnectionSender.of(self)
         super().connectionMade()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -297,14 +295,13 @@ class ShardProtocol(ServerConnection):
         self._moves.carriers.forget(self)
 
     def read_groups(self, follower: str, after: int, ranges: bytes, offset: int) -> Deferred[Arguments]:
+        shard = self._shard
         self._moves.carriers.follows(self, follower)
-        if self._shard.replica is not None:
-            self._shard.replica.check_leads()
+        if shard.replica is not None:
+            shard.replica.check_leads()
         asked = (self, follower, after, decode_ranges(ranges), offset, self.hold_rest)
         read = Deferred.fromCoroutine(self._followers.groups(*asked))
-        return read.addCallback(
-            lambda found: {"groups": found[0], "more": found[1], "newest": self._shard.store.committed}
-        )
+        return read.addCallback(lambda found: {"groups": found[0], "more": found[1], "newest": shard.store.committed})
 
     def open_digest(self, follower: str, ranges: bytes) -> Deferred[Arguments]:
         followers, wanted = self._followers, decode_ranges(ranges)

@@ -56,53 +56,45 @@ class Task(msgspec.Struct, frozen=True):  # as its `__init__` is in C
     checked: SlotRanges | None = None
 
 
-def _uncounted(_: float, __: float) -> None:
-    """For whom nothing is counted."""
-
-
-def _unnoted(_: float) -> None:
-    """For whom no waiting is counted."""
-
-
-def _unheld(_: int) -> None:
-    """For whom no bytes are counted."""
-
-
-def _stays() -> bool:
-    """For who never goes."""
-    return False
-
-
-def _never_rests(_: Callable[[], object]) -> bool:
-    """Those who are no address have no share of the time."""
-    return False
-
-
 @attrs.frozen(eq=False)
 class Sender:
     """Who sent a batch; where batches wait, those of one sender don't hold up those of the others.
 
-    Each is itself, and equal to no other one.
+    Each is itself, and equal to no other one. This one is told in vain; a subclass may take note of it.
 
     :param address: the address that the sender's connection comes from; whoever has the same shares what it gets.
     :param connection: the connection's id.
-    :param count: told in the reactor's thread how many seconds of a processor another thread spent on batches, and how
-        many alike ones would have taken that: a small one beside a large one hardly counts.
-    :param gone: says, in any thread, whether nobody hears an answer any more. What has not begun then needn't be done.
-    :param waited: told in the reactor's thread for how many seconds the answer to something small waited for replicas.
-    :param rests: says in the reactor's thread whether the address leaves its time to others now, after what it has had,
-        and calls a function when it does no longer.
-    :param hold: told in the reactor's thread how many bytes more, or fewer, answers take that wait until they may be
-        given. It may end the sender's connection.
     """
 
     address: str
     connection: str
-    count: Callable[[float, float], object] = attrs.field(default=_uncounted, repr=False)
-    gone: Callable[[], bool] = attrs.field(default=_stays, repr=False)
-    waited: Callable[[float], object] = attrs.field(default=_unnoted, repr=False)
-    rests: Callable[[Callable[[], object]], bool] = attrs.field(default=_never_rests, repr=False)
-    hold: Callable[[int], object] = attrs.field(default=_unheld, repr=False)
+
+    def count(self, seconds: float, batches: float) -> None:
+        """Note, in the reactor's thread, what another thread spent on batches of the sender.
+
+        :param seconds: of a processor.
+        :param batches: how many alike ones would have taken that: a small one beside a large one hardly counts.
+        """
+
+    def waited(self, seconds: float) -> None:
+        """Note, in the reactor's thread, for how many seconds the answer to something small waited for replicas."""
+
+    def hold(self, size: int) -> None:
+        """Note, in the reactor's thread, how many bytes more, or fewer, answers take that wait until they may be given.
+
+        It may end the sender's connection.
+        """
+
+    def gone(self) -> bool:
+        """Whether nobody hears an answer any more, in any thread. What has not begun then needn't be done."""
+        return False
+
+    def rests(self, when_over: Callable[[], object]) -> bool:
+        """Whether the address leaves its time to others now, after what it has had; in the reactor's thread.
+
+        :param when_over: is called when it does so no longer, if it does now.
+        """
+        return False
 
 
 #: The store itself, and whoever uses it without a network.

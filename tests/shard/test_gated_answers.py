@@ -8,12 +8,13 @@ import pytest
 from deferreds import watch
 from shard.led import Led
 from shard.states import A
+from told_sender import ToldSender
 from twisted.internet.defer import Deferred, succeed
 
 from pyshard.errors import NotConfigured
 from pyshard.protocol.batch_answers import Answer
 from pyshard.shard.waiting_answers import WaitingAnswers, answer_size
-from pyshard.storage import ITSELF, Page, Sender
+from pyshard.storage import ITSELF, Page
 
 
 class Peer:
@@ -24,18 +25,13 @@ class Peer:
     """
 
     def __init__(self) -> None:
-        self.held = 0
         self.there = True
-        self.took: list[tuple[float, float]] = []
-        self.sender = Sender("a", "c1", self.count, lambda: not self.there, hold=self.hold)
+        self.sender = ToldSender("a", "c1", lambda: not self.there)
+        self.took = self.sender.counted
 
-    def hold(self, size: int) -> None:
-        """See `Sender`."""
-        self.held += size
-
-    def count(self, seconds: float, alike: float) -> None:
-        """See `Sender`."""
-        self.took.append((seconds, alike))
+    @property
+    def held(self) -> int:
+        return sum(self.sender.held)
 
 
 def test_leases_are_looked_at_before_and_after() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import pytest
 from deferreds import result, watch
+from told_sender import ToldSender
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
@@ -228,7 +229,7 @@ def test_a_connection_that_ended() -> None:
 def test_a_sender_that_is_gone() -> None:
     """Nor is it when nobody has said so."""
     parking, gone = Parking(), list[bool]()
-    sender = Sender("a", "c9", gone=lambda: bool(gone))
+    sender = ToldSender("a", "c9", lambda: bool(gone))
     parking.close(b"k")
     asked = [parking.ask(sender, b"k"), parking.ask(sender, b"other", b"k")]
     gone.append(True)
@@ -285,13 +286,12 @@ def test_what_has_no_keys() -> None:
 
 def test_their_time_is_their_senders() -> None:
     """The time that it takes to begin what was parked is counted for who sent it."""
-    counted: list[tuple[float, float]] = []
-    parking, sender = Parking(), Sender("a", "c9", count=lambda seconds, alike: counted.append((seconds, alike)))
+    parking, sender = Parking(), ToldSender("a", "c9")
     parking.close(b"k")
     parking.ask(sender, b"k")
     parking.takes = 0.001
     parking.open()
-    assert [(round(seconds, 9), alike) for seconds, alike in counted] == [(0.001, 1)]
+    assert [(round(seconds, 9), alike) for seconds, alike in sender.counted] == [(0.001, 1)]
 
 
 def test_slots_of_reads() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from storage.durable.writer_bench import Disk, Reactor
+from told_sender import ToldSender
 from twisted.internet.defer import Deferred
 
 from pyshard.errors import Overloaded
@@ -168,12 +169,10 @@ def test_time_is_counted_for_senders() -> None:
 
     writer: GroupCommit[int] = GroupCommit(commit, reactor.call_from_thread, processor=lambda: now[0])
     disk.unblocked.clear()
-    told: list[tuple[str, float, float]] = []
-    senders: dict[str, Sender] = {}
+    senders: dict[str, ToldSender] = {}
 
     def submit(name: str, weight: int) -> Deferred[Any]:
-        new = Sender(name, "1", lambda *counted: told.append((name, *counted)))
-        return writer.submit(1, weight, 1, senders.setdefault(name, new))
+        return writer.submit(1, weight, 1, senders.setdefault(name, ToldSender(name, "1")))
 
     done = [submit("first", 2000)]
     while not now[0]:
@@ -183,12 +182,11 @@ def test_time_is_counted_for_senders() -> None:
     for answered in done:
         reactor.until(answered)
     cost, small = 90_240, 1024  # what updates count at the least
-    assert told[0] == ("first", 1.0, 1.0)
-    assert {name: pytest.approx(counted) for name, *counted in told[1:]} == {
-        "a": [20_000 / cost, 2.0],
-        "b": [70_240 / cost, 70_240**2 / (60_000**2 + 10 * small**2)],
+    assert {name: sender.counted for name, sender in senders.items()} == {
+        "first": [(1.0, 1.0)],
+        "a": [pytest.approx((20_000 / cost, 2.0))],
+        "b": [pytest.approx((70_240 / cost, 70_240**2 / (60_000**2 + 10 * small**2)))],
     }
-    assert len(told) == 3
     reactor.until(writer.close())
 
 

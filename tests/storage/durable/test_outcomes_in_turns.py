@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from told_sender import ToldSender
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -16,11 +17,6 @@ from pyshard.storage.interface import Sender
 COST = 0.00003  # seconds that it takes to answer one
 
 
-def never(_: Callable[[], object]) -> bool:
-    """For who leaves its time to nobody."""
-    return False
-
-
 class Turns:
     """Outcomes, and a reactor whose turns are made by hand."""
 
@@ -28,7 +24,8 @@ class Turns:
         self.now = 0.0
         self.due: list[Callable[[], object]] = []
         self.answered: list[object] = []
-        self.rest_of_a: list[Callable[[], object]] | None = None  # what is called when it is over; None: it has none
+        self.a_rests = False
+        self.of_a = ToldSender("a", "1", may_rest=lambda: self.a_rests)
         self.outcomes = OutcomesInTurns(self.due.append, lambda: several, lambda: self.now)
 
     def commit(self, *outcomes: tuple[str, object]) -> None:
@@ -38,19 +35,13 @@ class Turns:
             answered: Deferred[object] = Deferred()
             answered.addBoth(self.answer)
             update: SubmittedUpdate[int] = SubmittedUpdate(0, answered)
-            rests = self.rests if address == "a" else never
-            done.append(WaitingUpdate(0.0, 0, update, Sender(address, "1", rests=rests), 0, 0))
+            sender = self.of_a if address == "a" else Sender(address, "1")
+            done.append(WaitingUpdate(0.0, 0, update, sender, 0, 0))
         self.outcomes.hand_out(done, [outcome for _, outcome in outcomes], lambda: self.answered.append("all out"))
 
     def answer(self, outcome: object) -> None:
         self.answered.append(outcome)
         self.now += COST
-
-    def rests(self, when_over: Callable[[], object]) -> bool:
-        if self.rest_of_a is None:
-            return False
-        self.rest_of_a.append(when_over)
-        return True
 
     def turn(self) -> list[object]:
         """What is answered in the next turn."""
@@ -132,16 +123,16 @@ def test_when_all_are_out(waiting: int) -> None:
 def test_who_leaves_its_time_to_others_is_answered_later() -> None:
     """One outcome, then none until that is over; others are answered meanwhile, and no turn is asked for in vain."""
     turns = Turns()
-    turns.rest_of_a = []
+    turns.a_rests = True
     turns.commit(*(("a", number) for number in range(3)), ("b", "b's"))
     assert (turns.answered, turns.due) == ([0, "b's"], [])
     turns.commit(("a", 3), ("b", "again"))
     assert (turns.answered[2:], turns.due) == (["again"], [])
-    (when_over,) = turns.rest_of_a
+    (when_over,) = turns.of_a.ends_of_rests
     when_over()
     assert turns.answered[3:] == [1]
     when_over()  # it is called for another rest than its own, and no harm is done
-    turns.rest_of_a.pop()()
+    turns.of_a.ends_of_rests.pop()()
     while turns.due:
         turns.turn()
     assert [answer for answer in turns.answered if isinstance(answer, int)] == [0, 1, 2, 3]
@@ -150,7 +141,7 @@ def test_who_leaves_its_time_to_others_is_answered_later() -> None:
 def test_nobody_rests_at_the_end() -> None:
     """What is to come after all outcomes waits for no rest."""
     turns = Turns()
-    turns.rest_of_a = []
+    turns.a_rests = True
     turns.commit(*(("a", number) for number in range(5)))
     turns.outcomes.when_all_out(lambda: turns.answered.append("the end"))
     while turns.due:
@@ -161,7 +152,7 @@ def test_nobody_rests_at_the_end() -> None:
 def test_nobody_rests_alone() -> None:
     """An address that asks alone is answered at once."""
     turns = Turns(several=False)
-    turns.rest_of_a = []
+    turns.a_rests = True
     turns.commit(*(("a", number) for number in range(5)))
     assert turns.answered == [0, 1, 2, 3, 4, "all out"]
 

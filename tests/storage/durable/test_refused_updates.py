@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from storage.durable.writer_bench import Disk, Reactor
+from told_sender import ToldSender
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -44,7 +45,7 @@ class Bench:
 
     def submit(self, update: int, connection: str = "1", weight: int = LARGE) -> Deferred[Any]:
         """Have a client submit an update."""
-        new = Sender("address", connection, gone=lambda: connection in self.lost)
+        new = ToldSender("address", connection, lambda: connection in self.lost)
         sender = self.senders.setdefault(connection, new)
         return self.writer.submit(update, weight, 1, sender)
 
