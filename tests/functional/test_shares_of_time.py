@@ -22,11 +22,15 @@ from functional.attacks import LONGEST, apply, command, exchange
 from functional.cluster import HOST, PATIENCE, Daemon, NewCluster
 from functional.honest import Seen, honest_clients
 
-from pyshard.protocol.batch_operations import Has
+from pyshard.model import document_encoding
+from pyshard.protocol.batch_operations import Has, Read, Write
+from pyshard.protocol.boxes import BoxParser, Limits
 
 pytestmark = pytest.mark.functional
 
 SECONDS = 1.5
+IN_FLIGHT = 64
+NONE = document_encoding.encode(None)[0]
 
 LARGE = apply(Has("", [b"%d" % number for number in range(10_000)]))
 PING = command("Ping")
@@ -50,6 +54,30 @@ def attack_with(dial: Callable[[], socket.socket], data: bytes, threads: int) ->
     for thread in working:
         thread.join()
     return len(times)
+
+
+def ask_in_flight(dial: Callable[[], socket.socket], box: bytes, connections: int) -> int:
+    """Have `IN_FLIGHT` boxes on their way over each of some connections all the time; how many were answered."""
+    ended, answered = time.monotonic() + SECONDS, list[int]()
+
+    def one() -> None:
+        parser, count = BoxParser(Limits(keys=1000, size=1 << 20)), 0
+        with dial() as peer:
+            peer.sendall(IN_FLIGHT * box)
+            while time.monotonic() < ended and (received := peer.recv(1 << 20)):
+                parser.feed(received)
+                before = count
+                while parser.next_box() is not None:
+                    count += 1
+                peer.sendall((count - before) * box)
+        answered.append(count)
+
+    working = [threading.Thread(target=one) for _ in range(connections)]
+    for thread in working:
+        thread.start()
+    for thread in working:
+        thread.join()
+    return sum(answered)
 
 
 def check(seen: Seen, what: str, times: int) -> None:
@@ -80,6 +108,30 @@ def test_boxes(new_cluster: NewCluster) -> None:
         while time.monotonic() < ended:
             times += len(exchange(daemon, LARGE, 1))
     check(seen, "a connection for each box", times)
+
+
+@pytest.mark.parametrize(
+    "durable", [pytest.param(False, marks=pytest.mark.long, id="memory"), pytest.param(True, id="durable")]
+)
+def test_small_things_in_flight(new_cluster: NewCluster, durable: bool) -> None:
+    """Hundreds of small reads in flight, and hundreds of small writes, of one document or of twenty."""
+    cluster = new_cluster(1, durable=durable)
+    cluster.start()
+    (daemon,) = cluster.shards
+    keys = [b"%d" % number for number in range(20)]
+    boxes = {
+        "reads in flight": apply(Read("", keys[:1])),
+        "writes in flight": apply(Write("", keys[:1], [NONE])),
+        "writes of twenty documents": apply(Write("", keys, [NONE] * 20)),
+    }
+
+    def dial() -> socket.socket:
+        return socket.create_connection((HOST, daemon.port), timeout=PATIENCE)
+
+    for what, box in boxes.items():
+        with honest_clients(cluster) as seen:
+            times = ask_in_flight(dial, box, 8)
+        check(seen, what, times)
 
 
 def start_with_tls(daemon: Daemon, files: Certificates) -> None:
