@@ -23,7 +23,8 @@ from pyshard.model.shard_map import MapShard
 from pyshard.protocol.batch_answers import Answer, decode_answers, encode_answers
 from pyshard.protocol.batch_encoding import decode_readers_runs, decode_runs, encode_runs
 from pyshard.protocol.batch_operations import Read, Run, Write
-from pyshard.protocol.boxes import LONGEST_VALUE, BoxParser, Limits, join_chunks, serialize
+from pyshard.protocol.boxes import LONGEST_VALUE, BoxParser, Limits, serialize
+from pyshard.protocol.joined_chunks import join_chunks
 from pyshard.protocol.change_groups import Change, ChangeGroup, merged
 from pyshard.protocol.chunked_arguments import put_chunks, take_chunks
 from pyshard.protocol.pages import encode_keys

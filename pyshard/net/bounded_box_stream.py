@@ -220,7 +220,7 @@ class BoxStream(amp.AMP):
     @property
     def unserved_bytes(self) -> int:
         """About how many bytes have come and weren't served, be they part of a box."""
-        return self._parser.held
+        return self._parser.unserved
 
     def wait_for_turn(self) -> None:
         """Serve nothing until `take_turn`, and read at most once: it is others' turn.

@@ -10,8 +10,8 @@ Rules:
 - nothing is kept of a box that was given out. Without compiled code the outline of some is kept (`BoxOutline`), so that
   the next one of its kind is read sooner;
 - whatever the pieces, the boxes are those that `parse_plainly` finds in all bytes together;
-- in a box of more than 65,535 bytes an argument that came in several chunks stands in one (`join_chunks`). They have to
-  be joined anyhow, and so they are copied once.
+- in a box of more than 65,535 bytes an argument that came in several chunks stands in one (`joined_chunks`). They have
+  to be joined anyhow, and so they are copied once.
 
 Twisted's own parser has no limits, and calls Python functions for each string. This one is a loop over what has come.
 Twisted's module also imports all of TLS, which a client without it has no use for.
@@ -25,6 +25,7 @@ from typing import NoReturn, TypeAlias
 import attrs
 
 from pyshard.compiled import IN_USE, box_leaves
+from pyshard.protocol.joined_chunks import join_chunks
 from pyshard.settings import settings
 
 Box: TypeAlias = dict[bytes, bytes]
@@ -40,7 +41,6 @@ UNHANDLED_CODE = b"UNHANDLED"
 LONGEST_VALUE = 65_535
 _LONGEST_KEY = 255
 _TLS = (0x1503, 0x1603)  # the first bytes of an alert and of a handshake of TLS
-_DIGITS = 3  # of the number of an argument's chunks
 _FEW = 32  # pieces that are kept as they came; each takes some 50 bytes more than it has
 _PREFIXES = [length.to_bytes(2, "big") for length in range(_LONGEST_KEY + 1)]
 _END = b"\0\0"
@@ -145,6 +145,11 @@ class BoxParser:
     def held(self) -> int:
         """About how many bytes of a begun box it holds."""
         return self._size + len(self._data) + self._waiting
+
+    @property
+    def unserved(self) -> int:
+        """About how many bytes have come that aren't in a box that was given out."""
+        return self.held - self._at
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
@@ -307,25 +312,6 @@ def parse_plainly(data: bytes, limits: Limits) -> Iterator[Box]:
             return
         box[data[at + 2 : key_end]] = data[key_end + 2 : value_end]
         at = value_end
-
-
-def join_chunks(box: Box) -> None:
-    """Have each argument of several chunks in one, which may be longer than a value of AMP.
-
-    See `pyshard.protocol.chunked_arguments`. One that lacks a chunk stays as it is. Each pair is looked at twice at the
-    most, whatever numbers of chunks a peer writes.
-    """
-    for name, count in list(box.items()):
-        if len(count) > _DIGITS or not count.isdigit() or count[:1] in b"0" or count == b"1":
-            continue
-        chunks: list[bytes] = []
-        while len(chunks) < int(count) and (chunk := box.get(b"%s.%d" % (name, len(chunks)))) is not None:
-            chunks.append(chunk)
-        if len(chunks) == int(count):
-            for number in range(1, len(chunks)):
-                del box[b"%s.%d" % (name, number)]
-            box[name] = b"1"
-            box[name + b".0"] = b"".join(chunks)
 
 
 def serialize(box: Mapping[bytes, bytes]) -> bytes:

@@ -252,6 +252,22 @@ def test_nothing_is_kept_of_what_was_read() -> None:
         assert (parser._data, parser._pieces, parser.begun) == (b"", [], False)
 
 
+def test_what_was_given_out_is_served() -> None:
+    """Of many boxes that came at once, what was given out isn't unserved any more; a part of a box is."""
+    box, parser = serialize({b"key": bytes(100)}), BoxParser(Limits())
+    parser.feed(50 * box + box[:40])
+    unserved = [parser.unserved]
+    for _ in range(50):
+        assert parser.next_box() is not None
+        unserved.append(parser.unserved)
+    assert all(before - after == len(box) for before, after in zip(unserved, unserved[1:], strict=False))
+    assert parser.next_box() is None
+    assert 40 <= parser.unserved <= 50
+    parser.feed(box[40:])
+    assert parser.next_box() is not None
+    assert parser.unserved <= 2
+
+
 def test_nothing_is_kept_of_a_box_while_the_next_one_comes() -> None:
     """Of a piece with the end of a box and the beginning of the next one only that beginning is kept."""
     parser, data = BoxParser(Limits()), serialize({b"key": b"x" * 60_000})
