@@ -187,6 +187,7 @@ class AddressShares:
         if account is None:
             return self._usual
         if account.due > now + SHORTEST_PAUSE:
+            account.behind_until = now + _BEHIND
             return 0.0
         if account.turn != turn:
             return self._usual
