@@ -24,9 +24,9 @@ from pyshard.protocol.batch_answers import Answer, decode_answers, encode_answer
 from pyshard.protocol.batch_encoding import decode_readers_runs, decode_runs, encode_runs
 from pyshard.protocol.batch_operations import Read, Run, Write
 from pyshard.protocol.boxes import LONGEST_VALUE, BoxParser, Limits, serialize
-from pyshard.protocol.joined_chunks import join_chunks
 from pyshard.protocol.change_groups import Change, ChangeGroup, merged
 from pyshard.protocol.chunked_arguments import put_chunks, take_chunks
+from pyshard.protocol.joined_chunks import join_chunks
 from pyshard.protocol.pages import encode_keys
 from pyshard.security.tls.byte_filter import TlsFilter
 from pyshard.server.held_bytes_limit import HeldBytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import attrs
 import pytest
@@ -260,7 +261,7 @@ def test_what_was_given_out_is_served() -> None:
     for _ in range(50):
         assert parser.next_box() is not None
         unserved.append(parser.unserved)
-    assert all(before - after == len(box) for before, after in zip(unserved, unserved[1:], strict=False))
+    assert all(before - after == len(box) for before, after in pairwise(unserved))
     assert parser.next_box() is None
     assert 40 <= parser.unserved <= 50
     parser.feed(box[40:])
