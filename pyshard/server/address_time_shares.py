@@ -56,8 +56,8 @@ _MOST_OF_A_BOX = 2 * QUANTUM  # seconds that count: a small box may seem to take
 _MOST_LEFT = 0.8  # part of the time that is left to others at the most, so that a fifth is the address's own
 _LEFT = 4.0  # the time that is left to those who ask smaller things: the root of this times what their boxes use
 _OWN_USE = 0.06  # part of the time that what a daemon reads itself counts as, at the least: half is left to it so
-_LIGHTER = 2.0  # times what those use who use less: that part of the time is left to them
-_MOST_TO_LIGHTER = 0.5  # the most of it: so whoever asks for more than it gets waits as long again as it is served
+_TO_LIGHTER = (2.0, 0.5)  # times what those use who use less: so much is left to them, and the most of the time
+_TO_LIGHTER_UNDIVIDED = (4.0, _MOST_LEFT)  # the same of boxes that others notice each
 _BEHIND = 0.005  # seconds for which who had to wait for more of its turn counts as one that asks for more
 _SMALLER = 3  # levels by which others' boxes must be smaller, to be left the time
 _LONGEST = 1.0  # seconds that anything counts, and that an address waits, at the most
@@ -252,10 +252,8 @@ class AddressShares:
             left = min(sqrt(smaller * _LEFT), _MOST_LEFT)
         if account.behind_until > now:
             lighter = use.part(account, -1, HIGHEST)
-            if level < _UNDIVIDED:
-                left = min(_LIGHTER * lighter, _MOST_TO_LIGHTER)
-            else:
-                left = max(left, min(sqrt(lighter * _LEFT), _MOST_LEFT))
+            times, most = _TO_LIGHTER if level < _UNDIVIDED else _TO_LIGHTER_UNDIVIDED
+            left = max(left, min(times * lighter, most))
         return left
 
 
