@@ -124,7 +124,7 @@ def test_order_on_asyncio(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatc
     client, given = connecting.result(), []
     for _ in to_and_fro(cluster, 4):
         loop.enter(lambda: given.append([client.increment(key) for key in ("a", *KEYS) for _ in range(3)]))
-    cluster.advance(5)
+    cluster.advance(10)  # some wait for four seconds and more behind the last move
     assert len(given) > 100
     client_there = cluster.connect()
     for number, each in enumerate(given[1:], 1):

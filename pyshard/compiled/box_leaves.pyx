@@ -109,6 +109,8 @@ def whole_box(data, Py_ssize_t most_keys, Py_ssize_t most_bytes):
     while read_pair(&pair, &at, end):
         most_keys -= 1
         key = PyBytes_FromStringAndSize(pair.key, pair.key_size)
+        if large and memchr(pair.key, b".", pair.key_size) != NULL:
+            return None
         chunks = number_in(&pair) if large else 0
         whole = joined_chunks(&pair, chunks, &at, end) if chunks else None
         if whole is not None:
@@ -116,8 +118,6 @@ def whole_box(data, Py_ssize_t most_keys, Py_ssize_t most_bytes):
             box[key] = b"1"
             box[key + b".0"] = whole
             pairs += 2
-        elif large and memchr(pair.key, b".", pair.key_size) != NULL:
-            return None
         else:
             box[key] = PyBytes_FromStringAndSize(pair.value, pair.size)
             pairs += 1
