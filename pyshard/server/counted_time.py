@@ -132,10 +132,10 @@ class CountedTime(Generic[_S]):
         """
         if not self._shares.contended:
             return False
-        seconds = self._shares.debt(connection.account or connection.origin, self._clock.seconds())
+        seconds = self._shares.wait(connection.account or connection.origin, self._clock.seconds())
         if seconds <= SHORTEST_PAUSE:
             return False
-        self._clock.callLater(seconds, when_over)
+        self._clock.callLater(seconds, when_over)  # that is soon if nobody asks any more
         return True
 
     def debt(self, origin: str) -> float:

@@ -22,6 +22,10 @@ class ConnectionSender(Sender):
         """The one of a connection, which keeps the connection alive."""
         return cls(served.origin, served.id, served)
 
+    @property
+    def account(self) -> str:
+        return self.served.account or self.served.origin
+
     def count(self, seconds: float, batches: float) -> None:
         self.served.factory.turns.count_elsewhere(self.served, seconds, batches)
 

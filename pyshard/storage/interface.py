@@ -69,6 +69,11 @@ class Sender:
     address: str
     connection: str
 
+    @property
+    def account(self) -> str:
+        """What its time is counted for: its address, or a part of what comes from there."""
+        return self.address
+
     def count(self, seconds: float, batches: float) -> None:
         """Note, in the reactor's thread, what another thread spent on batches of the sender.
 

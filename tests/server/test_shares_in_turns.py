@@ -91,9 +91,10 @@ def test_who_leaves_time_to_others_rests(bench: Bench) -> None:
         bench.ask(honest)
     while not bench.turns.rests(attack, lambda: over.append(bench.clock.seconds())):
         bench.ask(honest)
-    rests, asked = bench.turns.debt("attack"), bench.clock.seconds()
-    bench.away(rests + 0.001)
-    assert over == [pytest.approx(asked + rests, abs=0.006)]
+    asked = bench.clock.seconds()
+    bench.away(1.0)
+    (ended,) = over
+    assert ended - asked <= ASKS + 0.006  # nobody asks any more; a box of the attack may be served meanwhile
 
 
 def test_hanging_up_is_no_way_round(bench: Bench) -> None:

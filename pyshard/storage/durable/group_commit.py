@@ -109,7 +109,7 @@ class GroupCommit(Generic[_U]):
         self._refuses = False  # whatever senders have waiting
         self._dropped: list[WaitingUpdate[SubmittedUpdate[_U]]] = []  # of senders that are gone
         self._thread: threading.Thread | None = None
-        self._outcomes = OutcomesInTurns(call_from_thread or _at_once, self._several_ask, steady)
+        self._outcomes = OutcomesInTurns(call_from_thread or _at_once, self._several_ask, self._are_many_handed, steady)
         self.commits = CommitCounts()
 
     def submit(
@@ -262,9 +262,9 @@ class GroupCommit(Generic[_U]):
 
     def _receive(self, size: int) -> None:
         """Note that all outcomes of a group are handed out; in the reactor's thread."""
-        full = self._are_many_handed()
-        self._received += size
-        if full:  # else the thread doesn't wait for this, and to wake it for nothing costs a tenth of a small change
+        before = self._received
+        self._received = before + size  # first, so that the thread sees it if it looks behind the next line
+        if self._handed - before > settings.MAX_GROUP_BYTES:  # else the thread doesn't wait, and to wake it costs much
             with self._changed:
                 self._changed.notify()
 

@@ -5,9 +5,11 @@ once, everybody else would wait for that, and what somebody else had committed w
 
 Rules:
 
-- one outcome of each address is handed out, then the next one of each: nobody waits for all that another address has;
-- outcomes of one address are handed out in the order in which they were committed;
-- an address that leaves its time to others has one outcome, and the next one when it does so no longer;
+- one outcome of each address is handed out, then the next one of each: nobody waits for all that another address has.
+  Those of large things and of small ones count apart, as in `pyshard.server.address_time_shares`;
+- outcomes of one address are handed out in the order in which they were committed, each kind for itself;
+- an address that leaves its time to others has one outcome, and the next one when it does so no longer. It doesn't rest
+  at the end, nor while the writer's thread waits until enough is handed out, as all others would wait for it then;
 - after a short time the others wait for the reactor's next turn. It is longer while one address asks alone;
 - an outcome is let go when it is handed out, though others wait that were committed with it.
 """
@@ -50,16 +52,22 @@ class OutcomesInTurns:
 
     :param call_soon: has a function called in the reactor's next turn.
     :param several_ask: whether several addresses ask now.
+    :param are_awaited: whether the writer's thread waits until enough of them are handed out.
     :param steady: the clock.
     """
 
     def __init__(
-        self, call_soon: Callable[..., object], several_ask: Callable[[], bool], steady: Callable[[], float]
+        self,
+        call_soon: Callable[..., object],
+        several_ask: Callable[[], bool],
+        are_awaited: Callable[[], bool],
+        steady: Callable[[], float],
     ) -> None:
         self._call_soon = call_soon
         self._several_ask = several_ask
+        self._are_awaited = are_awaited
         self._steady = steady
-        self._waiting: dict[str, deque[_WaitingOutcome]] = {}  # by address
+        self._waiting: dict[str, deque[_WaitingOutcome]] = {}  # by account
         self._resting: dict[str, deque[_WaitingOutcome]] = {}  # the same of addresses that leave their time to others
         self._scheduled = False
         self._when_all_out: list[Callable[[], object]] = []
@@ -84,11 +92,13 @@ class OutcomesInTurns:
             return
         group = _Group(len(outcomes), all_out)
         for committed in done[-len(outcomes) :]:
-            sender = committed.sender
-            of_address = self._resting.get(sender.address) or self._waiting.get(sender.address)
-            if of_address is None:
-                of_address = self._waiting[sender.address] = deque()
-            of_address.append(_WaitingOutcome(sender, committed.update.answered, outcomes.pop(), group))
+            sender, account = committed.sender, committed.sender.account
+            of_account = self._resting.get(account) or self._waiting.get(account)
+            if of_account is None:
+                of_account = self._waiting[account] = deque()
+            of_account.append(_WaitingOutcome(sender, committed.update.answered, outcomes.pop(), group))
+        if self._are_awaited():
+            self._end_all_rests()
         if alone and not self._scheduled:  # this turn has had its part
             self._scheduled = True
             self._call_soon(self._hand_out_some)
@@ -98,8 +108,7 @@ class OutcomesInTurns:
     def when_all_out(self, function: Callable[[], object]) -> None:
         """Have a function called when nothing waits any more, which may be now. Nobody rests until then."""
         self._when_all_out.append(function)
-        for address in list(self._resting):
-            self._end_rest(address)
+        self._end_all_rests()
         self._go_on()
 
     def _hand_out_alone(self, done: Sequence[WaitingUpdate[SubmittedUpdate[Any]]], outcomes: list[object]) -> None:
@@ -119,8 +128,8 @@ class OutcomesInTurns:
         began, several = self._steady(), self._several_ask()
         most = _BESIDE if several else _ALONE
         while self._waiting:
-            for address in list(self._waiting):
-                self._hand_out_one(address, several and not self._when_all_out)
+            for account in list(self._waiting):
+                self._hand_out_one(account, several and not self._when_all_out)
             if self._waiting and not 0 <= self._steady() - began < most:
                 self._call_soon(self._hand_out_some)
                 return
@@ -130,19 +139,23 @@ class OutcomesInTurns:
             for function in due:
                 function()
 
-    def _hand_out_one(self, address: str, may_rest: bool) -> None:
-        waiting = self._waiting[address]
+    def _hand_out_one(self, account: str, may_rest: bool) -> None:
+        waiting = self._waiting[account]
         sender, answered, outcome, group = waiting.popleft()
         if not waiting:
-            del self._waiting[address]
+            del self._waiting[account]
         group.left -= 1
         fire(answered, outcome)
         if not group.left:
             group.all_out()
-        if may_rest and waiting and sender.rests(partial(self._end_rest, address)):
-            self._resting[address] = self._waiting.pop(address)
+        if may_rest and waiting and not self._are_awaited() and sender.rests(partial(self._end_rest, account)):
+            self._resting[account] = self._waiting.pop(account)
 
-    def _end_rest(self, address: str) -> None:
-        if address in self._resting:
-            self._waiting[address] = self._resting.pop(address)
+    def _end_all_rests(self) -> None:
+        self._waiting.update(self._resting)
+        self._resting.clear()
+
+    def _end_rest(self, account: str) -> None:
+        if account in self._resting:
+            self._waiting[account] = self._resting.pop(account)
             self._go_on()

@@ -17,6 +17,14 @@ from pyshard.storage.interface import Sender
 COST = 0.00003  # seconds that it takes to answer one
 
 
+class OfAnotherAccount(ToldSender):
+    """One whose time is counted apart from that of others of its address."""
+
+    @property
+    def account(self) -> str:
+        return f"{self.address}, apart"
+
+
 class Turns:
     """Outcomes, and a reactor whose turns are made by hand."""
 
@@ -24,9 +32,9 @@ class Turns:
         self.now = 0.0
         self.due: list[Callable[[], object]] = []
         self.answered: list[object] = []
-        self.a_rests = False
+        self.a_rests = self.awaited = False
         self.of_a = ToldSender("a", "1", may_rest=lambda: self.a_rests)
-        self.outcomes = OutcomesInTurns(self.due.append, lambda: several, lambda: self.now)
+        self.outcomes = OutcomesInTurns(self.due.append, lambda: several, lambda: self.awaited, lambda: self.now)
 
     def commit(self, *outcomes: tuple[str, object]) -> None:
         """Hand out what was committed together: of which address, and what."""
@@ -147,6 +155,31 @@ def test_nobody_rests_at_the_end() -> None:
     while turns.due:
         turns.turn()
     assert turns.answered == [0, 1, 2, 3, 4, "all out", "the end"]
+
+
+def test_nobody_rests_whom_the_thread_waits_for() -> None:
+    """While it waits until enough is handed out all others wait for that, so rests end, and none begins."""
+    turns = Turns()
+    turns.a_rests = True
+    turns.commit(*(("a", number) for number in range(3)))
+    assert turns.answered == [0]
+    turns.awaited = True
+    turns.commit(("b", "b's"))
+    while turns.due:
+        turns.turn()
+    assert turns.answered == [0, "b's", "all out", 1, 2, "all out"]
+
+
+def test_small_things_dont_rest_for_large_ones() -> None:
+    """While those of an address that count for its large things rest, its other ones are handed out."""
+    turns = Turns()
+    turns.a_rests = True
+    turns.commit(*(("a", number) for number in range(3)))
+    small: Deferred[object] = Deferred()
+    small.addBoth(turns.answer)
+    sender = OfAnotherAccount("a", "2")
+    turns.outcomes.hand_out([WaitingUpdate(0.0, 0, SubmittedUpdate(0, small), sender, 0, 0)], ["small"], lambda: None)
+    assert turns.answered == [0, "small"]
 
 
 def test_nobody_rests_alone() -> None:
