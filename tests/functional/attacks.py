@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 
@@ -66,7 +67,12 @@ def send(peer: socket.socket, data: bytes) -> None:
 
 def at_once(daemon: Daemon, data: bytes, answers: int, connections: int) -> None:
     """Send the same bytes on many connections at a time."""
-    threads = [threading.Thread(target=exchange, args=(daemon, data, answers)) for _ in range(connections)]
+    in_threads(connections, lambda: exchange(daemon, data, answers))
+
+
+def in_threads(number: int, work: Callable[[], object]) -> None:
+    """Do something in so many threads at a time, and wait for all of them."""
+    threads = [threading.Thread(target=work) for _ in range(number)]
     for thread in threads:
         thread.start()
     for thread in threads:

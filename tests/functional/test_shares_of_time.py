@@ -10,7 +10,6 @@ from __future__ import annotations
 import socket
 import ssl
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from certificates import Certificates
-from functional.attacks import LONGEST, apply, command, exchange
+from functional.attacks import LONGEST, apply, command, exchange, in_threads
 from functional.cluster import HOST, PATIENCE, Daemon, NewCluster
 from functional.honest import Seen, honest_clients
 
@@ -48,11 +47,7 @@ def attack_with(dial: Callable[[], socket.socket], data: bytes, threads: int) ->
                     return
                 times.append(1)
 
-    working = [threading.Thread(target=one) for _ in range(threads)]
-    for thread in working:
-        thread.start()
-    for thread in working:
-        thread.join()
+    in_threads(threads, one)
     return len(times)
 
 
@@ -72,11 +67,7 @@ def ask_in_flight(dial: Callable[[], socket.socket], box: bytes, connections: in
                 peer.sendall((count - before) * box)
         answered.append(count)
 
-    working = [threading.Thread(target=one) for _ in range(connections)]
-    for thread in working:
-        thread.start()
-    for thread in working:
-        thread.join()
+    in_threads(connections, one)
     return sum(answered)
 
 
