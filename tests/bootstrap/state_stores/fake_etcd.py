@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bootstrap.states import STATE
 from deferreds import watch
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -17,6 +18,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from pyshard.bootstrap.state_stores.etcd_gateway import EtcdGateway
 from pyshard.bootstrap.state_stores.etcd_state_store import EtcdStateStore
 from pyshard.bootstrap.state_stores.state_address import EtcdAddress
+from pyshard.bootstrap.state_stores.state_store import NOTHING, Revision, SwapApplied
 from pyshard.testing import MemoryNetwork
 
 _T = TypeVar("_T")
@@ -165,3 +167,21 @@ class EtcdBench:
     def do(self, member: int, *deeds: Deed) -> None:
         """Have a member do these in place of its next answers."""
         self.etcd.deeds[member] = list(deeds)
+
+    def put(self) -> Revision:
+        """Put `STATE` there."""
+        outcome = self.run(self.store.swap(STATE, NOTHING, "a-1"))
+        assert isinstance(outcome, SwapApplied)
+        self.etcd.asked.clear()
+        return outcome.revision
+
+
+def answer(code: int, text: bytes) -> Deed:
+    """Answer something."""
+
+    def deed(request: Request) -> None:
+        request.setResponseCode(code)
+        request.write(text)
+        request.finish()
+
+    return deed

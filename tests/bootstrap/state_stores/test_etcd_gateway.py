@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bootstrap.state_stores.fake_etcd import Deed, EtcdBench
+from bootstrap.state_stores.fake_etcd import Deed, EtcdBench, answer
 from bootstrap.states import STATE
-from deferreds import watch
 from twisted.internet.defer import Deferred
 from twisted.web.server import Request
 
@@ -19,17 +18,6 @@ from pyshard.errors import ConfigError, OutcomeUnknown, Unavailable
 
 STEP = 0.11  # seconds by which the clock goes on at a time, and some more for rounding
 NEXT = STATE.with_index("links")
-
-
-def answer(code: int, text: bytes) -> Deed:
-    """Answer something."""
-
-    def deed(request: Request) -> None:
-        request.setResponseCode(code)
-        request.write(text)
-        request.finish()
-
-    return deed
 
 
 def hang_up(request: Request) -> None:
@@ -82,17 +70,9 @@ def bench() -> EtcdBench:
     return EtcdBench()
 
 
-def put(bench: EtcdBench) -> Revision:
-    """Put `STATE` there."""
-    outcome = bench.run(bench.store.swap(STATE, NOTHING, "a-1"))
-    assert isinstance(outcome, SwapApplied)
-    bench.etcd.asked.clear()
-    return outcome.revision
-
-
 def test_the_next_member_is_asked(bench: EtcdBench) -> None:
     """One that can't be reached is left for the next one, and asked last from then on."""
-    first = put(bench)
+    first = bench.put()
     del bench.network.listeners["etcd0", 2379]
     bench.network.cut("etcd0", 2379)
     bench.network.settle()
@@ -105,7 +85,7 @@ def test_the_next_member_is_asked(bench: EtcdBench) -> None:
 @pytest.mark.parametrize("name", FAILURES)
 def test_a_question_goes_to_the_next_member(bench: EtcdBench, name: str) -> None:
     """Whatever the first one does in place of an answer; the next time it isn't the first one any more."""
-    put(bench)
+    bench.put()
     bench.do(0, FAILURES[name])
     found = bench.run(bench.store.get())
     assert found is not None
@@ -120,7 +100,7 @@ def test_a_question_goes_to_the_next_member(bench: EtcdBench, name: str) -> None
 @pytest.mark.parametrize("name", FAILURES)
 def test_a_swap_whose_answer_is_lost_is_unknown(bench: EtcdBench, name: str, done: bool) -> None:
     """It isn't sent to another member by itself. Tried again as it is, it says what became of it."""
-    first = put(bench)
+    first = bench.put()
     bench.do(0, FAILURES[name])
     bench.etcd.done_first = done
     with pytest.raises(OutcomeUnknown, match="etcd at etcd0:2379: "):
@@ -137,7 +117,7 @@ def test_a_swap_whose_answer_is_lost_is_unknown(bench: EtcdBench, name: str, don
 
 def test_an_answer_that_can_not_be_read(bench: EtcdBench) -> None:
     """To a question it is no answer, to a swap it leaves the outcome unknown."""
-    first = put(bench)
+    first = bench.put()
     nonsense = (b"", b"[]", b'{"header":{}}', b'{"header":{"revision":"x"},"succeeded":true}', b'{"kvs":[{}]}')
     for text in nonsense[:2] + nonsense[4:]:
         bench.do(0, answer(200, text))
@@ -154,7 +134,7 @@ def test_an_answer_that_can_not_be_read(bench: EtcdBench) -> None:
 
 def test_nobody_answers(bench: EtcdBench) -> None:
     """A swap that nobody was asked for hasn't happened; the message names a member, and why."""
-    first = put(bench)
+    first = bench.put()
     bench.network.listeners.clear()
     for host, port in bench.members:
         bench.network.cut(host, port)
@@ -168,7 +148,7 @@ def test_nobody_answers(bench: EtcdBench) -> None:
 
 def test_all_tries_have_an_end(bench: EtcdBench) -> None:
     """Members that say nothing don't take more than some seconds together."""
-    put(bench)
+    bench.put()
     for member in range(3):
         bench.do(member, say_nothing)
     before = bench.clock.seconds()
@@ -183,7 +163,7 @@ def test_nothing_goes_on_past_its_end(credentials: Path, swap: bool, within: flo
     """Neither another exchange with the same member, nor a login, nor the next member."""
     bench = EtcdBench(credentials)
     bench.etcd.token = "first"
-    revision = put(bench)
+    revision = bench.put()
     expired = late(bench, 401, b'{"error":"etcdserver: invalid auth token","code":16}')
     login = late(bench, 200, b'{"token":"first"}')
     no_leader = late(bench, 503, b'{"error":"etcdserver: no leader","code":14}')
@@ -198,7 +178,7 @@ def test_nothing_goes_on_past_its_end(credentials: Path, swap: bool, within: flo
 
 def test_nothing_is_asked_past_its_end(bench: EtcdBench) -> None:
     """So nothing has happened."""
-    revision = put(bench)
+    revision = bench.put()
     for end in (0, bench.clock.seconds()):
         with pytest.raises(Unavailable, match="etcd: no time was left to ask it"):
             bench.run(bench.store.get(end))
@@ -232,7 +212,7 @@ def test_no_time_is_left_after_a_while(credentials: Path, monkeypatch: pytest.Mo
 )
 def test_what_etcd_refuses(bench: EtcdBench, text: bytes) -> None:
     """Nothing has happened then, no other member is asked, and its words are told."""
-    first = put(bench)
+    first = bench.put()
     refused = "etcd at etcd0:2379 refuses: etcdserver: "
     bench.do(0, answer(400, text))
     with pytest.raises(ConfigError, match=refused):
@@ -273,7 +253,7 @@ def test_login(credentials: Path) -> None:
     """There is one, as long as it is valid; a new one when etcd wants it, with what the file has then."""
     bench = EtcdBench(credentials)
     bench.etcd.token = "first"
-    put(bench)
+    bench.put()
     bench.run(bench.store.get())
     assert bench.etcd.asked == [(0, "/v3/kv/range")]
     bench.etcd.token, bench.etcd.user["password"] = "second", "new:one"
@@ -307,67 +287,3 @@ def test_files_that_are_no_credentials(credentials: Path, text: str) -> None:
     credentials.write_text(text)
     with pytest.raises(ConfigError, match=r"etcd-credentials: expected one line, USER:PASSWORD$"):
         EtcdBench(credentials).run(EtcdBench(credentials).store.get())
-
-
-# -- watches --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        b'{"result":{"events":[{"kv":{}}]}}\n',
-        b'{"result":{"canceled":true,"compact_revision":"7"}}\n',
-        b'{"error":{"grpc_code":14,"message":"it stops"}}\n',
-        b"nonsense",
-    ],
-)
-def test_whatever_a_watch_tells_is_a_hint(bench: EtcdBench, text: bytes) -> None:
-    """An event, a compaction, an error, or nonsense: who waits reads again."""
-    outcome = watch(bench.store.wait(put(bench)))
-    bench.network.advance(100)
-    assert outcome == []
-    bench.etcd.end_watches(text)
-    bench.network.settle()
-    assert outcome == [None]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        b'{"result":{"created":true,"canceled":true,"compact_revision":"7"}}\n',
-        b'{"error":{"grpc_code":14,"message":"it stops"}}\n',
-        b"x" * 100_000,
-    ],
-)
-def test_a_watch_that_does_not_begin(bench: EtcdBench, text: bytes) -> None:
-    """It is over at once, in whatever words; nobody waits for it."""
-    revision = put(bench)
-
-    def refuse(request: Request) -> None:
-        request.write(text)
-
-    bench.do(0, refuse)
-    bench.run(bench.store.wait(revision), 0)
-
-
-def test_a_watch_ends_with_its_connection(bench: EtcdBench) -> None:
-    """And so it does when it is answered by an error."""
-    revision = put(bench)
-    outcome = watch(bench.store.wait(revision))
-    bench.network.settle()
-    bench.network.cut("etcd0", 2379)
-    bench.network.settle()
-    assert outcome == [None]
-    bench.do(0, answer(503, b"{}"))
-    bench.run(bench.store.wait(revision), 0)
-
-
-def test_a_watch_is_given_up(bench: EtcdBench) -> None:
-    """Its connection is closed then."""
-    waiting = bench.store.wait(put(bench))
-    bench.network.settle()
-    ended = watch(bench.etcd.watches[0].notifyFinish())
-    waiting.addErrback(lambda _: None)
-    waiting.cancel()
-    bench.network.settle()
-    assert len(ended) == 1
