@@ -7,7 +7,9 @@ Rules:
 - a record that LMDB got in another way meanwhile (by a sweep, say) is left out;
 - when all records are flushed, LMDB has the whole log up to the checkpoint's `sequence`. One of several replicas waits
   with the first of them until all of that is committed;
-- a checkpoint begins when the memtable has many records or the log is long;
+- a checkpoint begins when the memtable has many records or the log is long: the more records, the fewer pages of LMDB
+  are written for each of them;
+- while somebody follows the log, it begins earlier: what is kept for followers is kept and counted by whole segments;
 - each later group flushes about twice as much as the group before it brought, so no update waits for long.
 """
 
@@ -20,7 +22,9 @@ from pyshard.storage.durable.memtable import FlushableMemtable, Memtable
 #: Bytes of a page of LMDB.
 PAGE = 4096
 
-_MOST_LOG_BYTES = 16 * 1024 * 1024  # bytes of the log's active file from which on a checkpoint begins, too
+#: Bytes of the log's active file from which on a checkpoint begins, too; the same while somebody follows the log.
+_MOST_LOG_BYTES, _MOST_FOLLOWED_BYTES = 64 * 1024 * 1024, 16 * 1024 * 1024
+
 _FLUSHES = 25  # how many flushes a checkpoint of many records takes: enough that none takes long
 
 
@@ -86,13 +90,15 @@ class CheckpointSchedule:
         """Which part of what is due background work has brought, as often as its time is counted."""
         return self.background_due / self.pages_due if self.pages_due else 0.0
 
-    def may_begin(self, changed: int, log_bytes: int) -> bool:
+    def may_begin(self, changed: int, log_bytes: int, is_followed: bool) -> bool:
         """Whether a checkpoint is to begin now.
 
         :param changed: records that the memtable has.
         :param log_bytes: of the log's active file.
+        :param is_followed: whether somebody follows the log.
         """
-        return self.current is None and (changed >= self._most_changed or log_bytes >= _MOST_LOG_BYTES)
+        most = _MOST_FOLLOWED_BYTES if is_followed else _MOST_LOG_BYTES
+        return self.current is None and (changed >= self._most_changed or log_bytes >= most)
 
     def begin(self, memtable: Memtable, sequence: int) -> None:
         """Begin a checkpoint of all that the memtable has.

@@ -38,7 +38,7 @@ from pyshard.storage.durable.log_format import (
 )
 
 _MISSING = "it is missing or empty, and acknowledged changes may be in it"
-_KEPT = 32 * 1024 * 1024  # bytes of the file that a new lap leaves for use; the rest goes back to the disk
+_KEPT = 80 * 1024 * 1024  # bytes of the file that a new lap leaves for use; the rest goes back to the disk
 
 
 class LogFile:

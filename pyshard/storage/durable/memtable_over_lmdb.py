@@ -249,7 +249,7 @@ class MemtableOverLmdb:
         """Begin a checkpoint if it is time, and flush what is due of the one that goes on; mend a broken log."""
         if self.log.broken:
             self.transact([])
-        if self.checkpoints.may_begin(len(self.memtable.records), self.log.size):
+        if self.checkpoints.may_begin(len(self.memtable.records), self.log.size, self.retention.places.any):
             self.retention.make_room_to_rotate(self.lmdb.counters.sequence)
             if self.log.files > self.lmdb.meta.log.files:
                 self.transact([])
