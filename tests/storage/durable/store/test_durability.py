@@ -142,12 +142,9 @@ def test_async_has_nothing_to_sync_behind_a_commit(path: Path) -> None:
 
 @pytest.mark.parametrize("is_followed", [False, True])
 def test_the_log_has_a_bound(path: Path, monkeypatch: pytest.MonkeyPatch, *, is_followed: bool) -> None:
-    """With a long log or many changed records, checkpoints flush faster than changes come; whoever follows has its own."""
-    bound, other = (
-        ("_MOST_FOLLOWED_BYTES", "_MOST_LOG_BYTES") if is_followed else ("_MOST_LOG_BYTES", "_MOST_FOLLOWED_BYTES")
-    )
-    monkeypatch.setattr(f"pyshard.storage.durable.checkpoint.{bound}", 10_000)
-    monkeypatch.setattr(f"pyshard.storage.durable.checkpoint.{other}", 2_000)
+    """With a long log or many changed records, checkpoints flush faster than changes come; followed or not."""
+    for name, counts in (("_MOST_LOG_BYTES", not is_followed), ("_MOST_FOLLOWED_BYTES", is_followed)):
+        monkeypatch.setattr(f"pyshard.storage.durable.checkpoint.{name}", 10_000 if counts else 2_000)
     store = opened(path, most_changed=20)
     if is_followed:
         store.followers.follow("somebody", 1 << 40)  # it needs nothing that is there
