@@ -78,8 +78,7 @@ def check_greeting(state: ClusterState, own: MapShard, address: str, greeting: G
         )
     if greeting.name and greeting.name != own.name:
         raise WrongIdentity(f"shard {greeting.name!r} answers at {address}, where shard {own.name!r} should be")
-    others = (shard for shard in state.map.shards if shard.name != own.name)
-    other = next((shard for shard in others if greeting.identity in identities(shard).values()), None)
+    other = next((shard for shard in state.map.holders(greeting.identity) if shard.name != own.name), None)
     if other is not None:
         raise WrongIdentity(
             f"the shard at {address} is {other.name!r} at {other.address} already; "
@@ -90,13 +89,6 @@ def check_greeting(state: ClusterState, own: MapShard, address: str, greeting: G
             f"shard {own.name!r} knows epoch {greeting.epoch} and this bootstrap {state.epoch}; "
             "restore the bootstrap's newest state file"
         )
-
-
-def identities(shard: MapShard) -> dict[str, str]:
-    """Address → id of the store there, for a shard and its replicas; of those whose store isn't known nothing."""
-    known = {shard.address: shard.identity} if shard.identity else {}
-    replicas = () if shard.group is None else shard.group.replicas
-    return known | {replica.address: replica.store.identity for replica in replicas if replica.store is not None}
 
 
 def judge(state: ClusterState, own: MapShard, greeting: Greeting) -> ClusterState:

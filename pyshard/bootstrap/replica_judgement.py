@@ -9,7 +9,7 @@ Rules, beside those of `pyshard.bootstrap.bootstrap`:
 
 from __future__ import annotations
 
-from pyshard.bootstrap.bootstrap import check_greeting, identities, judge
+from pyshard.bootstrap.bootstrap import check_greeting, judge
 from pyshard.errors import WrongIdentity
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.range_moves import StoreId
@@ -19,7 +19,7 @@ from pyshard.protocol.greeting import Greeting
 
 def identity_at(own: MapShard, address: str) -> str:
     """The id of the store that a shard has at an address; empty: none was seen there."""
-    return identities(own).get(address, "")
+    return own.stores.get(address, "")
 
 
 def judge_at(state: ClusterState, own: MapShard, address: str, greeting: Greeting) -> ClusterState:
@@ -35,7 +35,7 @@ def judge_at(state: ClusterState, own: MapShard, address: str, greeting: Greetin
     place = group.at(address)
     if place is None:
         raise WrongIdentity(f"shard {own.name!r} has no replica at {address} any more")
-    elsewhere = [other for other, identity in identities(own).items() if identity == greeting.identity]
+    elsewhere = [other for other, identity in own.stores.items() if identity == greeting.identity]
     if elsewhere not in ([], [address]):
         raise WrongIdentity(
             f"the replica at {address} is the one at {elsewhere[0]} already; give each an address of its own"

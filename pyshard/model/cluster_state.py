@@ -141,10 +141,9 @@ class ClusterState:
         Its moves that began with another store are cancelled, unless they are decided: what their target said of itself
         may be true no more, and must not be committed.
         """
-        state = self._with_shards(
-            attrs.evolve(shard, identity=identity, durable=durable) if shard.name == name else shard
-            for shard in self.map.shards
-        )
+        shard = self.map.named(name)
+        assert shard is not None, "the shard is one of the map's"
+        state = self._of_next_epoch(map=self.map.with_shard(attrs.evolve(shard, identity=identity, durable=durable)))
         return attrs.evolve(state, moves=tuple(without_store(move, name, identity) for move in self.moves))
 
     def with_group(self, name: str, group: ReplicaGroup) -> ClusterState:
@@ -156,7 +155,7 @@ class ClusterState:
         shard = self.map.named(name)
         assert shard is not None, "the shard is one of the map's"
         led = shard.led_by_group(group)
-        shards = ShardMap(led if each.name == name else each for each in self.map.shards)
+        shards = self.map.with_shard(led)
         moves = tuple(with_next_group(move, shard, led) for move in self.moves)
         if (led.address, led.identity) == (shard.address, shard.identity):
             return attrs.evolve(self, map=shards, moves=moves, step=self.step + 1)
@@ -192,10 +191,10 @@ class ClusterState:
 
         :raises BadRequest: as `pyshard.model.move_requests.check_move`.
         """
-        state = self
+        state, layout = self, {shard.name: shard.ranges for shard in self.map.shards}
         for transfer in transfers:
             move = RangeMove(state.next_move, transfer.source, transfer.target, union(transfer.ranges))
-            check_move(move, {shard.name: shard.ranges for shard in self.map.shards}, state.moves)
+            check_move(move, layout, state.moves)
             state = attrs.evolve(state, moves=(*state.moves, move), next_move=state.next_move + 1)
         return attrs.evolve(state, step=self.step + 1)
 

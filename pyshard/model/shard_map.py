@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from copy import copy
+from functools import partial
 
 import attrs
 
@@ -82,6 +84,13 @@ class MapShard:
         """The address of each of its replicas."""
         return [host_and_port(host, port) for host, port in self.places]
 
+    @property
+    def stores(self) -> dict[str, str]:
+        """Address → id of the store there, for it and its replicas; of those whose store isn't known nothing."""
+        known = {self.address: self.identity} if self.identity else {}
+        replicas = () if self.group is None else self.group.replicas
+        return known | {replica.address: replica.store.identity for replica in replicas if replica.store is not None}
+
     def led_by_group(self, group: ReplicaGroup) -> MapShard:
         """The shard with other replicas; it is where their primary is."""
         primary = group.at(group.primary)
@@ -116,6 +125,7 @@ class ShardMap:
     owners: list[MapShard] = attrs.field(init=False, eq=False, repr=False)
     _numbers: list[int] = attrs.field(init=False, eq=False, repr=False)  # of the owners, by their places in `shards`
     _by_name: dict[str, MapShard] = attrs.field(init=False, eq=False, repr=False)
+    _by_store: dict[str, tuple[str, ...]] | None = attrs.field(init=False, eq=False, repr=False, default=None)  # names
 
     def __attrs_post_init__(self) -> None:
         _check_names(self.shards)
@@ -148,6 +158,49 @@ class ShardMap:
     def named(self, name: str) -> MapShard | None:
         """The shard called `name`, or None."""
         return self._by_name.get(name)
+
+    def holders(self, identity: str) -> list[MapShard]:
+        """The shards that have the store with this id, at any of their addresses."""
+        if self._by_store is None:  # of a new map nobody may ask it
+            found: dict[str, tuple[str, ...]] = {}
+            for shard in self.shards:
+                _add_stores(found, shard)
+            object.__setattr__(self, "_by_store", found)
+        assert self._by_store is not None, "it was just made"
+        return [self._by_name[name] for name in self._by_store.get(identity, ())]
+
+    def with_shard(self, shard: MapShard) -> ShardMap:
+        """The map with another shard in the place of the one of its name.
+
+        Where that has the same ranges and addresses, such as with another store, nothing is checked anew: a cluster of
+        thousands of shards begins with as many such changes.
+
+        :raises ConfigError: as for a new map.
+        """
+        known = self._by_name[shard.name]
+        if known.ranges != shard.ranges or known.addresses != shard.addresses:
+            return ShardMap(shard if each is known else each for each in self.shards)
+        changed = copy(self)
+        put = partial(object.__setattr__, changed)
+        put("shards", tuple(shard if each is known else each for each in self.shards))
+        put("owners", [shard if each is known else each for each in self.owners])
+        put("_by_name", self._by_name | {shard.name: shard})
+        if self._by_store is not None:
+            holders = self._by_store.copy()
+            for identity in set(known.stores.values()):
+                others = tuple(name for name in holders.pop(identity) if name != shard.name)
+                if others:
+                    holders[identity] = others
+            put("_by_store", _add_stores(holders, shard))
+        return changed
+
+
+def _add_stores(holders: dict[str, tuple[str, ...]], shard: MapShard) -> dict[str, tuple[str, ...]]:
+    """Note the stores of a shard: id → names of the shards that have it."""
+    for identity in shard.stores.values():
+        if shard.name not in holders.setdefault(identity, ()):
+            holders[identity] += (shard.name,)
+    return holders
 
 
 def split_plainly(slots: Sequence[int], starts: list[int], numbers: list[int], shards: int) -> list[list[int]]:

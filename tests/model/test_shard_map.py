@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from model.shard_layouts import QUARTER, boundary_sets, equal_parts, ranges_at, shard, slots
-from work import assert_equal, growth
+from work import assert_equal, growth, steps
 
+from pyshard.errors import ConfigError
 from pyshard.model.key_slots import SLOTS, key_bytes, slot_of
+from pyshard.model.range_moves import StoreId
+from pyshard.model.replica_group import MapReplica, new_group
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.model.slot_ranges import SlotRanges, in_ranges
 
@@ -171,3 +176,83 @@ def test_split_of_few_slots_among_many_shards() -> None:
         return lambda: assert_equal(sum(map(len, shards.split([0, SLOTS - 1, 5]).values())), 3)
 
     assert growth(work, 1000) < 1.1
+
+
+def in_place(map_: ShardMap, changed: MapShard) -> ShardMap | str:
+    """The same map, made anew; or why there can't be such a map."""
+    try:
+        return ShardMap(changed if each.name == changed.name else each for each in map_.shards)
+    except ConfigError as error:
+        return str(error)
+
+
+STORES = [MapReplica("host0", 5050, StoreId("1d", "a")), MapReplica("host9", 5050, StoreId("2e", "b"))]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"identity": "1d"},
+        {"identity": "2e", "durable": True},
+        {"limit": 7},
+        {"host": "host9"},
+        {"host": "host1"},
+        {"group": new_group(STORES, lease=3.0), "identity": "1d"},
+        {"ranges": ((0, 1),)},
+    ],
+    ids=str,
+)
+@given(shards=layouts(), asked_before=st.booleans())
+def test_another_shard_in_its_place(changes: dict[str, Any], asked_before: bool, shards: list[MapShard]) -> None:
+    """The map is the one that has it from the beginning, in all that can be asked; what can't be a map is refused."""
+    map_ = ShardMap(attrs.evolve(each, identity=f"store of {each.name}") for each in shards)
+    own = map_.named("s0")
+    assert own is not None
+    changed = attrs.evolve(own, **changes)
+    if asked_before:
+        assert map_.holders("store of s0") == [own]
+    expected = in_place(map_, changed)
+    if isinstance(expected, str):
+        with pytest.raises(ConfigError, match=re.escape(expected)):
+            map_.with_shard(changed)
+        return
+    found = map_.with_shard(changed)
+    assert found == expected
+    assert (found.starts, found.owners) == (expected.starts, expected.owners)
+    assert found.split([0, SLOTS - 1]) == expected.split([0, SLOTS - 1])
+    for name in ("s0", "s1"):
+        assert found.named(name) == expected.named(name)
+    for identity in ("store of s0", "store of s1", "1d", "2e", ""):
+        assert found.holders(identity) == expected.holders(identity)
+    assert map_.named("s0") == own, "the map before it stays as it is"
+    assert map_.holders("store of s0") == [own]
+
+
+def test_holders_of_a_store() -> None:
+    """All shards that have it, at whichever of their addresses, once each."""
+    low, high = shard((0, QUARTER), name="low"), shard((QUARTER, SLOTS), name="high")
+    led = attrs.evolve(low, host="host0", port=5050, identity="1d", group=new_group(STORES, lease=3.0))
+    map_ = ShardMap([led, attrs.evolve(high, identity="2e")])
+    assert [each.name for each in map_.holders("1d")] == ["low"]
+    assert [each.name for each in map_.holders("2e")] == ["low", "high"]
+    assert map_.holders("3f") == []
+    gone = map_.with_shard(attrs.evolve(high, identity="3f")).with_shard(attrs.evolve(high, identity="4a"))
+    assert [each.name for each in gone.holders("2e")] == ["low"]
+    assert gone.holders("3f") == []
+
+
+def test_work_of_a_shard_in_its_place() -> None:
+    """A new store costs a look at each shard, and no check of it: thousands come when a cluster starts."""
+
+    def checked(number: int) -> Callable[[], object]:
+        shards = [attrs.evolve(each, port=place + 1) for place, each in enumerate(equal_parts(number))]
+        return lambda: ShardMap(shards)
+
+    def work(number: int) -> Callable[[], object]:
+        shards = [attrs.evolve(each, port=place + 1) for place, each in enumerate(equal_parts(number))]
+        map_ = ShardMap(shards)
+        map_.holders("x")
+        changed = attrs.evolve(map_.shards[0], identity="new")
+        return lambda: map_.with_shard(changed)
+
+    assert steps(work(400)) * 10 < steps(checked(400))
