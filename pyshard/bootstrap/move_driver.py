@@ -31,7 +31,6 @@ from pyshard.bootstrap.repeated_questions import Question, RepeatedQuestions
 from pyshard.bootstrap.state_changes import Change
 from pyshard.errors import BadRequest, ConfigError, OutcomeUnknown, Unavailable
 from pyshard.model.cluster_state import ClusterState
-from pyshard.model.cluster_state_json import from_json, to_json
 from pyshard.model.move_requests import changed_move
 from pyshard.model.range_moves import (
     Phase,
@@ -186,7 +185,7 @@ class MoveDriver(Service):
         :raises BadRequest: nobody could read such a state: it would be too large.
         """
         if step.phase is Phase.COMMITTED:
-            from_json(to_json(self._bootstrap.state.with_move(step)))
+            self._bootstrap.changes.check_readable(self._bootstrap.state.with_move(step))
 
     async def _change(self, move: RangeMove, asked: Led, decide: Change, what: str) -> None:
         """Bring a move on, if it is still as it was when its shards were asked. If that can't be, it is tried again.

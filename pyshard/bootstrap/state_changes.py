@@ -29,7 +29,7 @@ from pyshard.bootstrap.change_turns import Asker, ChangeTurns
 from pyshard.bootstrap.state_stores.state_store import NOTHING, StateStore, StoredState, SwapApplied, SwapOutcome
 from pyshard.errors import ConfigError, OutcomeUnknown, PyshardError, Unavailable
 from pyshard.model.cluster_state import ClusterState
-from pyshard.model.cluster_state_json import from_json, to_json
+from pyshard.model.cluster_state_json import check_readable
 from pyshard.server.paced_log import LinePace
 from pyshard.settings import settings
 
@@ -76,6 +76,7 @@ class StateChanges:
         self._pace = LinePace(settings.SHARD_LINES)
         self._turns = ChangeTurns(clock)
         self._closed = False
+        self._readable: ClusterState | None = None  # the last one that was found to be so
 
     @property
     def state(self) -> ClusterState:
@@ -133,6 +134,13 @@ class StateChanges:
         """
         return self._looked(first)
 
+    def check_readable(self, state: ClusterState) -> None:
+        """Refuse a state that nobody could read.
+
+        :raises BadRequest: it is one.
+        """
+        check_readable(state, self._readable)
+
     def close(self) -> None:
         """Try no swap again: this process ends."""
         self._closed = True
@@ -149,7 +157,7 @@ class StateChanges:
         try:
             found = await self._store.get(end)
             if found is None and self.known is None and (state := first()) is not None:
-                from_json(to_json(state))
+                self.check_readable(state)
                 outcome = await self._store.swap(state, NOTHING, f"{self._writer}-0", end)
                 found = StoredState(state, outcome.revision) if isinstance(outcome, SwapApplied) else outcome.found
             self._take(found)
@@ -165,7 +173,8 @@ class StateChanges:
             assert known is not None, "there is a state"
             if state == known.state:
                 return
-            from_json(to_json(state))  # what is there must be readable after a restart, whatever a peer wrote into it
+            self.check_readable(state)  # what is there must be so after a restart, whatever a peer wrote into it
+            self._readable = state
             outcome, doubt = await self._swap(state, known, end)
             if isinstance(outcome, SwapApplied):
                 self._take(StoredState(state, outcome.revision))

@@ -77,6 +77,7 @@ class ClusterState:
     :param moves: those that are planned, under way, or not done with, in the order in which they were planned.
     :param next_move: the number that the next move will get.
     :param since: the ranges that have moved, and the epoch of the last move of each.
+    :ivar text: its JSON text, once that was made (`pyshard.model.cluster_state_json.to_json`).
     """
 
     cluster: str
@@ -88,6 +89,7 @@ class ClusterState:
     moves: tuple[RangeMove, ...] = ()
     next_move: int = 1
     since: MovedRanges = ()
+    text: bytes | None = attrs.field(init=False, default=None, eq=False, repr=False)
 
     @property
     def order(self) -> tuple[int, int]:

@@ -1,10 +1,14 @@
 """The cluster state as JSON text, the same in the file and on the wire (docs/protocol.md, "Cluster state"). Pure.
 
-Rule: a state that comes from outside is checked, and its numbers have bounds, since code computes with them.
+Rules:
+
+- a state that comes from outside is checked, and its numbers have bounds, since code computes with them;
+- the text of a state is made once, as each shard and each client gets it, and it may have megabytes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated
 
@@ -97,19 +101,97 @@ def _pair(store: StoreId | None) -> tuple[str, str] | None:
 
 def to_json(state: ClusterState) -> bytes:
     """The state as JSON text in UTF-8, with ranges in slots."""
-    shards = [
-        _JsonShard(
-            shard.name,
-            list(shard.ranges),
-            shard.limit,
-            shard.host,
-            shard.port,
-            shard.identity,
-            shard.durable,
-            None if shard.group is None else _json_group(shard.group),
+    if state.text is None:
+        object.__setattr__(state, "text", _encoded(state, state.map.shards))
+    assert state.text is not None, "it was just made"
+    return state.text
+
+
+def from_json(text: bytes) -> ClusterState:
+    """The state of a JSON text.
+
+    :raises BadRequest: it is no state; the message says what is wrong.
+    """
+    _check_length(text)
+    try:
+        read = _decoded(text)
+        shards = ShardMap(map(_shard, read.shards))
+        moves = tuple(_move(move, shards) for move in read.moves)
+    except _UNREADABLE as error:
+        raise _no_state(error) from None
+    return ClusterState(
+        read.cluster,
+        read.epoch,
+        shards,
+        read.indexes,
+        read.next_index,
+        read.step,
+        moves,
+        read.next_move,
+        tuple(read.since),
+    )
+
+
+def check_readable(state: ClusterState, readable: ClusterState | None = None) -> None:
+    """Refuse a state whose text `from_json` would refuse.
+
+    :param readable: one that it doesn't refuse, such as the one before; None: none is known. The shards that both have
+        in common aren't checked again: there may be thousands, and in a change one or two are others.
+    :raises BadRequest: as `from_json`.
+    """
+    text = to_json(state)
+    if readable is None:
+        from_json(text)
+        return
+    _check_length(text)
+    shards = [shard for shard in state.map.shards if readable.map.named(shard.name) is not shard]
+    try:
+        read = _decoded(_encoded(state, shards))
+        if [_shard(shard) for shard in read.shards] != shards:
+            raise BadRequest("the cluster state has shards that would be read as other ones")
+        for move in read.moves:
+            _move(move, state.map)
+    except _UNREADABLE as error:
+        raise _no_state(error) from None
+
+
+# What is raised for a text that is no state.
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ConfigError)
+
+
+def _no_state(error: Exception) -> BadRequest:
+    return BadRequest(f"this is no cluster state: {plain(str(error))}")
+
+
+def _check_length(text: bytes) -> None:
+    if len(text) > settings.MAX_STATE_BYTES:
+        raise BadRequest(f"the cluster state has {len(text):,} bytes; one has at most {settings.MAX_STATE_BYTES:,}")
+
+
+def _decoded(text: bytes) -> _JsonState:
+    """What a text says, if its shards and moves aren't looked at.
+
+    :raises BadRequest: it is no state of this format, or its indexes or moved ranges can't be.
+    """
+    given = msgspec.json.decode(text, type=_JsonFormat).format  # first, as other formats have other fields
+    if given != FORMAT:
+        raise BadRequest(f"the cluster state is of format {given}; this version knows format {FORMAT}")
+    read = msgspec.json.decode(text, type=_JsonState)
+    if len(read.indexes) > settings.MAX_INDEXES:
+        raise BadRequest(
+            f"the cluster state has {len(read.indexes):,} indexes; one has at most {settings.MAX_INDEXES:,}"
         )
-        for shard in state.map.shards
-    ]
+    if len(set(read.indexes.values())) < len(read.indexes):
+        raise BadRequest("the cluster state has two indexes with one id")
+    if any(start >= end for start, end, _ in read.since) or any(
+        later[0] < earlier[1] for earlier, later in pairwise(read.since)
+    ):
+        raise BadRequest("the cluster state has ranges in `since` that are empty, overlap, or aren't in order")
+    return read
+
+
+def _encoded(state: ClusterState, shards: Sequence[MapShard]) -> bytes:
+    """The text of a state, with these shards in the place of its own."""
     moves = [
         _JsonMove(
             move.number,
@@ -131,7 +213,7 @@ def to_json(state: ClusterState) -> bytes:
             FORMAT,
             state.cluster,
             state.epoch,
-            shards,
+            [_json_shard(shard) for shard in shards],
             dict(state.indexes),
             state.next_index,
             state.step,
@@ -142,43 +224,16 @@ def to_json(state: ClusterState) -> bytes:
     )
 
 
-def from_json(text: bytes) -> ClusterState:
-    """The state of a JSON text.
-
-    :raises BadRequest: it is no state; the message says what is wrong.
-    """
-    if len(text) > settings.MAX_STATE_BYTES:
-        raise BadRequest(f"the cluster state has {len(text):,} bytes; one has at most {settings.MAX_STATE_BYTES:,}")
-    try:
-        given = msgspec.json.decode(text, type=_JsonFormat).format  # first, as other formats have other fields
-        if given != FORMAT:
-            raise BadRequest(f"the cluster state is of format {given}; this version knows format {FORMAT}")
-        read = msgspec.json.decode(text, type=_JsonState)
-        shards = ShardMap(map(_shard, read.shards))
-        if len(read.indexes) > settings.MAX_INDEXES:
-            raise BadRequest(
-                f"the cluster state has {len(read.indexes):,} indexes; one has at most {settings.MAX_INDEXES:,}"
-            )
-        if len(set(read.indexes.values())) < len(read.indexes):
-            raise BadRequest("the cluster state has two indexes with one id")
-        moves = tuple(_move(move, shards) for move in read.moves)
-        since = tuple(read.since)
-        if any(start >= end for start, end, _ in since) or any(
-            later[0] < earlier[1] for earlier, later in pairwise(since)
-        ):
-            raise BadRequest("the cluster state has ranges in `since` that are empty, overlap, or aren't in order")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ConfigError) as error:
-        raise BadRequest(f"this is no cluster state: {plain(str(error))}") from None
-    return ClusterState(
-        read.cluster,
-        read.epoch,
-        shards,
-        read.indexes,
-        read.next_index,
-        read.step,
-        moves,
-        read.next_move,
-        since,
+def _json_shard(shard: MapShard) -> _JsonShard:
+    return _JsonShard(
+        shard.name,
+        list(shard.ranges),
+        shard.limit,
+        shard.host,
+        shard.port,
+        shard.identity,
+        shard.durable,
+        None if shard.group is None else _json_group(shard.group),
     )
 
 

@@ -11,6 +11,7 @@ from deferreds import result, watch
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from pyshard.bootstrap import state_changes
 from pyshard.bootstrap.state_changes import CHANGE_WITHIN, TRY_AGAIN, StateChanges, check_successor
 from pyshard.bootstrap.state_stores.memory_state_store import MemoryStateStore, SwapFault
 from pyshard.bootstrap.state_stores.state_store import Revision, StoredState, SwapOutcome
@@ -96,6 +97,15 @@ def test_what_another_one_has_made_possible(bench: Bench) -> None:
     bench.store.away = Unavailable("nobody answers")
     with pytest.raises(Unavailable, match="wait for its state store: nobody answers"):
         result(bench.two.changes.change(lambda state: state.without_index("links")))
+
+
+def test_what_is_looked_at_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a state can be read is found out by what is other than in the last one that can."""
+    known: list[ClusterState | None] = []
+    monkeypatch.setattr(state_changes, "check_readable", lambda _, readable: known.append(readable))
+    for name in ("links", "more"):
+        result(bench.one.changes.change(lambda state, name=name: state.with_index(name)))  # type: ignore[misc]
+    assert known == [None, STATE.with_index("links")]
 
 
 def test_changes_wait_for_one_another(bench: Bench) -> None:
