@@ -71,6 +71,9 @@ class Settings:
     MAX_OPERATOR_CALLS: int = 16
     #: Bytes of a cluster state's JSON text: room for as many indexes, shards and ranges as above.
     MAX_STATE_BYTES: int = 4 * 1024 * 1024
+    #: Bytes of cluster states that a bootstrap has under way to shards, for each of three reasons to tell them
+    #: (`pyshard.bootstrap.push_turns`): room for two of the largest, and what a slow network takes in a second.
+    PUSHED_BYTES: int = 8 * 1024 * 1024
     #: Bytes that a shard counts for each document besides its key and its record, about what the store needs for it.
     ITEM_OVERHEAD: int = 128
     #: Bytes that a shard counts besides for a document with a time to live, about what the store needs for that.

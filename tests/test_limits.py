@@ -172,6 +172,11 @@ TESTS = {
         "shard/test_closed_slots.py::test_for_so_long",
     ],
     "MAX_OPERATOR_CALLS": ["bootstrap/test_operator_calls.py::test_so_many_at_a_time"],
+    "PUSHED_BYTES": [
+        "bootstrap/test_push_turns.py::test_bytes_under_way",
+        "bootstrap/test_push_turns.py::test_silent_shards",
+        "bootstrap/test_push_turns.py::test_largest_state",
+    ],
     "MAX_WAITING_CHANGES": ["bootstrap/test_change_turns.py::test_so_many_wait"],
     "MAX_PARKED": ["shard/test_parked_requests.py::test_bounds"],
     "MAX_PARKED_OF_CONNECTION": [

@@ -148,7 +148,8 @@ class Bootstrap:
     def __init__(self, store: StateStore, clock: IReactorTime, writer: str, stored: StoredState | None = None) -> None:
         self.store = store
         self.changes = StateChanges(store, clock, writer, stored, self._changed)
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners: dict[Callable[[], None], None] = {}  # in their order
+        self._map: ShardMap | None = None  # the last one that was
         self._readiness: dict[str, ShardReadiness] = {}
 
     @property
@@ -166,21 +167,24 @@ class Bootstrap:
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Have `listener` called after every change of the state, also by another bootstrap."""
-        self._listeners.append(listener)
+        self._listeners[listener] = None
 
     def off_change(self, listener: Callable[[], None]) -> None:
         """Have `listener` called no more."""
-        self._listeners.remove(listener)
+        del self._listeners[listener]
 
     def change(self, decide: Change, within: float = CHANGE_WITHIN, asker: Asker | None = None) -> Deferred[None]:
         """Change the state, then tell everybody; see `StateChanges.change`."""
         return self.changes.change(decide, within, asker)
 
     def _changed(self) -> None:
-        addresses = {shard.name: shard.address for shard in self.state.map.shards}
-        self._readiness = {  # of who answers at another address nothing is known yet
-            name: known for name, known in self._readiness.items() if addresses.get(name) == known.address
-        }
+        shards = self.state.map
+        if shards is not self._map:
+            self._map = shards
+            addresses = {shard.name: shard.address for shard in shards.shards}
+            self._readiness = {  # of who answers at another address nothing is known yet
+                name: known for name, known in self._readiness.items() if addresses.get(name) == known.address
+            }
         for listener in list(self._listeners):  # one may come or go meanwhile, with a shard
             listener()
 

@@ -2,9 +2,10 @@
 
 Rules:
 
-- A shard counts as ready when it has been judged (`bootstrap.judge`) and told the present state.
-- A change of the state is pushed at once, one push at a time. A replica that is there and becomes the primary is ready
-  when it has been told so.
+- A shard counts as ready when it has been judged (`bootstrap.judge`) and told the state.
+- It is told each change of the state, one at a time, when it is its turn (`pyshard.bootstrap.push_turns`). A replica
+  that is there and becomes the primary is ready when it has been told so.
+- It is asked nothing before it was told a state over the present connection.
 - The log tells why a shard isn't ready, and when it is again. A shard that has many reasons has few lines there.
 - A shard in memory that comes with new stores all the time is taken up only now and then.
 - A shard that doesn't answer is dialed again for ever; one that is pinged and silent counts as unreachable. While
@@ -18,7 +19,7 @@ from __future__ import annotations
 from collections import deque
 from random import Random
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -26,6 +27,8 @@ from twisted.python.failure import Failure
 from pyshard.bootstrap.bootstrap import Bootstrap, Condition, NewStores
 from pyshard.bootstrap.questioned_shard import QuestionedShard
 from pyshard.bootstrap.replica_judgement import identity_at, judge_at
+from pyshard.bootstrap.state_telling import StateTelling
+from pyshard.bootstrap.told_states import NOTHING_TOLD, Order
 from pyshard.errors import (
     ForeignCluster,
     PyshardError,
@@ -46,9 +49,6 @@ from pyshard.protocol.greeting import Greeting
 from pyshard.server.paced_log import LinePace
 from pyshard.settings import settings
 
-#: Older than every state.
-NOTHING_TOLD = (0, 0)
-
 _UNANSWERED = 6  # pings, one behind the other's time: longer than a box may take to come (`UNFINISHED_BOX`)
 _LOGGED = 500  # characters of a reason that the log has
 _REFUSALS = (ForeignCluster, WrongIdentity, StaleEpoch)
@@ -61,6 +61,8 @@ class ShardReconciler(QuestionedShard):
     :param name: the shard's name in the map.
     :param address: the shard's in the map, or the replica's.
     :param endpoint: where the shard is.
+    :param random: jitter.
+    :param telling: tells shards the state.
     :param detour: what messages say behind its address in the map (`AddressMapping.detour`).
     :param longest: seconds that no pause between attempts to reach it exceeds.
     :ivar shard: the shard's name.
@@ -76,6 +78,7 @@ class ShardReconciler(QuestionedShard):
         clock: IReactorTime,
         endpoint: IStreamClientEndpoint,
         random: Random,
+        telling: StateTelling,
         detour: str = "",
         longest: float = settings.RETRY_LONGEST,
     ) -> None:
@@ -83,8 +86,7 @@ class ShardReconciler(QuestionedShard):
         self._detour = detour
         self._next_ping: IDelayedCall | None = None
         self._unanswered = 0  # how many pings were not answered in their time, since one was
-        self._told = NOTHING_TOLD  # which state the shard has, over the present connection
-        self._pushing = False
+        self._telling = telling
         self._waiters: deque[tuple[tuple[int, int], Deferred[None]]] = deque()  # with the state that each waits for
         self._condition: Condition = Condition.UNREACHABLE
         self._reason = ""  # why this side ended the connection; empty when it didn't
@@ -96,19 +98,17 @@ class ShardReconciler(QuestionedShard):
     @property
     def connection(self) -> DialedConnection | None:
         """See `QuestionedShard`."""
-        return self._dialer.connection
+        return None if self._telling.told(self) == NOTHING_TOLD else self._dialer.connection
 
     def startService(self) -> None:
         super().startService()
-        self._bootstrap.on_change(self._push)
         self._dialer.dial()
 
     def stopService(self) -> None:
         super().stopService()
-        self._bootstrap.off_change(self._push)
         self._stop_pinging()
         self._dialer.close()
-        self._settled(self._bootstrap.state.order)
+        self._leave()
 
     def settle(self) -> Deferred[None]:
         """Have the shard told the present state.
@@ -116,10 +116,20 @@ class ShardReconciler(QuestionedShard):
         :return: a Deferred that fires when the shard has it, or a later one, or can't be told now (it will be when it
             is back). Changes that come after it aren't waited for.
         """
+        order = self._bootstrap.state.order
+        if self._dialer.connection is None or self._telling.told(self) >= order:
+            return succeed(None)
         waiter: Deferred[None] = Deferred()
-        self._waiters.append((self._bootstrap.state.order, waiter))
-        self._push()
+        self._waiters.append((order, waiter))
         return waiter
+
+    def push(self) -> Deferred[None]:
+        """See `pyshard.bootstrap.push_turns.ToldShard`."""
+        connection = self._dialer.connection
+        if not self.running or connection is None or self._telling.told(self) >= self._bootstrap.state.order:
+            return succeed(None)
+        pushing = Deferred.fromCoroutine(self._configure(connection))
+        return pushing.addErrback(lambda failure: self._end(connection, failure))
 
     # ------------------------------------------------------------------ what the dialer asks
 
@@ -133,7 +143,6 @@ class ShardReconciler(QuestionedShard):
 
     async def _approve(self, connection: DialedConnection, greeting: Greeting) -> None:
         bootstrap = self._bootstrap
-        self._told = NOTHING_TOLD
         if greeting.epoch > bootstrap.state.epoch:  # another bootstrap may have told it of a change
             await bootstrap.changes.look()
         own = self._own(bootstrap.state)
@@ -142,7 +151,6 @@ class ShardReconciler(QuestionedShard):
                 self._new_stores.check(self.shard, self._clock.seconds())
                 await bootstrap.change(lambda state: self._with_greeted(state, own, greeting))
                 self._new_stores.add(self._clock.seconds())
-            await self._configure(connection)
         except _REFUSALS:
             self._condition = Condition.REFUSED
             raise
@@ -175,17 +183,15 @@ class ShardReconciler(QuestionedShard):
             self._bootstrap.set_readiness(self.shard, condition, detail)
 
     def connected(self, connection: DialedConnection) -> None:
-        """See `DialerOwner`."""
-        self._set_readiness(Condition.READY)
-        if self._logged[0] is not Condition.READY:
-            self._logged = Condition.READY, ""
-            self._log.info("shard {shard} at {at}: ready", shard=self.shard, at=self._at())
+        """See `DialerOwner`: the shard is ready when it was told the state."""
         self._unanswered = 0
         self._schedule_ping()
+        self._telling.come(self)
 
     def disconnected(self, reason: str) -> None:
         """See `DialerOwner`."""
         self._stop_pinging()
+        self._leave()
         reason = self._reason or reason
         self._set_readiness(self._condition, f"{reason}{self._detour}")
         self._log_reason(self._condition, shortened(plain(reason), _LOGGED))  # the shard may have written it
@@ -215,41 +221,36 @@ class ShardReconciler(QuestionedShard):
         return f"{self.address}{self._detour}"
 
     async def _configure(self, connection: DialedConnection) -> None:
-        while self._told != self._bootstrap.state.order:
-            state = self._bootstrap.state
-            text = cluster_state_json.to_json(state)
-            try:
-                await connection.call(commands.Configure, settings.TIMEOUT, name=self.shard, state=text)
-            except StaleEpoch:  # another bootstrap may have told it of a change
-                await self._bootstrap.changes.look()
-                if self._bootstrap.state.order <= state.order:
-                    raise
-                continue
-            self._told = state.order
-            self._settled(state.order)
+        """Tell the shard the present state.
 
-    def _push(self) -> None:
-        """Tell the shard the present state; one push at a time."""
-        connection = self._dialer.connection
-        if self._pushing:
-            return
-        if not self.running or connection is None or self._told == self._bootstrap.state.order:
-            self._settled(self._bootstrap.state.order)
-        else:
-            self._pushing = True
-            pushing = Deferred.fromCoroutine(self._configure(connection))
-            pushing.addCallbacks(self._pushed, self._push_failed, errbackArgs=(connection,))
+        :raises PyshardError: it refuses that.
+        """
+        bootstrap = self._bootstrap
+        order, text = bootstrap.state.order, cluster_state_json.to_json(bootstrap.state)
+        try:
+            await connection.call(commands.Configure, settings.TIMEOUT, name=self.shard, state=text)
+        except StaleEpoch:  # another bootstrap may have told it of a change
+            await bootstrap.changes.look()
+            if bootstrap.state.order <= order:
+                raise
+            return  # it waits to be told that
+        if self._dialer.connection is connection:
+            self._told(order)
 
-    def _pushed(self, _: None) -> None:
-        self._pushing = False
-        if self._dialer.connection is not None:
-            self._set_readiness(Condition.READY)
-        self._push()
+    def _told(self, order: Order) -> None:
+        """The shard has this state."""
+        self._telling.has(self, order)
+        self._settled(order)
+        self._set_readiness(Condition.READY)
+        if self._logged[0] is not Condition.READY:
+            self._logged = Condition.READY, ""
+            self._log.info("shard {shard} at {at}: ready", shard=self.shard, at=self._at())
 
-    def _push_failed(self, failure: Failure, connection: DialedConnection) -> None:
-        self._pushing = False
-        self._end(connection, failure)
-        self._settled(self._bootstrap.state.order)
+    def _leave(self) -> None:
+        """The shard isn't in reach now: nobody waits for it."""
+        self._telling.gone(self)
+        while self._waiters:
+            self._waiters.popleft()[1].callback(None)
 
     def _settled(self, order: tuple[int, int]) -> None:
         """Let go whoever waits for a state up to this one."""

@@ -17,6 +17,7 @@ from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.bootstrap.reconciler import ShardReconciler
 from pyshard.bootstrap.replica_changes import ReplicaChanges
 from pyshard.bootstrap.shard_reconcilers import ShardReconcilers
+from pyshard.bootstrap.state_telling import StateTelling
 from pyshard.bootstrap.state_watch import StateWatch
 from pyshard.metrics.bootstrap_families import BOOTSTRAP_FAMILIES
 from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
@@ -44,6 +45,7 @@ class BootstrapService(DescribedService):
     :param addresses: where shards are dialed in place of where the map says.
     :param first: gives the state of a new cluster, where the state store is shared with other bootstraps; None: nobody
         else changes the state.
+    :ivar telling: tells shards the state.
     :ivar reconcilers: of the shards.
     :ivar driver: of moves.
     :ivar groups: drives the groups of replicas.
@@ -67,6 +69,7 @@ class BootstrapService(DescribedService):
         self.bootstrap = bootstrap
         if first is not None:
             StateWatch(bootstrap.store, bootstrap.changes, clock, first).setServiceParent(self)
+        self.telling = telling = StateTelling(bootstrap, clock)
         self.reconcilers = ShardReconcilers(
             bootstrap,
             lambda name, host, port, longest: ShardReconciler(
@@ -76,6 +79,7 @@ class BootstrapService(DescribedService):
                 clock,
                 dial(*addresses.dialed(host, port)),
                 random,
+                telling,
                 addresses.detour(host, port),
                 longest,
             ),
@@ -124,4 +128,4 @@ class BootstrapService(DescribedService):
 
     def settle(self) -> Deferred[None]:
         """A Deferred that fires when every shard in reach has the present state, or a later one."""
-        return self.reconcilers.settle()
+        return self.telling.settle()

@@ -12,12 +12,13 @@ from collections import deque
 from collections.abc import Callable
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.reconciler import ShardReconciler
 from pyshard.model.address_text import host_and_port
+from pyshard.model.shard_map import ShardMap
 from pyshard.settings import settings
 
 _AT_ONCE = 25  # reconcilers that begin together
@@ -46,6 +47,7 @@ class ShardReconcilers(MultiService):
         self._bootstrap = bootstrap
         self._reconciler_of = reconciler_of
         self._at: dict[tuple[str, str], ShardReconciler] = {}  # by name and address
+        self._followed: ShardMap | None = None  # whose shards these are
         bootstrap.on_change(self._follow_map)
         self._follow_map()
 
@@ -71,17 +73,14 @@ class ShardReconcilers(MultiService):
         """The reconciler of one replica of a shard; None: the map doesn't have it any more."""
         return self._at.get((name, address))
 
-    def settle(self) -> Deferred[None]:
-        """A Deferred that fires when every shard and replica in reach has the present state, or a later one."""
-        settled = [reconciler.settle() for reconciler in self._at.values()]
-        return gatherResults(settled).addCallback(lambda _: None)
-
     def _follow_map(self) -> None:
-        if not self._bootstrap.has_state:
+        shards = self._bootstrap.state.map if self._bootstrap.has_state else None
+        if shards is None or shards is self._followed:
             return
+        self._followed = shards
         wanted = {
             (shard.name, host_and_port(host, port)): (host, port)
-            for shard in self._bootstrap.state.map.shards
+            for shard in shards.shards
             for host, port in shard.places
         }
         for key in self._at.keys() - wanted.keys():

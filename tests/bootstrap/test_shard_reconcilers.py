@@ -7,6 +7,7 @@ from typing import cast
 import pytest
 from twisted.application.service import Service
 from twisted.internet.task import Clock
+from work import steps
 
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.reconciler import ShardReconciler
@@ -102,3 +103,10 @@ def test_none_begins_behind_the_end() -> None:
 def test_many_dial_seldom(shards: int, longest: float) -> None:
     """So that all together dial so often at the most."""
     assert set(Running(shards).pauses) == {longest}
+
+
+def test_change_that_leaves_the_map() -> None:
+    """It costs no look at the shards, such as one of an index: there may be thousands of both."""
+    running = Running(400)
+    running.held.state = running.held.state.with_index("pages")
+    assert steps(running.service._follow_map) < 100

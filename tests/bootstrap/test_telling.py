@@ -172,3 +172,41 @@ def test_settled_without_a_shard_that_refuses(running: Bench) -> None:
     result(running.shards["high"].shard.configure("high", attrs.evolve(running.state, epoch=100)))
     change_state(running.bootstrap, running.state.with_index("pages"))
     assert result(running.settle()) is None
+
+
+def test_asked_only_when_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shard that has come is neither ready nor asked anything before it has a state, and settling waits for it."""
+    service = bench.start_bootstrap()
+    taken: Deferred[None] = Deferred()
+    shard = bench.start_shard("high")
+    configure = shard.configure
+    monkeypatch.setattr(shard, "configure", lambda name, state: taken.addCallback(lambda _: configure(name, state)))
+    bench.network.advance(1)
+    high = service.reconcilers.named("high")
+    assert high is not None
+    settling, of_it = bench.settle(), high.settle()
+    assert (high.connection, bench.conditions()[1]) == (None, Condition.UNREACHABLE)
+    assert not settling.called
+    assert not of_it.called
+    taken.callback(None)
+    bench.network.settle()
+    assert (high.connection is None, bench.conditions()[1]) == (False, Condition.READY)
+    assert result(settling) is result(of_it) is None
+    assert result(high.settle()) is None
+
+
+def test_answer_behind_the_end(running: Bench) -> None:
+    """A shard that takes a state on when its reconciler has ended is waited for by nobody."""
+    assert running.service is not None
+    high = running.service.reconcilers.named("high")
+    assert high is not None
+    running.network.silence(*HIGH)
+    change_state(running.bootstrap, running.state.with_index("pages"))
+    settling, of_it = running.settle(), high.settle()
+    high.disownServiceParent()
+    assert result(settling) is result(of_it) is None
+    running.network.unsilence(*HIGH)
+    running.network.settle()
+    change_state(running.bootstrap, running.state.with_index("links"))
+    running.network.settle()
+    assert result(running.settle()) is None

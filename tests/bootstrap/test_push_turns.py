@@ -1,0 +1,202 @@
+"""Shards are told the state a few at a time: bytes under way, lanes, and turns of the reactor are bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+from twisted.internet.base import DelayedCall
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import Clock
+
+from pyshard.bootstrap.push_turns import _BYTES_IN_TURN, _IN_TURN, _SHARDS_IN_TURN, _SLOW, Lane, PushTurns
+from pyshard.settings import settings
+
+MIB = 1024 * 1024
+MOST = settings.PUSHED_BYTES // MIB
+
+
+class Bench:
+    """Shards that answer when the test wants it.
+
+    :ivar size: bytes that the state has.
+    :ivar takes: seconds that each push takes to begin.
+    :ivar begun: the numbers of shards that were told, in their order.
+    :ivar under_way: those that haven't answered.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.clock = Clock()
+        self.size, self.takes = size, 0.0
+        self.turns = PushTurns(self.clock, lambda: self.size)
+        self.begun: list[int] = []
+        self.under_way: dict[int, Deferred[None]] = {}
+        self.shards: dict[int, Shard] = {}
+
+    def add(self, numbers: range, lane: Lane) -> None:
+        """Have shards told."""
+        for number in numbers:
+            self.turns.add(self.shards.setdefault(number, Shard(self, number)), lane)
+
+    def answer(self, number: int) -> None:
+        """A shard has the state."""
+        self.under_way.pop(number).callback(None)
+
+    def turn(self) -> list[int]:
+        """One turn of the reactor: who is told in it."""
+        before = len(self.begun)
+        for call in [call for call in self.clock.getDelayedCalls() if call.getTime() <= self.clock.seconds()]:
+            work = cast(DelayedCall, call).func
+            call.cancel()  # what that calls for later is for the next turn
+            work()
+        return self.begun[before:]
+
+    def all_turns(self) -> list[int]:
+        """As many turns as there is something to do in at once."""
+        before = len(self.begun)
+        while self.turn():
+            pass
+        return self.begun[before:]
+
+
+class Shard:
+    """One shard."""
+
+    def __init__(self, bench: Bench, number: int) -> None:
+        self.bench, self.number = bench, number
+
+    def push(self) -> Deferred[None]:
+        """It is told."""
+        self.bench.begun.append(self.number)
+        self.bench.clock.rightNow += self.bench.takes
+        assert self.number not in self.bench.under_way, "one state at a time"
+        told = self.bench.under_way[self.number] = Deferred()
+        return told
+
+
+def test_bytes_under_way() -> None:
+    """Half as many as are allowed begin; when some have answered, as many others do, the first ones first."""
+    bench = Bench(MIB)
+    bench.add(range(100), Lane.OTHERS)
+    assert bench.all_turns() == list(range(MOST // 2))
+    bench.answer(1)
+    bench.answer(3)
+    assert bench.all_turns() == [MOST // 2, MOST // 2 + 1]
+    while bench.under_way:
+        assert len(bench.under_way) <= MOST // 2
+        bench.answer(next(iter(bench.under_way)))
+        bench.all_turns()
+    assert bench.begun == list(range(100)), "each was told once"
+    assert not bench.clock.getDelayedCalls()
+
+
+def test_silent_shards() -> None:
+    """Those that don't answer leave room to others after a second, but no more than the other half of the bytes."""
+    bench = Bench(MIB)
+    bench.add(range(100), Lane.OTHERS)
+    bench.all_turns()
+    bench.clock.advance(_SLOW * 0.9)
+    assert len(bench.begun) == MOST // 2
+    bench.clock.advance(_SLOW * 0.1)
+    bench.all_turns()
+    assert len(bench.begun) == MOST
+    bench.clock.advance(_SLOW)
+    assert not bench.all_turns()
+    bench.answer(0)
+    assert bench.all_turns() == [MOST]
+
+
+def test_largest_state() -> None:
+    """One that is larger than what is allowed can be told all the same, to one shard at a time."""
+    bench = Bench(settings.PUSHED_BYTES + 1)
+    bench.add(range(3), Lane.OTHERS)
+    assert bench.all_turns() == [0]
+    bench.clock.advance(_SLOW)
+    assert not bench.all_turns()
+    bench.answer(0)
+    assert bench.all_turns() == [1]
+
+
+def test_concerned_shards_first() -> None:
+    """Who is concerned by a change waits for none of the thousands that are told besides."""
+    bench = Bench(MIB)
+    bench.add(range(5000), Lane.OTHERS)
+    bench.add(range(5000, 6000), Lane.COMING)
+    bench.all_turns()
+    bench.add(range(7000, 7002), Lane.CONCERNED)
+    assert bench.turn() == [7000, 7001]
+    bench.add(range(4999, 5000), Lane.CONCERNED)
+    bench.add(range(5999, 6000), Lane.CONCERNED)
+    bench.add(range(5999, 6000), Lane.OTHERS)
+    assert bench.turn() == [4999, 5999], "those that wait already go first, too"
+
+
+def test_lanes_take_turns() -> None:
+    """No lane waits for another one to be empty."""
+    bench = Bench(1)
+    for lane in Lane:
+        bench.add(range(lane * 100, lane * 100 + 100), lane)
+    assert bench.turn()[:6] == [0, 100, 200, 1, 101, 201]
+
+
+@pytest.mark.parametrize(
+    ("size", "takes", "begin"),
+    [(1, 0.0, _SHARDS_IN_TURN), (_BYTES_IN_TURN // 4, 0.0, 4), (_BYTES_IN_TURN + 1, 0.0, 1), (1, _IN_TURN / 2, 2)],
+)
+def test_one_turn_of_the_reactor(size: int, takes: float, begin: int) -> None:
+    """So many shards are told in it, so many bytes, and for so long; the others in the next ones."""
+    bench = Bench(size)
+    bench.takes = takes
+    bench.add(range(100), Lane.OTHERS)
+    assert not bench.begun, "nothing is told in the turn of the change"
+    assert bench.turn() == list(range(begin))
+    bench.answer(0)
+    assert bench.turn()[0] == begin
+
+
+def test_changes_during_a_push() -> None:
+    """A shard whose state changes while it is told is told once more behind that, in the best of the lanes."""
+    bench = Bench(MIB)
+    bench.add(range(1), Lane.OTHERS)
+    bench.all_turns()
+    bench.add(range(1), Lane.OTHERS)
+    bench.add(range(1), Lane.CONCERNED)
+    bench.add(range(1), Lane.OTHERS)
+    bench.add(range(1, 20), Lane.OTHERS)
+    assert 0 not in bench.all_turns()
+    bench.answer(0)
+    assert bench.turn()[0] == 0
+    bench.answer(0)
+    assert 0 not in bench.all_turns()
+
+
+def test_shards_that_go() -> None:
+    """They aren't told any more, and nobody waits for them."""
+    bench, idle = Bench(MIB), list[int]()
+    bench.turns.idle = lambda: idle.append(len(bench.begun))
+    bench.add(range(2), Lane.OTHERS)
+    bench.turns.remove(bench.shards[0])
+    assert bench.turns.busy()
+    assert bench.all_turns() == [1]
+    assert idle == [1]
+    bench.add(range(3), Lane.OTHERS)
+    for number in range(3):
+        bench.turns.remove(bench.shards[number])
+    assert not bench.turns.busy()
+    assert idle == [1, 1]
+    bench.answer(1)
+    assert not bench.all_turns()
+    assert not bench.clock.getDelayedCalls()
+
+
+def test_push_that_fails_in_a_way_that_nobody_knows(
+    log_lines: list[str], logged_errors: Callable[[], list[BaseException]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log has it, and the others are told."""
+    bench = Bench(MIB)
+    bench.add(range(2), Lane.OTHERS)
+    monkeypatch.setattr(bench.shards[0], "push", lambda: fail(ZeroDivisionError("what is this?")))
+    assert bench.all_turns() == [1]
+    assert "a shard wasn't told the state" in log_lines[0]
+    assert [type(error) for error in logged_errors()] == [ZeroDivisionError]

@@ -1,0 +1,124 @@
+"""After a change of the state all shards in reach are told, those first that it concerns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from bootstrap.states import STATE, Log
+from bootstrap.watching import Bench
+from deferreds import change_state, result
+from twisted.internet.defer import Deferred, succeed
+
+from pyshard.bootstrap.state_telling import StateTelling
+from pyshard.bootstrap.told_states import NOTHING_TOLD
+from pyshard.model import cluster_state_json
+from pyshard.model.cluster_state import ClusterState
+from pyshard.model.shard_map import MapShard
+
+
+class Shard:
+    """A shard that has what it is told at once.
+
+    :ivar holds: until this fires, it doesn't; None: it does.
+    """
+
+    def __init__(self, telling: StateTelling, log: Log, name: str, told: list[tuple[str, int]]) -> None:
+        self.telling, self.log, self.shard, self.told = telling, log, name, told
+        self.holds: Deferred[None] | None = None
+
+    def push(self) -> Deferred[None]:
+        """It is told the present state."""
+        order = self.log.bootstrap.state.order
+        self.told.append((self.shard, order[0]))
+        return (self.holds or succeed(None)).addCallback(lambda _: self.telling.has(self, order))
+
+
+class Shards:
+    """A bootstrap, and as many shards as are asked for.
+
+    :ivar told: the name and the epoch of each push.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self.log = Log()
+        self.telling = StateTelling(self.log.bootstrap, self.log.clock)
+        self.told: list[tuple[str, int]] = []
+        self.shards = {name: Shard(self.telling, self.log, name, self.told) for name in names}
+        for shard in self.shards.values():
+            self.telling.come(shard)
+        self.pass_turns()
+
+    def pass_turns(self) -> list[tuple[str, int]]:
+        """Who is told what by then."""
+        self.log.clock.advance(0)
+        told, self.told[:] = self.told[:], []
+        return told
+
+    def change(self, state: ClusterState) -> None:
+        """Have another state."""
+        change_state(self.log.bootstrap, state)
+
+
+OTHERS = [f"s{number}" for number in range(100)]
+
+
+def test_concerned_shards_are_told_first() -> None:
+    """A shard that is another one by the change waits for none of the others."""
+    shards = Shards(*OTHERS, "high")
+    shards.change(STATE.with_identity("high", "3f", True))
+    told = shards.pass_turns()
+    assert ("high", 8) in told[:2]
+    assert sorted(told) == sorted((name, 8) for name in ("high", *OTHERS))
+
+
+def test_all_others_by_the_age_of_what_they_have() -> None:
+    """Those that were told the longest time ago come first, and each is told the newest state alone."""
+    shards = Shards("a", "b", "c")
+    shards.shards["a"].holds = waits = Deferred[None]()
+    shards.change(STATE.with_index("links"))
+    assert shards.pass_turns() == [("a", 8), ("b", 8), ("c", 8)]
+    shards.change(shards.log.bootstrap.state.with_index("more"))
+    shards.change(shards.log.bootstrap.state.with_index("yet"))
+    assert shards.pass_turns() == [("b", 10), ("c", 10)]
+    shards.shards["a"].holds = None
+    waits.callback(None)
+    assert shards.pass_turns() == [("a", 10)]
+
+
+def test_who_waits_for_all() -> None:
+    """It waits for those that were in reach and weren't told, and for none that has gone."""
+    shards = Shards("a", "b", "c")
+    held = shards.shards["a"].holds = Deferred[None]()
+    shards.shards["b"].holds = Deferred()
+    shards.change(STATE.with_index("links"))
+    settling = shards.telling.settle()
+    shards.pass_turns()
+    assert not settling.called
+    held.callback(None)
+    assert not settling.called
+    shards.telling.gone(shards.shards["b"])
+    assert result(settling) is None
+    assert shards.telling.told(shards.shards["a"]) == (8, 0)
+    assert shards.telling.told(shards.shards["b"]) == NOTHING_TOLD
+
+
+def test_a_state_is_encoded_once(running: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it is saved: for all shards, and for all clients that get the map."""
+    encoded: list[ClusterState] = []
+
+    def counted(state: ClusterState, shards: Sequence[MapShard]) -> bytes:
+        if tuple(shards) == state.map.shards and state is running.state:
+            encoded.append(state)
+        return encode(state, shards)
+
+    encode = cluster_state_json._encoded
+    for name in ("pages", "links"):
+        change_state(running.bootstrap, running.state.with_index(name))
+        text = running.state.text
+        monkeypatch.setattr(cluster_state_json, "_encoded", counted)
+        running.network.settle()
+        assert running.everybody_knows()
+        assert cluster_state_json.to_json(running.state) is text
+        assert not encoded
+        monkeypatch.undo()
