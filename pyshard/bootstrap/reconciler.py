@@ -149,7 +149,7 @@ class ShardReconciler(QuestionedShard):
         try:
             if judge_at(bootstrap.state, own, self.address, greeting) is not bootstrap.state:
                 self._new_stores.check(self.shard, self._clock.seconds())
-                await bootstrap.change(lambda state: self._with_greeted(state, own, greeting))
+                await self._telling.stores.take_up(lambda state: self._with_greeted(state, own, greeting))
                 self._new_stores.add(self._clock.seconds())
         except _REFUSALS:
             self._condition = Condition.REFUSED

@@ -1,4 +1,4 @@
-"""Tells shards the cluster's state: what the reconcilers of all shards have in common.
+"""Tells shards the cluster's state, and takes up their stores: what the reconcilers of all shards have in common.
 
 Rule: after each change of the state every shard in reach waits to be told; those that it concerns are told first.
 """
@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.concerned_shards import concerned_shards
+from pyshard.bootstrap.greeted_stores import GreetedStores
 from pyshard.bootstrap.push_turns import Lane, PushTurns, ToldShard
 from pyshard.bootstrap.told_states import NOTHING_TOLD, Order, ToldStates
 from pyshard.model.cluster_state import ClusterState
@@ -32,12 +33,15 @@ class StateTelling:
 
     :param bootstrap: has the state.
     :param clock: the reactor: times pushes.
+    :ivar stores: takes up stores that have greeted.
     """
 
     def __init__(self, bootstrap: Bootstrap, clock: IReactorTime) -> None:
         self._bootstrap = bootstrap
         self._told: ToldStates[NamedShard] = ToldStates()
         self._pushes = PushTurns(clock, lambda: len(to_json(bootstrap.state)))
+        self.stores = GreetedStores(bootstrap.change, self._pushes.busy, clock)
+        self._pushes.idle = self.stores.go_on
         self._state: ClusterState | None = bootstrap.state if bootstrap.has_state else None
         bootstrap.on_change(self._changed)
 

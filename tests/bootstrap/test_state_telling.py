@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 import pytest
 from bootstrap.states import STATE, Log
 from bootstrap.watching import Bench
 from deferreds import change_state, result
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import deferLater
 
+from pyshard.bootstrap.bootstrap import Condition, first_state
+from pyshard.bootstrap.state_stores.memory_state_store import MemoryStateStore
+from pyshard.bootstrap.state_stores.state_store import Revision, SwapOutcome
 from pyshard.bootstrap.state_telling import StateTelling
 from pyshard.bootstrap.told_states import NOTHING_TOLD
 from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
-from pyshard.model.shard_map import MapShard
+from pyshard.model.key_slots import SLOTS
+from pyshard.model.shard_map import MapShard, ShardMap
 
 
 class Shard:
@@ -122,3 +128,23 @@ def test_a_state_is_encoded_once(running: Bench, monkeypatch: pytest.MonkeyPatch
         assert cluster_state_json.to_json(running.state) is text
         assert not encoded
         monkeypatch.undo()
+
+
+def test_stores_that_come_together(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that greet while a change of the state is made are taken up with one change behind it."""
+    width = SLOTS // 10
+    shards = [MapShard(f"s{n}", ((n * width, n * width + width),), 10**6, "127.0.0.1", 5050 + n) for n in range(10)]
+    bench.store = MemoryStateStore(first_state("c1", ShardMap(shards)))
+    bench.bootstrap = bench.new_bootstrap()
+    swap = bench.store.swap
+
+    def slow(state: ClusterState, expected: Revision, write: str, end: float = inf) -> Deferred[SwapOutcome]:
+        return deferLater(bench.clock, 0.1).addCallback(lambda _: swap(state, expected, write, end))
+
+    monkeypatch.setattr(bench.store, "swap", slow)
+    for shard in shards:
+        bench.start_shard(shard.name, own=shard)
+    bench.start_bootstrap()
+    bench.network.advance(1)
+    assert bench.conditions() == [Condition.READY] * 10
+    assert len(bench.saved) == 2
