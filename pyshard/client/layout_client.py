@@ -5,20 +5,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from pyshard.client.client import Client
-from pyshard.errors import BadRequest
 from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.config_file import ClusterConfig
 from pyshard.model.config_text import config_text
 from pyshard.protocol import commands
 from pyshard.protocol.command_boxes import Command
-from pyshard.protocol.listed_moves import ListedMove, decode_listed_moves
+from pyshard.protocol.listed_moves import ListedMove, decode_listed_moves, decode_move_numbers
 from pyshard.protocol.listed_replicas import ListedGroup, decode_listed_replicas
 from pyshard.settings import settings
 
@@ -56,10 +54,7 @@ class LayoutClient:
         """
         epoch, step = state.order
         answer = await self._ask(commands.ApplyConfig, changes=True, config=config_text(config), epoch=epoch, step=step)
-        try:
-            return msgspec.msgpack.decode(answer["moves"], type=list[int])
-        except msgspec.DecodeError:
-            raise BadRequest("the numbers of moves that the bootstrap answered can't be read") from None
+        return decode_move_numbers(answer["moves"])
 
     async def moves(self) -> list[ListedMove]:
         """All moves that are planned or under way, and those that ended of late."""

@@ -2,34 +2,56 @@
 
 Rules:
 
-- an answer with more elements than a document may have is refused before it is decoded, since an element can take
-  50 times its bytes;
+- an answer is read within bounds (`pyshard.model.bounded_json`), and each text in it is taken as one of a peer;
+- what people are shown of it is checked: a shard whose statistics have something else there is one that gave none;
 - no daemon's answer takes the place of what the map says, or fills the terminal of whoever asked.
 """
 
 from __future__ import annotations
 
-from typing import TypedDict, TypeVar
+from typing import TypedDict
 
 import msgspec
 
 from pyshard.errors import BadRequest, of_peer
+from pyshard.model.bounded_json import decode_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import slot_to_hash
+from pyshard.model.range_moves import Amount, Count
 from pyshard.model.shard_map import MapShard
 from pyshard.settings import settings
 
-_T = TypeVar("_T")
-
 _MOST_STAT = 256 * 1024  # bytes of one shard's statistics; its 100 connections take 20 kB
+
+_NO_STAT = "the statistics that the daemon answered can't be read"
+_NO_READINESS = "the readiness that the daemon answered can't be read"
+
+
+class _ShownOther(msgspec.Struct):
+    """What a primary's statistics have of another replica, of that what people are shown."""
+
+    address: str
+    needs_copy: bool = False
+    silent: Amount = 0.0
+    groups_behind: Count = 0
+    stale: Amount | None = None
+
+
+class _ShownReplica(msgspec.Struct):
+    """The same of a shard with replicas, as one of these."""
+
+    waits: str = ""
+    most_stale: Amount | None = None
+    others: list[_ShownOther] = []
 
 
 class _ShownStatistics(msgspec.Struct):
     """What every shard's statistics have, of those that people are shown."""
 
-    documents: int
-    bytes: int
-    uptime: float
+    documents: Count
+    bytes: Count
+    uptime: Amount
+    replica: _ShownReplica | None = None
 
 
 class _ShownReadiness(TypedDict):
@@ -65,8 +87,8 @@ def stat_of(own: MapShard, given: bytes | str) -> dict[str, object]:
     if isinstance(given, str):
         return shard | {"error": given}
     try:
-        found = _from_json(given, dict[str, object], "statistics", _MOST_STAT)
-        _from_json(given, _ShownStatistics, "statistics")
+        found = daemon_stat_of(given)
+        decode_json(given, _ShownStatistics, _NO_STAT, _MOST_STAT)
     except BadRequest as error:
         return shard | {"error": str(error)}
     found.pop("error", None)  # it is this side's word for a shard that gave no answer
@@ -78,7 +100,11 @@ def daemon_stat_of(given: bytes) -> dict[str, object]:
 
     :raises BadRequest: it can't be read.
     """
-    return _from_json(given, dict[str, object], "statistics", _MOST_STAT)
+    found = decode_json(given, dict[str, object], _NO_STAT, _MOST_STAT)
+    try:
+        return {of_peer(name): _with_bounded_texts(value) for name, value in found.items()}
+    except RecursionError:
+        raise BadRequest(f"{_NO_STAT}: found lists or objects that nest too deep") from None
 
 
 def readiness_of(answer: bytes) -> list[dict[str, str]]:
@@ -86,31 +112,18 @@ def readiness_of(answer: bytes) -> list[dict[str, str]]:
 
     :raises BadRequest: it can't be read.
     """
-    shards = _from_json(answer, list[_ShownReadiness], "readiness")
+    shards = decode_json(answer, list[_ShownReadiness], _NO_READINESS)
     if len(shards) > settings.MAX_SHARDS:
-        raise BadRequest(
-            f"the readiness that the daemon answered can't be read: found {len(shards):,} shards, expected at most "
-            f"{settings.MAX_SHARDS:,}"
-        )
+        raise BadRequest(f"{_NO_READINESS}: found {len(shards):,} shards, expected at most {settings.MAX_SHARDS:,}")
     return [{name: of_peer(str(text)) for name, text in shard.items()} for shard in shards]
 
 
-def _from_json(text: bytes, kind: type[_T], what: str, most: int = settings.MAX_BOX_BYTES) -> _T:
-    """What a daemon answered in JSON.
-
-    :param most: bytes that it may have.
-    """
-    if len(text) > most:
-        raise BadRequest(
-            f"the {what} that the daemon answered can't be read: found {len(text):,} bytes, expected at most {most:,}"
-        )
-    elements = sum(map(text.count, (b",", b"[", b"{")))  # at the least; in texts there may be some that are none
-    if elements > settings.MAX_ELEMENTS:
-        raise BadRequest(
-            f"the {what} that the daemon answered can't be read: found about {elements:,} elements, expected at most "
-            f"{settings.MAX_ELEMENTS:,}"
-        )
-    try:
-        return msgspec.json.decode(text, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"the {what} that the daemon answered can't be read: {of_peer(str(error))}") from None
+def _with_bounded_texts(value: object) -> object:
+    """A value of JSON with each text in it as it is taken of a peer."""
+    if isinstance(value, str):
+        return of_peer(value)
+    if isinstance(value, list):
+        return [_with_bounded_texts(element) for element in value]
+    if isinstance(value, dict):
+        return {of_peer(name): _with_bounded_texts(element) for name, element in value.items()}
+    return value

@@ -37,9 +37,12 @@ SEALED_AT_MOST = 2.0
 #: A target is nearly even when it lacks no more bytes of changes than these, and no more seconds of them.
 BYTES_BEHIND, SECONDS_BEHIND = 1024 * 1024, 0.1
 
-# The bounds of what a shard may report, as numbers and ids of a state have them.
-_Id = Annotated[str, msgspec.Meta(max_length=settings.MAX_NAME)]
-_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+#: The id of a cluster, a store or an incarnation, which pyshard makes: as a state has it, and as a shard may report it.
+Id = Annotated[str, msgspec.Meta(max_length=settings.MAX_NAME, pattern=r"\A[ -~]*\Z")]
+
+#: A number of things, and one of seconds or of bytes in a second, as a peer may tell it: code computes with it.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Amount = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
 
 #: A move whose copy differed so often from what the source has is cancelled.
 MOST_DIFFERED = 3
@@ -73,8 +76,8 @@ class StoreId:
     :param incarnation: see `pyshard.storage.following_interface.IFollowedStore`.
     """
 
-    identity: _Id
-    incarnation: _Id
+    identity: Id
+    incarnation: Id
 
 
 @attrs.frozen
@@ -208,22 +211,22 @@ class TargetReport:
 
     store: StoreId
     complete: bool = False
-    bytes_behind: _Count = 0
-    seconds_behind: float = 0.0
-    sealed: _Count = 0
+    bytes_behind: Count = 0
+    seconds_behind: Amount = 0.0
+    sealed: Count = 0
     clean: bool = False
-    copies: _Count = 0
-    documents: _Count = 0
-    size: _Count = 0
-    expected: _Count = 0
-    rate: float = 0.0
-    differed: _Count = 0
-    refetched: _Count = 0
-    ended: _Count = 0
+    copies: Count = 0
+    documents: Count = 0
+    size: Count = 0
+    expected: Count = 0
+    rate: Amount = 0.0
+    differed: Count = 0
+    refetched: Count = 0
+    ended: Count = 0
     error: str = ""
     failed: bool = False
     full: bool = False
-    chasing: float = 0.0
+    chasing: Amount = 0.0
 
 
 def next_step(

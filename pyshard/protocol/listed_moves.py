@@ -1,18 +1,30 @@
-"""Moves of ranges as the bootstrap tells operators of them: JSON (docs/protocol.md, "ListMoves"). Pure."""
+"""Moves of ranges as the bootstrap tells operators of them: JSON (docs/protocol.md, "ListMoves"). Pure.
+
+Rule: names and reasons are cut, and numbers have bounds, so that whatever a bootstrap lists can be shown.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import attrs
 import msgspec
 
-from pyshard.errors import BadRequest, of_peer, plain
-from pyshard.model.range_moves import Phase
+from pyshard.errors import BadRequest, of_peer
+from pyshard.model.bounded_json import decode_json
+from pyshard.model.range_moves import Amount, Count, Phase
 from pyshard.settings import settings
 
 #: Moves that a list has at the most: those of the state, and as many that have ended of late.
 _MOST = 2 * settings.MAX_MOVES
+
+#: Bytes of the numbers of moves in MessagePack, each of which takes up to 9.
+_LONGEST_NUMBERS = 5 + 9 * settings.MAX_MOVES
+
+_Hash = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+_decode_numbers = msgspec.msgpack.Decoder(Annotated[list[Count], msgspec.Meta(max_length=settings.MAX_MOVES)]).decode
 
 
 @attrs.frozen
@@ -41,25 +53,25 @@ class ListedMove:
     :param error: why it doesn't go on just now; empty: it does.
     """
 
-    number: int
+    number: Count
     source: str
     target: str
-    ranges: Sequence[tuple[float, float]]
+    ranges: Annotated[Sequence[tuple[_Hash, _Hash]], msgspec.Meta(max_length=settings.MAX_SHARD_RANGES)]
     phase: Phase
     over: bool = False
     paused: bool = False
-    attempt: int = 0
+    attempt: Count = 0
     why: str = ""
-    seconds: float = 0.0
-    copies: int = 0
-    refetched: int = 0
-    documents: int = 0
-    size: int = 0
-    expected: int = 0
-    rate: float = 0.0
-    bytes_behind: int = 0
-    seconds_behind: float | None = None
-    pause: float | None = None
+    seconds: Amount = 0.0
+    copies: Count = 0
+    refetched: Count = 0
+    documents: Count = 0
+    size: Count = 0
+    expected: Count = 0
+    rate: Amount = 0.0
+    bytes_behind: Count = 0
+    seconds_behind: Amount | None = None
+    pause: Amount | None = None
     error: str = ""
 
 
@@ -71,12 +83,31 @@ def encode_listed_moves(moves: Sequence[ListedMove]) -> bytes:
 def decode_listed_moves(text: bytes) -> list[ListedMove]:
     """The moves in a JSON text.
 
-    :raises BadRequest: it can't be read.
+    :raises BadRequest: it can't be read, or has more than a cluster may have.
     """
-    try:
-        moves = msgspec.json.decode(text, type=list[ListedMove])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"moves: found what can't be read, {plain(str(error))}") from None
+    moves = decode_json(text, list[ListedMove], "moves: found what can't be read")
     if len(moves) > _MOST:
         raise BadRequest(f"moves: found {len(moves):,}, expected at most {_MOST:,}")
-    return [attrs.evolve(move, why=of_peer(move.why), error=of_peer(move.error)) for move in moves]
+    return [
+        attrs.evolve(
+            move,
+            source=of_peer(move.source, settings.MAX_NAME),
+            target=of_peer(move.target, settings.MAX_NAME),
+            why=of_peer(move.why),
+            error=of_peer(move.error),
+        )
+        for move in moves
+    ]
+
+
+def decode_move_numbers(data: bytes) -> list[int]:
+    """The numbers of moves that were planned, in MessagePack (docs/protocol.md, "ApplyConfig").
+
+    :raises BadRequest: these are none, or more than a cluster may have.
+    """
+    try:
+        if len(data) <= _LONGEST_NUMBERS:
+            return _decode_numbers(data)
+    except msgspec.DecodeError:
+        pass
+    raise BadRequest("the numbers of moves that the bootstrap answered can't be read")

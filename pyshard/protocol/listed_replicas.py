@@ -1,19 +1,27 @@
-"""Replicas of shards as the bootstrap tells operators of them: JSON (docs/protocol.md, "ListReplicas"). Pure."""
+"""Replicas of shards as the bootstrap tells operators of them: JSON (docs/protocol.md, "ListReplicas"). Pure.
+
+Rule: names and reasons are cut, and numbers have bounds, so that whatever a bootstrap lists can be shown.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import attrs
 import msgspec
 
-from pyshard.errors import BadRequest, of_peer, plain
+from pyshard.errors import BadRequest, of_peer
+from pyshard.model.bounded_json import decode_json
+from pyshard.model.range_moves import Amount, Count
 from pyshard.model.replica_group import LEARNER, PRIMARY
 from pyshard.protocol.log_positions import LogPosition
 from pyshard.settings import settings
 
 #: Where the log ends of one that said nothing yet.
 NOWHERE = LogPosition()
+
+_LONGEST_ADDRESS = 300  # characters, as in a state
 
 
 @attrs.frozen
@@ -34,11 +42,11 @@ class ListedReplica:
     address: str
     role: str
     durable: bool = False
-    seconds: float | None = None
+    seconds: Amount | None = None
     answers: bool = False
     position: LogPosition = NOWHERE
     complete: bool = False
-    behind: int | None = None
+    behind: Count | None = None
     waits: str = ""
 
 
@@ -54,10 +62,10 @@ class ListedGroup:
     """
 
     shard: str
-    ballot: int
-    least: int
-    lease: float
-    replicas: Sequence[ListedReplica]
+    ballot: Count
+    least: Count
+    lease: Amount
+    replicas: Annotated[Sequence[ListedReplica], msgspec.Meta(max_length=settings.MAX_REPLICAS)]
 
     @property
     def members(self) -> list[ListedReplica]:
@@ -85,22 +93,23 @@ def encode_listed_replicas(groups: Sequence[ListedGroup]) -> bytes:
 def decode_listed_replicas(text: bytes) -> list[ListedGroup]:
     """The groups in a JSON text.
 
-    :raises BadRequest: it can't be read.
+    :raises BadRequest: it can't be read, or has more than a cluster may have.
     """
-    try:
-        groups = msgspec.json.decode(text, type=list[ListedGroup])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"replicas: found what can't be read, {plain(str(error))}") from None
-    if len(groups) > settings.MAX_SHARDS or any(len(group.replicas) > settings.MAX_REPLICAS for group in groups):
+    groups = decode_json(text, list[ListedGroup], "replicas: found what can't be read")
+    if len(groups) > settings.MAX_SHARDS:
         raise BadRequest("replicas: found more than a cluster may have")
     return [
         attrs.evolve(
-            group,
-            shard=of_peer(group.shard),
-            replicas=[
-                attrs.evolve(each, address=of_peer(each.address), role=of_peer(each.role), waits=of_peer(each.waits))
-                for each in group.replicas
-            ],
+            group, shard=of_peer(group.shard, settings.MAX_NAME), replicas=[_bounded(each) for each in group.replicas]
         )
         for group in groups
     ]
+
+
+def _bounded(told: ListedReplica) -> ListedReplica:
+    return attrs.evolve(
+        told,
+        address=of_peer(told.address, _LONGEST_ADDRESS),
+        role=of_peer(told.role, settings.MAX_NAME),
+        waits=of_peer(told.waits),
+    )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -24,6 +24,8 @@ BallotHistory: TypeAlias = tuple[tuple[int, int], ...]
 #: Ballots that a history knows at the most. Who would need older ones begins with a copy.
 MOST_BALLOTS = 1000
 
+_Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
 
 class LogPosition(msgspec.Struct, array_like=True, frozen=True, order=True):
     """Where a log ends, or a place in it.
@@ -32,8 +34,8 @@ class LogPosition(msgspec.Struct, array_like=True, frozen=True, order=True):
     :param sequence: the group's number; 0: before the first one.
     """
 
-    ballot: int = 0
-    sequence: int = 0
+    ballot: _Number = 0
+    sequence: _Number = 0
 
 
 def with_group(history: BallotHistory, ballot: int, sequence: int) -> BallotHistory:

@@ -14,7 +14,8 @@ from typing import Annotated
 import attrs
 import msgspec
 
-from pyshard.errors import BadRequest, of_peer, plain
+from pyshard.errors import of_peer
+from pyshard.model.bounded_json import decode_json
 from pyshard.model.range_moves import SourceReport, TargetReport
 from pyshard.settings import settings
 
@@ -53,10 +54,7 @@ def decode_reports(text: bytes) -> MoveReports:
 
     :raises BadRequest: these are none.
     """
-    try:
-        read = msgspec.json.decode(text, type=_JsonReports)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"reports of moves: found what can't be read, {plain(str(error))}") from None
+    read = decode_json(text, _JsonReports, "reports of moves: found what can't be read")
     return MoveReports(read.given, _with_short_reasons(read.taken))
 
 

@@ -11,8 +11,8 @@ from typing import Annotated
 
 import msgspec
 
+from pyshard.model.range_moves import Id
 from pyshard.protocol.log_positions import LogPosition
-from pyshard.settings import settings
 
 
 class WishKind(Enum):
@@ -49,8 +49,8 @@ class ReplicaReport(msgspec.Struct, frozen=True):
     :param failed: why it can't go on by itself, such as a disk that fails; empty: it can.
     """
 
-    identity: Annotated[str, msgspec.Meta(max_length=settings.MAX_NAME)]
-    incarnation: Annotated[str, msgspec.Meta(max_length=settings.MAX_NAME)]
+    identity: Id
+    incarnation: Id
     durable: bool
     ballot: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
     position: LogPosition = LogPosition()

@@ -85,7 +85,7 @@ def test_a_move_that_is_cancelled_for_a_long_reason() -> None:
 )
 def test_what_a_state_has_no_room_for(fields: dict[str, object]) -> None:
     """Ids and numbers beyond their bounds are refused, in a short line."""
-    with pytest.raises(BadRequest, match=r"^reports of moves: found what can't be read, Expected") as refused:
+    with pytest.raises(BadRequest, match=r"^reports of moves: found what can't be read: Expected") as refused:
         decode_reports(of_hostile_shard(**fields))
     assert len(str(refused.value)) < 200
 
