@@ -5,6 +5,8 @@ Rules:
 - a message is one line of printable characters, whoever wrote a part of it (`plain`);
 - a text is cut (`shortened`), and so is what stands for a value (`shown_value`);
 - what a peer gives as a text is both when it is read (`of_peer`), so that none of it can fill a log;
+- a name that a peer gives where names are compared isn't changed but refused, if it has other characters
+  (`can_be_shown`);
 - nothing here fails, or does much work for a huge value.
 """
 
@@ -21,10 +23,34 @@ MAX_MESSAGE = 2000
 
 def plain(message: str) -> str:
     """The beginning of a message as one line of printable characters, since a peer may have written it."""
-    message = shortened(message, MOST_PLAIN)
-    if message.isprintable():
-        return message
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in message)
+    return escaped(shortened(message, MOST_PLAIN))
+
+
+def escaped(text: str) -> str:
+    """A text of any length as one line of printable characters: escapes stand for all others."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+
+
+def json_escaped(text: str) -> str:
+    """A text of JSON as one line of printable characters, which is the same JSON."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else _json_escape(one) for one in text)
+
+
+def can_be_shown(text: str) -> bool:
+    """Whether a name can be shown as it is: no character of it ends a line, commands a terminal, or isn't seen.
+
+    A character that this Python's Unicode doesn't have yet counts as one that can be shown. Else a name that a newer
+    Python has taken would be refused by an older one.
+    """
+    if text.isprintable():
+        return True
+    from unicodedata import category  # which hardly anybody has a use for
+
+    return all(one.isprintable() or category(one) == "Cn" for one in text)
 
 
 def of_peer(text: str, length: int = MAX_MESSAGE) -> str:
@@ -55,6 +81,11 @@ def shown_value(value: object, length: int = 60) -> str:
     except Exception:  # noqa: BLE001  # whatever the value's own code raises
         text = f"<{type(value).__name__}>"
     return shortened(plain(text), length)
+
+
+def _json_escape(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 class _BoundedRepr(reprlib.Repr):

@@ -3,6 +3,7 @@
 Rules:
 
 - a state that comes from outside is checked, and its numbers have bounds, since code computes with them;
+- so have its texts, which people are shown: no name, host or id has characters that do something to a terminal;
 - the text of a state is made once, as each shard and each client gets it, and it may have megabytes.
 """
 
@@ -14,10 +15,12 @@ from typing import Annotated
 
 import msgspec
 
-from pyshard.errors import BadRequest, ConfigError, plain, shown_value
+from pyshard.errors import BadRequest, ConfigError, of_peer, plain, shown_value
+from pyshard.message_texts import can_be_shown
+from pyshard.model.bounded_json import decode_json
 from pyshard.model.cluster_state import DEFAULT_INDEX, ClusterState
 from pyshard.model.key_slots import SLOTS
-from pyshard.model.range_moves import Phase, RangeMove, StoreId
+from pyshard.model.range_moves import Id, Phase, RangeMove, StoreId
 from pyshard.model.replica_group import MapReplica, ReplicaGroup
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.model.slot_ranges import union
@@ -26,8 +29,9 @@ from pyshard.settings import settings
 #: The format number of the text that this version reads and writes.
 FORMAT = 4
 
+_NO_STATE = "this is no cluster state"
+
 # The bounds of what a state may say, whoever sends it.
-_Id = Annotated[str, msgspec.Meta(max_length=settings.MAX_NAME)]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=settings.MAX_NAME)]
 _Slot = Annotated[int, msgspec.Meta(ge=0, le=SLOTS)]
 _Large = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -40,7 +44,7 @@ _IndexId = Annotated[int, msgspec.Meta(gt=DEFAULT_INDEX, lt=2**32)]  # stores ha
 class _JsonReplica(msgspec.Struct):
     host: _Host
     port: _Port
-    store: tuple[_Id, _Id] | None
+    store: tuple[Id, Id] | None
     durable: bool
 
 
@@ -59,7 +63,7 @@ class _JsonShard(msgspec.Struct, omit_defaults=True):
     size: _Large
     host: _Host
     port: _Port
-    identity: _Id
+    identity: Id
     durable: bool
     group: _JsonGroup | None = None
 
@@ -69,13 +73,13 @@ class _JsonMove(msgspec.Struct, omit_defaults=True):
     source: _Name
     target: _Name
     ranges: Annotated[list[tuple[_Slot, _Slot]], msgspec.Meta(min_length=1, max_length=settings.MAX_SHARD_RANGES)]
-    source_store: tuple[_Id, _Id] | None
-    target_store: tuple[_Id, _Id] | None
+    source_store: tuple[Id, Id] | None
+    target_store: tuple[Id, Id] | None
     phase: Phase
     attempt: _Large
     why: Annotated[str, msgspec.Meta(max_length=2000)]
     paused: bool
-    origin: tuple[_Id, _Id] | None = None
+    origin: tuple[Id, Id] | None = None
 
 
 class _JsonFormat(msgspec.Struct):
@@ -84,7 +88,7 @@ class _JsonFormat(msgspec.Struct):
 
 class _JsonState(msgspec.Struct):
     format: int
-    cluster: _Id
+    cluster: Id
     epoch: _Large
     shards: Annotated[list[_JsonShard], msgspec.Meta(max_length=settings.MAX_SHARDS)]
     indexes: dict[_Name, _IndexId]
@@ -117,8 +121,8 @@ def from_json(text: bytes) -> ClusterState:
         read = _decoded(text)
         shards = ShardMap(map(_shard, read.shards))
         moves = tuple(_move(move, shards) for move in read.moves)
-    except _UNREADABLE as error:
-        raise _no_state(error) from None
+    except ConfigError as error:
+        raise BadRequest(f"{_NO_STATE}: {plain(str(error))}") from None
     return ClusterState(
         read.cluster,
         read.epoch,
@@ -151,16 +155,8 @@ def check_readable(state: ClusterState, readable: ClusterState | None = None) ->
             raise BadRequest("the cluster state has shards that would be read as other ones")
         for move in read.moves:
             _move(move, state.map)
-    except _UNREADABLE as error:
-        raise _no_state(error) from None
-
-
-# What is raised for a text that is no state.
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ConfigError)
-
-
-def _no_state(error: Exception) -> BadRequest:
-    return BadRequest(f"this is no cluster state: {plain(str(error))}")
+    except ConfigError as error:
+        raise BadRequest(f"{_NO_STATE}: {plain(str(error))}") from None
 
 
 def _check_length(text: bytes) -> None:
@@ -173,14 +169,16 @@ def _decoded(text: bytes) -> _JsonState:
 
     :raises BadRequest: it is no state of this format, or its indexes or moved ranges can't be.
     """
-    given = msgspec.json.decode(text, type=_JsonFormat).format  # first, as other formats have other fields
+    given = decode_json(text, _JsonFormat, _NO_STATE).format  # first, as other formats have other fields
     if given != FORMAT:
         raise BadRequest(f"the cluster state is of format {given}; this version knows format {FORMAT}")
-    read = msgspec.json.decode(text, type=_JsonState)
+    read = decode_json(text, _JsonState, _NO_STATE)
     if len(read.indexes) > settings.MAX_INDEXES:
         raise BadRequest(
             f"the cluster state has {len(read.indexes):,} indexes; one has at most {settings.MAX_INDEXES:,}"
         )
+    if not all(map(can_be_shown, read.indexes)):
+        raise BadRequest("the cluster state has an index whose name has characters that can't be shown")
     if len(set(read.indexes.values())) < len(read.indexes):
         raise BadRequest("the cluster state has two indexes with one id")
     if any(start >= end for start, end, _ in read.since) or any(
@@ -268,7 +266,7 @@ def _group(name: str, read: _JsonGroup) -> ReplicaGroup:
     try:
         return ReplicaGroup(read.ballot, read.primary, frozenset(read.members), replicas, read.least, read.lease)
     except ValueError as error:
-        raise BadRequest(f"the cluster state has shard {shown_value(name)} with {error}") from None
+        raise BadRequest(f"the cluster state has shard {shown_value(name)} with {plain(str(error))}") from None
 
 
 def _move(read: _JsonMove, shards: ShardMap) -> RangeMove:
@@ -296,7 +294,7 @@ def _move(read: _JsonMove, shards: ShardMap) -> RangeMove:
         read.target_store and StoreId(*read.target_store),
         read.phase,
         read.attempt,
-        read.why,
+        of_peer(read.why),
         read.paused,
         read.origin and StoreId(*read.origin),
     )

@@ -5,7 +5,7 @@ Rules; a set of shards that breaks one can't become a map:
 - a shard owns one range, several, or none;
 - ranges are half-open, ``[start, end)``, in slots;
 - the ranges of all shards cover [0, SLOTS) with no gap and no overlap;
-- each name and each address is used once, by shards and by replicas of them;
+- each name and each address is used once, by shards and by replicas of them, and can be shown as it is;
 - a shard with replicas is where its primary is (`pyshard.model.replica_group`);
 - there are at most `settings.MAX_SHARDS`, with at most `settings.MAX_SHARD_RANGES` each, and `settings.MAX_RANGES` in
   all.
@@ -21,7 +21,8 @@ from functools import partial
 import attrs
 
 from pyshard.compiled import IN_USE, key_leaves
-from pyshard.errors import ConfigError
+from pyshard.errors import ConfigError, shown_value
+from pyshard.message_texts import can_be_shown
 from pyshard.model.address_text import host_and_port
 from pyshard.model.key_slots import SLOTS, slot_to_hash
 from pyshard.model.replica_group import ReplicaGroup
@@ -229,6 +230,7 @@ def _check_names(shards: Sequence[MapShard]) -> None:
         raise ConfigError("shards: found none, expected at least one")
     if len(shards) > settings.MAX_SHARDS:
         raise ConfigError(f"shards: found {len(shards):,}, expected at most {settings.MAX_SHARDS:,}")
+    _check_characters(shards)
     names: set[str] = set()
     addresses: dict[str, str] = {}
     for shard in shards:
@@ -247,6 +249,23 @@ def _check_names(shards: Sequence[MapShard]) -> None:
                 f"shard {shard.name!r}: ranges: found {len(shard.ranges):,}, expected at most "
                 f"{settings.MAX_SHARD_RANGES:,}"
             )
+
+
+def _check_characters(shards: Sequence[MapShard]) -> None:
+    """Refuse names and hosts that could do something to a terminal which shows them.
+
+    :raises ConfigError: as `_check_names`.
+    """
+    hosts = [each.host for shard in shards if shard.group is not None for each in shard.group.replicas]
+    if can_be_shown("".join([shard.name for shard in shards] + [shard.host for shard in shards] + hosts)):
+        return
+    for shard in shards:
+        for what, text in [("name", shard.name), *(("host", host) for host, _ in shard.places)]:
+            if not can_be_shown(text):
+                raise ConfigError(
+                    f"shard {shown_value(shard.name)}: {what}: found {shown_value(text)}, expected characters that can "
+                    "be shown"
+                )
 
 
 def _check_cover(ranges: Sequence[tuple[int, int, MapShard]]) -> None:

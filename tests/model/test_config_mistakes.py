@@ -50,6 +50,14 @@ def refusal(text: bytes) -> str:
         (file_with(name=["x" * 56]), f'shards[0].name: found ["{"x" * 56}"], expected str'),
         (file_with(name=["x" * 57]), f'shards[0].name: found ["{"x" * 55}..., expected str'),
         (file_with(name=1), "shards[0].name: found 1, expected str"),
+        (
+            file_with(name="a\x1b[2J"),
+            r"shard 'a\x1b[2J': name: found 'a\x1b[2J', expected characters that can be shown",
+        ),
+        (
+            file_with(name="a", host="h\nh"),
+            r"shard 'a': host: found 'h\nh', expected characters that can be shown",
+        ),
         (file_with(start=-0.1), "shards[0].start: found -0.1, expected float >= 0.0"),
         (file_with(1, end=1.5), "shards[1].end: found 1.5, expected float <= 1.0"),
         (file_with(start="0"), 'shards[0].start: found "0", expected float'),

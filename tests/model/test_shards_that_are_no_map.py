@@ -95,6 +95,14 @@ def test_missing_range_is_refused(data: st.DataObject) -> None:
             "shard 'a': name: found it twice, expected a name for each shard",
         ),
         (
+            [shard((0, SLOTS), name="a\x1b[2J")],
+            r"shard 'a\x1b[2J': name: found 'a\x1b[2J', expected characters that can be shown",
+        ),
+        (
+            [MapShard("a", ((0, SLOTS),), 1, "h\u202e", 5050)],
+            r"shard 'a': host: found 'h\u202e', expected characters that can be shown",
+        ),
+        (
             [shard((0, SLOTS), name="a"), shard(name="a")],
             "shard 'a': name: found it twice, expected a name for each shard",
         ),

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.errors import PyshardError, Unavailable, UnreadableRecord, WrongShard
+from pyshard.message_texts import json_escaped
 from pyshard.model.document_encoding import Document, decode
 from pyshard.model.key_slots import key_bytes, slot_of, slot_to_hash
 from pyshard.model.shard_map import MapShard
@@ -55,7 +56,7 @@ def text_of(document: Document) -> tuple[str, bool]:
     except ValueError:  # of more digits than Python writes
         return "it has an int of too many digits to show; pyshard read shows it", True
     text = "".join(parts)
-    lines = "\n".join(map(_printable, text[:MOST_TEXT].split("\n")))
+    lines = "\n".join(map(json_escaped, text[:MOST_TEXT].split("\n")))
     return lines, len(text) > MOST_TEXT
 
 
@@ -127,9 +128,3 @@ async def _read(shard: ReadShard | None, owner: MapShard, index: str, key: bytes
         return await shard.read_item(ReadItem(index, [key]))
     except PyshardError as error:
         return error
-
-
-def _printable(line: str) -> str:
-    if line.isprintable():
-        return line
-    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in line)

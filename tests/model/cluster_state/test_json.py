@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from model.cluster_state.states import HALF, STATE, TEXT
+from model.cluster_state.states import HALF, MOVES_TEXT, STATE, TEXT
 
 from pyshard.errors import BadRequest
 from pyshard.model.cluster_state import ClusterState
@@ -33,7 +33,8 @@ def text_with_shard(**changes: object) -> bytes:
 
 
 names = st.from_regex(r"[\w.-]{1,20}", fullmatch=True)
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+texts = st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]).filter(str.isprintable), max_size=20)
+ids = st.from_regex(r"[ -~]{0,32}", fullmatch=True)
 
 
 @st.composite
@@ -50,14 +51,14 @@ def states(draw: st.DrawFn) -> ClusterState:
             draw(st.integers(1, 2**63 - 1)),
             draw(texts.filter(bool)),
             number + 1,
-            draw(texts),
+            draw(ids),
             draw(st.booleans()),
         )
         for number, owned in enumerate(owned_by_each)
     ]
     indexes = {name: number for number, name in enumerate(draw(st.lists(names, unique=True, max_size=5)), 1)}
     return ClusterState(
-        draw(texts), draw(st.integers(1, 2**63 - 1)), ShardMap(shards), indexes, draw(st.integers(6, 2**32 - 1))
+        draw(ids), draw(st.integers(1, 2**63 - 1)), ShardMap(shards), indexes, draw(st.integers(6, 2**32 - 1))
     )
 
 
@@ -153,6 +154,57 @@ def test_what_is_no_state(text: bytes) -> None:
     """A text without a state, or without a map, is refused; the message says what is wrong."""
     with pytest.raises(BadRequest, match=r"^this is no cluster state: ."):
         from_json(text)
+
+
+#: What no name, host or id has: a terminal's commands, an end of a line, and what isn't seen.
+ODD = ["\x1b[2J", "a\nb", "a\x7f", "\x9b2J", "\u202ea", "a\u200b", "\u2028"]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_characters_of_texts(odd: str) -> None:
+    """A state in which they stand is refused in one line, whichever text has them."""
+    first = {"host": "127.0.0.1", "port": 5050, "store": ["1d", "a"], "durable": True}
+    group = {"ballot": 1, "primary": "127.0.0.1:5050", "members": ["127.0.0.1:5050"], "least": 1, "lease": 3.0}
+
+    def with_second(**changes: object) -> bytes:
+        return text_with_shard(group=group | {"replicas": [first, first | {"port": 6050, "store": None} | changes]})
+
+    assert from_json(with_second()).map.shards[0].group is not None
+    for text in (
+        text_with(cluster=odd),
+        text_with(indexes={odd: 2}),
+        text_with_shard(name=odd),
+        text_with_shard(host=odd),
+        text_with_shard(identity=odd),
+        with_second(host=odd),
+        with_second(store=[odd, "a"]),
+        with_second(store=["2e", odd]),
+        text_with_shard(group=group | {"replicas": [first], "primary": odd}),
+    ):
+        with pytest.raises(BadRequest) as refused:
+            from_json(text)
+        assert str(refused.value).isprintable()
+
+
+def test_names_of_any_script() -> None:
+    """What can be shown is taken, also what only a newer Python knows."""
+    names = ["größe", "页", "🂡 1", "a\U0003fff0"]
+    assert (
+        list(from_json(text_with(indexes={name: 1 + at for at, name in enumerate(names)}, next_index=9)).indexes)
+        == names
+    )
+
+
+def test_reasons_of_moves() -> None:
+    """Why a move was cancelled is a line of printable characters, whoever says it."""
+    state = from_json(TEXT[: TEXT.index(b'"step"')] + MOVES_TEXT.replace(b"because", rb"\u001b[2J"))
+    assert state.moves[1].why == r"\x1b[2J"
+
+
+def test_elements_of_a_state() -> None:
+    """A text with more elements than any state has is refused before they are made."""
+    with pytest.raises(BadRequest, match=r"this is no cluster state: found about 1,8.*elements"):
+        from_json(text_with(since="?").replace(b'"?"', b"[" + b"[?,0]," * 600_000 + b"0]"))
 
 
 def test_two_indexes_with_one_id() -> None:
