@@ -16,10 +16,10 @@ from typing import TypeAlias, TypeVar
 
 import attrs
 import click
-import msgspec
 
 from pyshard.cli.common_options import Target
 from pyshard.cli.exit_codes import CommandFailed, ExitCode
+from pyshard.cli.json_output import put_json
 from pyshard.cli.layout_plan import LayoutPlan, layout_plan, loads_in, plan_json, plan_lines, plan_table
 from pyshard.cli.move_jobs import ask, bar_of_moves, check_none_cancelled, wait_for
 from pyshard.cli.rich_output import show
@@ -89,7 +89,7 @@ def send(target: Target, wanted: WantedMap, sending: Sending) -> None:
         raise click.UsageError("there is no terminal to ask whether to go on; look at 'pyshard plan', and give --yes")
     sent = ask(target, lambda client: _send(client, wanted, sending))
     if sending.as_json:
-        put(msgspec.json.encode(plan_json(sent.plan) | {"moves": sent.moves or []}).decode())
+        put_json(plan_json(sent.plan) | {"moves": sent.moves or []})
     else:
         for line in sent_lines(sent, sending.wait):
             put(line)

@@ -19,7 +19,7 @@ from pyshard.cli.exit_codes import CommandFailed, ExitCode, exit_code_of
 from pyshard.cli.input_text import document_argument
 from pyshard.cli.json_output import json_option, put_json
 from pyshard.cli.progress_on_terminal import ProgressOnTerminal
-from pyshard.cli.standard_output import document_count, put
+from pyshard.cli.standard_output import document_count, put, put_as_it_is
 from pyshard.cli.verb_arguments import (
     document,
     if_version_option,
@@ -60,7 +60,7 @@ def get(target: Target, key: str, default: Document, read_from: ReadFrom | None)
         found = app.get(key, default if given else MISSING, target.index)
     if found is MISSING:
         raise no_such_key(key)
-    put(as_json(found))
+    put_as_it_is(as_json(found))
 
 
 @click.command(cls=VerbCommand)
@@ -121,7 +121,7 @@ def locate(target: Target, key: str) -> None:
     """
     with target.connect() as app:
         found = app.locate(key, target.index)
-    put(as_json(cast("Document", found)))
+    put_as_it_is(as_json(cast("Document", found)))
 
 
 @click.command()

@@ -12,7 +12,7 @@ from pyshard.cli.document_text import as_json
 from pyshard.cli.exit_codes import CommandFailed, ExitCode
 from pyshard.cli.json_output import json_option, put_json
 from pyshard.cli.progress_on_terminal import ProgressOnTerminal
-from pyshard.cli.standard_output import is_terminal, put_all
+from pyshard.cli.standard_output import is_terminal, put_all, put_as_it_is
 
 _TOGETHER = 500  # keys that are written at a time
 
@@ -39,12 +39,13 @@ def keys(target: Target, quoted: bool) -> None:
                 found.append(key)
                 if len(found) >= _TOGETHER:
                     lines, found = found, []
-                    put_all(as_json_many(lines) if quoted else lines)
+                    put_as_it_is("\n".join(as_json_many(lines) if quoted else lines))
                     count += len(lines)
                     if shown is not None:
                         shown.show(count, None)
         finally:
-            put_all(as_json_many(found) if quoted else found)
+            if found:
+                put_as_it_is("\n".join(as_json_many(found) if quoted else found))
 
 
 @click.group(no_args_is_help=False)

@@ -23,9 +23,10 @@ from twisted.internet.defer import Deferred
 from pyshard.cli import deferred_call
 from pyshard.cli.common_options import Target, on_cluster
 from pyshard.cli.exit_codes import CommandFailed, ExitCode
+from pyshard.cli.json_output import put_json
 from pyshard.cli.move_table import MoveTable, cancelled, moves_json, remarks, under_way
 from pyshard.cli.progress_on_terminal import ProgressOnTerminal
-from pyshard.cli.rich_output import show
+from pyshard.cli.rich_output import Printable, show
 from pyshard.cli.standard_output import is_terminal, put
 from pyshard.client import Client
 from pyshard.client.layout_client import LayoutClient
@@ -137,7 +138,7 @@ def resume(target: Target, number: int) -> None:
 def put_moves(moves: list[ListedMove], as_json: bool) -> None:
     """Print moves, as a table or as JSON."""
     if as_json:
-        put(moves_json(moves))
+        put_json(moves_json(moves))
     elif not moves:
         put("No moves.")
     else:
@@ -189,7 +190,7 @@ def screen(moves: list[ListedMove]) -> RenderableType:
 def screen_of_moves() -> Iterator[Callable[[list[ListedMove]], None]]:
     """What draws the table of moves on the terminal, again and again."""
     with Live(auto_refresh=False) as live:
-        yield lambda moves: live.update(screen(moves), refresh=True)
+        yield lambda moves: live.update(Printable(screen(moves)), refresh=True)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-import msgspec
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -26,9 +25,9 @@ _ANY_WIDTH = 10_000  # more columns than a table needs
 _FIGURES = ("progress", "rate", "lag", "pause", "copies")
 
 
-def moves_json(moves: Sequence[ListedMove]) -> str:
-    """The moves as one line of JSON: as the bootstrap lists them (docs/protocol.md, "ListMoves")."""
-    return msgspec.json.encode({"moves": list(moves)}).decode()
+def moves_json(moves: Sequence[ListedMove]) -> dict[str, object]:
+    """The moves as JSON has them: as the bootstrap lists them (docs/protocol.md, "ListMoves")."""
+    return {"moves": list(moves)}
 
 
 class MoveTable:

@@ -19,7 +19,7 @@ from pyshard.cli.common_options import Target, VerbCommand, on_cluster
 from pyshard.cli.document_text import as_json
 from pyshard.cli.exit_codes import CommandFailed, ExitCode
 from pyshard.cli.input_text import document_argument
-from pyshard.cli.standard_output import put, put_bytes
+from pyshard.cli.standard_output import put, put_as_it_is, put_bytes
 from pyshard.cli.unreadable_records import put_removed
 from pyshard.cli.verb_arguments import (
     if_version_option,
@@ -66,7 +66,7 @@ def read(target: Target, key: str, raw: bool, read_from: ReadFrom | None) -> Non
         found = app.read(key, target.index)
     if found is None:
         raise no_such_key(key)
-    put(as_json(found["record"]))
+    put_as_it_is(as_json(found["record"]))
 
 
 @click.command(cls=VerbCommand)
@@ -87,7 +87,7 @@ def item(target: Target, key: str, read_from: ReadFrom | None) -> None:
         found = app.item(key, target.index)
     if found is None:
         raise no_such_key(key)
-    put(as_json(cast("Document", found)))
+    put_as_it_is(as_json(cast("Document", found)))
 
 
 @click.command(cls=VerbCommand)
@@ -104,7 +104,7 @@ def pop(target: Target, key: str, if_version: int | None) -> None:
       pyshard pop test
     """
     try:
-        put(as_json(_popped(target, key, if_version)["record"]))
+        put_as_it_is(as_json(_popped(target, key, if_version)["record"]))
     except UnreadableRecord as error:
         put_removed(error)
         raise
@@ -190,7 +190,7 @@ def has(target: Target, key: str, read_from: ReadFrom | None) -> None:
     """
     with target.reading_from(read_from).connect() as app:
         found = app.has(key, target.index)
-    put(as_json(found))
+    put_as_it_is(as_json(found))
     if not found:
         click.get_current_context().exit(ExitCode.NEGATIVE)
 
@@ -239,7 +239,7 @@ def incr(target: Target, key: str, by: int, initial: int, ttl: float | None) -> 
     """
     with target.connect() as app:
         value = app.increment(key, by, initial, target.index, ttl=ttl)
-    put(as_json(value))
+    put_as_it_is(as_json(value))
 
 
 def _popped(target: Target, key: str, if_version: int | None) -> Record:

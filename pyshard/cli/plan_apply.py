@@ -11,6 +11,7 @@ import msgspec
 from pyshard.cli.common_options import Target, on_cluster
 from pyshard.cli.config_output import proposed_config, replaced_config, write_config
 from pyshard.cli.config_sending import Sending, WantedMap, planned, put_plan, send, sending_options
+from pyshard.cli.json_output import put_json
 from pyshard.cli.layout_plan import plan_json
 from pyshard.cli.move_jobs import ask
 from pyshard.cli.proposed_config import NewShard, added_shards, given_weights, proposed_map
@@ -76,7 +77,7 @@ def plan(
         about: dict[str, object] = {"epoch": state.epoch, "step": state.step}
         if file is None:
             about["config"] = msgspec.json.decode(config_text(config))  # on one line
-        put(msgspec.json.encode(about | plan_json(found)).decode())
+        put_json(about | plan_json(found))
         return
     put_plan(found)
     if output is not None:

@@ -7,7 +7,7 @@ import click
 from pyshard.cli.common_options import Target, on_cluster
 from pyshard.cli.config_sending import can_answer, interruptible
 from pyshard.cli.exit_codes import CommandFailed, ExitCode
-from pyshard.cli.json_output import json_option
+from pyshard.cli.json_output import json_option, put_json
 from pyshard.cli.move_jobs import ask
 from pyshard.cli.replica_table import group_warnings, loss_lines, replica_table, replicas_json
 from pyshard.cli.rich_output import show
@@ -47,7 +47,7 @@ def list_replicas(target: Target, as_json: bool) -> None:
     """
     groups = ask(target, LayoutClient.replicas)
     if as_json:
-        put(replicas_json(groups))
+        put_json(replicas_json(groups))
     elif not groups:
         put("No shard has replicas.")
     else:

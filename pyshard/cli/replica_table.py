@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
 from rich.table import Table
 from rich.text import Text
 
@@ -12,9 +11,9 @@ from pyshard.cli.people_numbers import span
 from pyshard.protocol.listed_replicas import ListedGroup, ListedReplica
 
 
-def replicas_json(groups: Sequence[ListedGroup]) -> str:
-    """The groups as one line of JSON: as the bootstrap lists them (docs/protocol.md, "ListReplicas")."""
-    return msgspec.json.encode({"groups": list(groups)}).decode()
+def replicas_json(groups: Sequence[ListedGroup]) -> dict[str, object]:
+    """The groups as JSON has them: as the bootstrap lists them (docs/protocol.md, "ListReplicas")."""
+    return {"groups": list(groups)}
 
 
 def replica_table(groups: Sequence[ListedGroup]) -> Table:

@@ -2,6 +2,9 @@
 
 Rules:
 
+- a line for people has printable characters alone, whoever worded a part of it: escapes stand for all others (`put`,
+  and of what rich draws `pyshard.cli.rich_output`). What users keep, keys and documents, stands as it is
+  (`put_as_it_is`);
 - a result that can't be written is a failure; a line on standard error that can't be written is dropped, so that it
   doesn't change the exit code;
 - a stream that the command was started without is held by /dev/null: else a connection would get its number, and what
@@ -13,12 +16,13 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from typing import BinaryIO, TextIO
 
 import click
 
 from pyshard.cli.exit_codes import one_line
+from pyshard.message_texts import escaped
 
 _STDERR = 2
 
@@ -44,20 +48,33 @@ def tell(message: str) -> None:
         _to_nowhere(sys.stderr)
 
 
+def tell_lines(lines: Iterable[str]) -> None:
+    """Write lines for people on standard error."""
+    click.echo("\n".join(map(escaped, lines)), err=True)
+
+
 def is_terminal() -> bool:
     """Whether somebody reads standard output on a terminal."""
     return sys.stdout is not None and sys.stdout.isatty()
 
 
 def put(line: str) -> None:
-    """Write one line."""
-    _stdout().write(line.encode("utf-8") + b"\n")
+    """Write one line for people, or of JSON that has no other characters than printable ones."""
+    put_as_it_is(escaped(line))
 
 
-def put_all(lines: Sequence[str]) -> None:
-    """Write many lines at once."""
-    if lines:
-        put("\n".join(lines))
+def put_all(lines: Iterable[str], paint: Callable[[str], str] = str) -> None:
+    """Write many such lines at once.
+
+    :param paint: colors a line, once nothing in it commands a terminal.
+    """
+    if shown := [paint(escaped(line)) for line in lines]:
+        put_as_it_is("\n".join(shown))
+
+
+def put_as_it_is(text: str) -> None:
+    """Write keys or documents, and the end of their line."""
+    put_lines(text.encode("utf-8") + b"\n")
 
 
 def put_lines(lines: bytes) -> None:

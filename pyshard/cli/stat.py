@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import click
-import msgspec
 from rich.table import Table
 from rich.text import Text
 
 from pyshard.cli.common_options import Target, on_cluster
 from pyshard.cli.exit_codes import ExitCode
+from pyshard.cli.json_output import put_json
 from pyshard.cli.people_numbers import size, span
 from pyshard.cli.rich_output import show
 from pyshard.cli.standard_output import put
-from pyshard.errors import of_peer
 from pyshard.settings import settings
 
 _RANGES = 5  # of a shard that the table shows
@@ -39,7 +38,7 @@ def stat(target: Target, as_json: bool) -> None:
     with target.connect() as app:
         found: dict[str, Any] = app.stat()
     if as_json:
-        put(msgspec.json.encode(found).decode())
+        put_json(found)
     else:
         show(summary(found), table(found["shards"]))
         for shard in found["shards"]:
@@ -111,7 +110,7 @@ def remarks(shard: dict[str, Any]) -> list[str]:
         lines.append(f"{shard['name']}: {members} of {len(replicas)} replicas have all documents")
     told = shard.get("replica")
     if isinstance(told, dict) and told.get("waits"):
-        lines.append(f"{shard['name']}: {of_peer(str(told['waits']))}")
+        lines.append(f"{shard['name']}: {told['waits']}")
     return lines
 
 

@@ -22,8 +22,8 @@ from pyshard.bootstrap.state_stores.state_store import NOTHING, StoredState
 from pyshard.cli import deferred_call
 from pyshard.cli.common_options import refuse_outer
 from pyshard.cli.exit_codes import CommandFailed, ExitCode
-from pyshard.cli.json_output import json_option
-from pyshard.cli.standard_output import put
+from pyshard.cli.json_output import json_option, put_json_text
+from pyshard.cli.standard_output import put, put_all
 from pyshard.errors import ConfigError
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.cluster_state_json import to_json
@@ -71,7 +71,10 @@ def show(context: click.Context, /, place: str, as_json: bool, **etcd: str | Non
     found = deferred_call.run(lambda reactor: _read(at, reactor))
     if found is None:
         raise CommandFailed(f"{place}: there is no state", ExitCode.NEGATIVE)
-    put(to_json(found.state).decode() if as_json else _described(found))
+    if as_json:
+        put_json_text(to_json(found.state))
+    else:
+        put_all(_described(found))
 
 
 @state.command()
@@ -158,7 +161,7 @@ def _summary(state: ClusterState) -> str:
     return f"cluster {state.cluster}, {state.shown_order}"
 
 
-def _described(found: StoredState) -> str:
+def _described(found: StoredState) -> list[str]:
     state = found.state
     lines = [
         f"cluster  {state.cluster}",
@@ -167,4 +170,4 @@ def _described(found: StoredState) -> str:
         f"indexes  {len(state.indexes)}",
         f"moves    {len(state.moves)}",
     ]
-    return "\n".join([*lines, *([f"written  {found.write}"] if found.write else [])])
+    return [*lines, *([f"written  {found.write}"] if found.write else [])]

@@ -85,14 +85,14 @@ def test_failures(pyshard: Commands, monkeypatch: pytest.MonkeyPatch, error: Bas
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(one_key_commands, "put", fail)
+    monkeypatch.setattr(one_key_commands, "put_as_it_is", fail)
     monkeypatch.setattr(root_command, "abandon", lambda: None)
     assert pyshard("has", "test") == expected
 
 
 def test_a_bug_has_its_traceback(pyshard: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug shows its traceback."""
-    monkeypatch.setattr(one_key_commands, "put", lambda _: 1 / 0)
+    monkeypatch.setattr(one_key_commands, "put_as_it_is", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         pyshard("has", "test")
 

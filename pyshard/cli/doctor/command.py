@@ -11,7 +11,7 @@ import click
 from pyshard.cli.common_options import Target, on_cluster
 from pyshard.cli.doctor.findings import CheckVerdict, worst
 from pyshard.cli.doctor.gathering import gathered
-from pyshard.cli.doctor.report import report_json, report_lines
+from pyshard.cli.doctor.report import painted, report_json, report_lines
 from pyshard.cli.doctor.room_checks import findings_of
 from pyshard.cli.exit_codes import ExitCode
 from pyshard.cli.json_output import json_option, put_json
@@ -61,6 +61,7 @@ def doctor(
         put_json(report_json(findings, verdict))
     else:
         width = shutil.get_terminal_size().columns if is_terminal() else _WIDE
-        put_all(report_lines(findings, width, is_terminal() and not os.environ.get("NO_COLOR")))
+        colored = is_terminal() and not os.environ.get("NO_COLOR")
+        put_all(report_lines(findings, width), painted if colored else str)
     if verdict is CheckVerdict.FAIL or (strict and verdict is CheckVerdict.WARN):
         click.get_current_context().exit(ExitCode.NEGATIVE)

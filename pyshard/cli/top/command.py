@@ -25,7 +25,7 @@ from pyshard.blocking.daemon_reports import daemon_reports, listed_moves
 from pyshard.cli.common_options import Target, on_cluster
 from pyshard.cli.exit_codes import ExitCode
 from pyshard.cli.json_output import put_json
-from pyshard.cli.rich_output import show
+from pyshard.cli.rich_output import Printable, show
 from pyshard.cli.signals import interrupt_raises
 from pyshard.cli.standard_output import flush, is_terminal
 from pyshard.cli.top.rates import ShardRates, rows, total
@@ -165,7 +165,7 @@ def _draw_all(looks: Looks, interval: float) -> None:
     look = looks.next()
     with Live(console=console(), auto_refresh=False, screen=True) as live:
         while True:
-            live.update(screen(look.rows, look.total, look.about, _width()), refresh=True)
+            live.update(Printable(screen(look.rows, look.total, look.about, _width())), refresh=True)
             pause(interval)
             look = looks.next()
 

@@ -17,6 +17,7 @@ from pyshard.bootstrap.state_stores.file_state_store import FileStateStore
 from pyshard.cli.common_options import refuse_outer, tls_options
 from pyshard.cli.exit_codes import CommandFailed, ExitCode, one_line
 from pyshard.cli.signals import EndSignals
+from pyshard.cli.standard_output import tell_lines
 from pyshard.cli.up import cluster_choice as clusters
 from pyshard.cli.up.addresses_to_dial import bootstrap_here
 from pyshard.cli.up.announcements import IAnnouncements, JsonAnnouncements, TextAnnouncements
@@ -159,7 +160,7 @@ def up(
         failure = _run(signals, cluster, commands, directory, access, announcements, given, chosen)
     if failure:
         head, _, rest = failure.partition("\n")
-        click.echo("\n".join([one_line(head), *rest.splitlines()]), err=True)
+        tell_lines([one_line(head), *rest.splitlines()])
         context.exit(ExitCode.NEGATIVE)
 
 

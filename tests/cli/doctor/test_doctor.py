@@ -21,7 +21,7 @@ from pyshard.cli.doctor.evidence import AddressEvidence
 from pyshard.cli.doctor.findings import CheckVerdict, Finding
 from pyshard.cli.doctor.gathering import in_threads
 from pyshard.cli.doctor.machine_look import certificate_end, directory_evidence
-from pyshard.cli.doctor.report import report_lines
+from pyshard.cli.doctor.report import painted, report_lines
 from pyshard.security.tls import Tls
 from pyshard.security.tls.ssl_context import dialing_context
 
@@ -116,7 +116,7 @@ def test_report() -> None:
         Finding("limits", CheckVerdict.WARN, "word " * 20, "shard a", "do something"),
         Finding("map", CheckVerdict.PASS, "fine"),
     ]
-    lines = report_lines(findings, 80, colored=False)
+    lines = report_lines(findings, 80)
     assert lines[0].startswith("WARN  limits       shard a: word")
     assert max(map(len, lines)) <= 80
     assert lines[-3:] == [
@@ -124,13 +124,20 @@ def test_report() -> None:
         "PASS  map          fine",
         "0 failed, 1 to look after, 1 passed.",
     ]
-    assert report_lines(findings, 80, colored=True)[0].startswith("\x1b[33mWARN\x1b[0m")
+    assert [painted(line)[:9] for line in lines] == [
+        "\x1b[33mWARN",
+        *(line[:9] for line in lines[1:-2]),
+        "\x1b[32mPASS",
+        lines[-1][:9],
+    ]
 
 
 def test_words_of_a_daemon() -> None:
     """What a daemon words can't do anything to the terminal."""
-    finding = Finding("versions", CheckVerdict.WARN, "it runs pyshard \x1b[2J", "shard \x07a", "install the other one")
-    assert not any("\x1b" in line or "\x07" in line for line in report_lines([finding], 80, colored=False))
+    finding = Finding(
+        "versions", CheckVerdict.WARN, "it runs pyshard \x1b[2J", "shard \x07a", "install the \x9b other one"
+    )
+    assert not any(not line.isprintable() for line in report_lines([finding], 80))
 
 
 @pytest.fixture(scope="module")

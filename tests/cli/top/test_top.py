@@ -8,6 +8,7 @@ import json
 import pytest
 from in_process_command import Commands
 from rich.console import Console
+from rich.text import Text
 
 from pyshard.blocking import daemon_reports
 from pyshard.cli.top import command
@@ -72,6 +73,18 @@ def test_on_a_terminal(pyshard: Commands, waits: list[float], monkeypatch: pytes
     assert text.count("documents") == 3
     assert text.index("\x1b[?1049h") < text.index("shard0") < text.index("\x1b[?1049l")
     assert len(waits) == 3
+
+
+def test_names_on_a_terminal(pyshard: Commands, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No name commands the terminal, whoever gave it."""
+    drawn = io.StringIO()
+    monkeypatch.setattr(command, "is_terminal", lambda: True)
+    monkeypatch.setattr(command, "console", lambda: Console(file=drawn, force_terminal=True, width=80, height=10))
+    monkeypatch.setattr(command, "screen", lambda *_: Text("shard \x1b]0;owned\x1b[3J\u202e"))
+    assert pyshard("top").code == 0
+    assert len(waits) == 3
+    assert drawn.getvalue().count(r"shard \x1b]0;owned\x1b[3J\u202e") == 3
+    assert "\x1b]" not in drawn.getvalue()
 
 
 def test_no_terminal(pyshard: Commands) -> None:
