@@ -27,12 +27,22 @@ def decode_json(text: bytes, kind: type[_T], fault: str, most: int = settings.MA
     :param most: bytes that it may have.
     :raises BadRequest: it is too large, or can't be read.
     """
-    if len(text) > most:
-        raise BadRequest(f"{fault}: found {len(text):,} bytes, expected at most {most:,}")
-    elements = sum(map(text.count, (b",", b"[", b"{")))  # at the least; in texts there may be some that are none
-    if elements > settings.MAX_ELEMENTS:
-        raise BadRequest(f"{fault}: found about {elements:,} elements, expected at most {settings.MAX_ELEMENTS:,}")
+    check_bounds(text, fault, most)
     try:
         return msgspec.json.decode(text, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"{fault}: {of_peer(str(error))}") from None
+
+
+def check_bounds(text: bytes, fault: str, most: int = settings.MAX_BOX_BYTES) -> None:
+    """Refuse a JSON text that is too large; see `decode_json`.
+
+    :raises BadRequest: it has too many bytes or elements.
+    """
+    if len(text) > most:
+        raise BadRequest(f"{fault}: found {len(text):,} bytes, expected at most {most:,}")
+    if len(text) <= settings.MAX_ELEMENTS:
+        return
+    elements = sum(map(text.count, (b",", b"[", b"{")))  # at the least; in texts there may be some that are none
+    if elements > settings.MAX_ELEMENTS:
+        raise BadRequest(f"{fault}: found about {elements:,} elements, expected at most {settings.MAX_ELEMENTS:,}")

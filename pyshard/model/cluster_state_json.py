@@ -17,7 +17,7 @@ import msgspec
 
 from pyshard.errors import BadRequest, ConfigError, of_peer, plain, shown_value
 from pyshard.message_texts import can_be_shown
-from pyshard.model.bounded_json import decode_json
+from pyshard.model.bounded_json import check_bounds, decode_json
 from pyshard.model.cluster_state import DEFAULT_INDEX, ClusterState
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.range_moves import Id, Phase, RangeMove, StoreId
@@ -148,6 +148,7 @@ def check_readable(state: ClusterState, readable: ClusterState | None = None) ->
         from_json(text)
         return
     _check_length(text)
+    check_bounds(text, _NO_STATE)
     shards = [shard for shard in state.map.shards if readable.map.named(shard.name) is not shard]
     try:
         read = _decoded(_encoded(state, shards))

@@ -12,7 +12,7 @@ from model.shard_layouts import equal_parts
 from work import steps
 
 from pyshard.errors import BadRequest
-from pyshard.model import cluster_state_json
+from pyshard.model import bounded_json, cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.cluster_state_json import check_readable, from_json, to_json
 from pyshard.model.key_slots import SLOTS
@@ -80,6 +80,18 @@ def test_too_large_a_state(readable: ClusterState | None, monkeypatch: pytest.Mo
     check_readable(STATE, readable)
     with pytest.raises(BadRequest, match=f"the cluster state has {size + 1} bytes; one has at most {size}"):
         check_readable(attrs.evolve(STATE, epoch=10), readable)
+
+
+@pytest.mark.parametrize("readable", [None, STATE])
+def test_too_many_elements(readable: ClusterState | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They count in all of its text, too."""
+    text = to_json(STATE)
+    elements = sum(map(text.count, (b",", b"[", b"{")))
+    monkeypatch.setattr(bounded_json, "settings", attrs.evolve(settings, MAX_ELEMENTS=elements))
+    check_readable(STATE, readable)
+    monkeypatch.setattr(bounded_json, "settings", attrs.evolve(settings, MAX_ELEMENTS=elements - 1))
+    with pytest.raises(BadRequest, match=f"found about {elements} elements, expected at most {elements - 1}"):
+        check_readable(STATE, readable)
 
 
 def test_a_text_is_made_once() -> None:
