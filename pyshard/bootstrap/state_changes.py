@@ -12,6 +12,7 @@ Rules:
 - A change that can't be made is refused by the state that is in the store, since the known one may be old.
 - A state is taken on only if it is newer than the one that is known, and of the same cluster.
 - Without the state store the known state stands, and nothing changes.
+- What others ask for leaves room for what the bootstrap has to save by itself (`pyshard.bootstrap.state_room`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyshard.bootstrap.change_turns import Asker, ChangeTurns
+from pyshard.bootstrap.state_room import check_room
 from pyshard.bootstrap.state_stores.state_store import NOTHING, StateStore, StoredState, SwapApplied, SwapOutcome
 from pyshard.errors import ConfigError, OutcomeUnknown, PyshardError, Unavailable
 from pyshard.model.cluster_state import ClusterState
@@ -112,7 +114,7 @@ class StateChanges:
         def begin() -> Deferred[None]:
             if waiting.active():
                 waiting.cancel()
-            return Deferred.fromCoroutine(self._change(decide, end))
+            return Deferred.fromCoroutine(self._change(decide, end, asker is not None))
 
         def over(outcome: Failure | None) -> None:
             if waiting.active():  # it was refused before it was begun
@@ -164,7 +166,7 @@ class StateChanges:
         except PyshardError as error:
             self._failed(error)
 
-    async def _change(self, decide: Change, end: float) -> None:
+    async def _change(self, decide: Change, end: float, is_asked_for: bool) -> None:
         if self._clock.seconds() >= end:
             raise self._waited()
         while True:
@@ -173,6 +175,8 @@ class StateChanges:
             assert known is not None, "there is a state"
             if state == known.state:
                 return
+            if is_asked_for:
+                check_room(known.state, state, self._store.most_bytes)
             self.check_readable(state)  # what is there must be so after a restart, whatever a peer wrote into it
             self._readable = state
             outcome, doubt = await self._swap(state, known, end)

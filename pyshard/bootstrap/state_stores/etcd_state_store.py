@@ -36,6 +36,7 @@ class EtcdStateStore:
 
     kind = "etcd"
     shared = True
+    most_bytes = 1536 * 1024  # etcd's default of `--max-request-bytes`
 
     def __init__(self, address: EtcdAddress, gateway: EtcdGateway) -> None:
         self.name = str(address)

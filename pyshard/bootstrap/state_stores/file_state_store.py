@@ -29,6 +29,7 @@ from pyshard.bootstrap.state_stores.state_store import (
     SwapRefused,
 )
 from pyshard.model.cluster_state import ClusterState
+from pyshard.settings import settings
 
 _T = TypeVar("_T")
 
@@ -49,6 +50,7 @@ class FileStateStore:
 
     kind = "file"
     shared = False
+    most_bytes = settings.MAX_STATE_BYTES
 
     def __init__(self, lock: StateLock) -> None:
         self._lock = lock

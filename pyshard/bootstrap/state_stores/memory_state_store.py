@@ -24,6 +24,7 @@ from pyshard.bootstrap.state_stores.state_store import (
 )
 from pyshard.errors import OutcomeUnknown, PyshardError
 from pyshard.model.cluster_state import ClusterState
+from pyshard.settings import settings
 
 
 class SwapFault(Enum):
@@ -56,6 +57,7 @@ class MemoryStateStore:
 
     kind = name = "memory"
     shared = True
+    most_bytes = settings.MAX_STATE_BYTES
 
     def __init__(self, state: ClusterState | None = None) -> None:
         self.stored = None if state is None else StoredState(state, Revision(1))

@@ -82,6 +82,11 @@ class StateStore(Protocol):
         """Whether others may change what is there while this process has it."""
         ...
 
+    @property
+    def most_bytes(self) -> int:
+        """How many bytes of a state's text it takes, unless operators have it take more."""
+        ...
+
     def get(self, end: float = inf) -> Deferred[StoredState | None]:
         """What is there for good, as of now; None: nothing.
 
