@@ -9,7 +9,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy
 from posix.unistd cimport _SC_PAGESIZE, sysconf
 
-from pyshard.compiled.dict_prefetch cimport PREFETCHED, prefetch_values
+from pyshard.compiled.dict_prefetch cimport PREFETCHED, bytes_in_use, prefetch_values
 
 cdef extern from "Python.h":
     PyObject** PySequence_Fast_ITEMS(object list_or_tuple)
@@ -117,6 +117,12 @@ cdef bytes value_of(uint64_t version, bytes record, Py_ssize_t size):
         at[byte] = <char>(version >> 8 * (VERSION - 1 - byte))
     memcpy(at + VERSION, PyBytes_AS_STRING(record), size)
     return value
+
+
+def taken_bytes(dict table not None):
+    """See `pyshard.storage.memory.spare_room.taken_bytes_plainly`."""
+    cdef Py_ssize_t taken = bytes_in_use(<PyObject*>table)
+    return taken if taken >= 0 else dict.__sizeof__(table) // 2
 
 
 cdef inline bint is_zero(const char* start, size_t size) noexcept nogil:

@@ -1,4 +1,4 @@
-"""Fetches from memory what a dict has for many keys, before they are looked up.
+"""Fetches from memory what a dict has for many keys, before they are looked up; and tells how much of a dict is in use.
 
 A look-up reads four places of memory, one after the other: the index, the entry, the key, the value. In a dict of many
 records each is a wait of 100 ns. The places of different keys don't depend on each other: a processor that is told of
@@ -6,10 +6,11 @@ them fetches ten or more at the same time.
 
 Rules:
 
-- It is a hint. Nothing is changed, and no look-up goes by what was found: a wrong place costs time alone.
+- It is a hint. Nothing is changed, and no look-up goes by what was found: a wrong place costs time alone. So does a wrong
+  size: a dict is copied too early or too late.
 - Keys are bytes, so that no Python runs, and the dict stays as it is meanwhile.
 - How a dict lies in memory is taken from `Include/internal/pycore_dict.h` of those versions of CPython that are named
-  here. With any other nothing is fetched.
+  here. With any other nothing is fetched, and no size is known.
 """
 
 from cpython.object cimport PyObject
@@ -71,10 +72,22 @@ cdef extern from *:
         }
         return fetched;
     }
+
+    static Py_ssize_t bytes_in_use(PyObject *dict) {
+        const dict_table *table = (const dict_table *)((PyDictObject *)dict)->ma_keys;
+        if (table->kind != ANY_KEYS) return -1;
+        return (Py_ssize_t)(sizeof(dict_table) + ((size_t)1 << table->log2_index_bytes))
+            + table->used * (Py_ssize_t)sizeof(dict_entry);
+    }
     #else
     static Py_ssize_t prefetch_values(PyObject *dict, PyObject *const *keys, Py_ssize_t count) {
         (void)dict, (void)keys, (void)count;
         return 0;
+    }
+
+    static Py_ssize_t bytes_in_use(PyObject *dict) {
+        (void)dict;
+        return -1;
     }
     #endif
     """
@@ -82,3 +95,6 @@ cdef extern from *:
 
     # Fetch what a dict has for some keys, of which the first `PREFETCHED` count; for how many it has found something.
     Py_ssize_t prefetch_values(PyObject* dict, PyObject** keys, Py_ssize_t count) noexcept
+
+    # Bytes of the dict's index, and of its entries up to the last that was ever used; -1: it isn't known.
+    Py_ssize_t bytes_in_use(PyObject* dict) noexcept

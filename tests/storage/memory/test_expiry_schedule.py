@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sys import getsizeof
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,3 +70,34 @@ def test_a_key_that_is_not_there() -> None:
     schedule.add(b"a", 70)
     with pytest.raises(KeyError):
         schedule.remove(b"a", 7000)
+
+
+def schedule_bytes(schedule: ExpirySchedule) -> int:
+    """Bytes of all sets of a schedule, without the keys."""
+    return getsizeof(schedule._sets) + sum(map(getsizeof, schedule._sets.values()))
+
+
+@pytest.mark.parametrize("left", [1, 40])
+def test_sets_that_lost_their_keys_take_little(left: int) -> None:
+    """Keys whose expiries change again and again leave no room in the sets behind them but for a few."""
+    schedule, shifts, keys = ExpirySchedule(0), range(6, 60, 3), [b"%d" % number for number in range(5000)]
+    for shift in shifts:
+        for key in keys:
+            schedule.add(key, 1 << shift)
+        for key in keys[left:]:
+            schedule.remove(key, 1 << shift)
+        keys = [b"%d of %d" % (number, shift) for number in range(5000)]
+    assert len(schedule) == len(shifts) * left
+    assert schedule_bytes(schedule) < len(shifts) * (2048 + 2 * 160 * left)
+
+
+def test_many_sets_that_went_take_little() -> None:
+    """Nor does what the sets are in, of which there were many."""
+    schedule = ExpirySchedule(0)
+    times = [digit << shift for shift in range(0, 60, 6) for digit in range(1, 64)]
+    for time in times:
+        schedule.add(b"%d" % time, time)
+    for time in times[1:]:
+        schedule.remove(b"%d" % time, time)
+    assert schedule_bytes(schedule) < 2048
+    assert due(schedule, {b"%d" % times[0]: times[0]}, times[0])[0] == {b"%d" % times[0]}
