@@ -81,6 +81,8 @@ class ChangeRing:
             del self._groups[self._first]
             self._size -= size
             self._first += 1
+        if not self._groups:
+            self._groups.clear()  # else it would keep their places
         return self._first - 1
 
     def has_after(self, sequence: int) -> bool:
