@@ -45,12 +45,25 @@ class Watcher(Protocol):
         ...
 
 
+class Tables(Protocol):
+    """The dicts of an index; see `MemoryIndex`. It has others now and then."""
+
+    @property
+    def records(self) -> Mapping[bytes, bytes]:
+        """Key → version and record."""
+        ...
+
+    @property
+    def expiries(self) -> Mapping[bytes, int]:
+        """Key → expiry."""
+        ...
+
+
 class IndexAtMoment:
     """What an index has when this is made.
 
-    :param slot_index: the index's keys in their order.
-    :param records: see `MemoryIndex`.
-    :param expiries: see there, too.
+    :param tables: the index.
+    :param slot_index: its keys in their order.
     :param now: what has expired by then isn't given, in milliseconds since 1970; 0: everything is.
     :param ranges: which slots are wanted, in order; None: all.
     :ivar expired: how many records had expired, of those that were looked at or have changed.
@@ -58,18 +71,16 @@ class IndexAtMoment:
 
     def __init__(
         self,
+        tables: Tables,
         slot_index: SlotIndex,
-        records: Mapping[bytes, bytes],
-        expiries: Mapping[bytes, int],
         now: int = 0,
         ranges: SlotRanges | None = None,
     ) -> None:
+        self._tables = tables
         self._slot_index = slot_index
-        self._records = records
-        self._present_expiries = expiries
         self._now = now
         self._ranges = ranges
-        self._reached: Place = (-1, b"") if records else (SLOTS, b"")  # all up to here was given
+        self._reached: Place = (-1, b"") if tables.records else (SLOTS, b"")  # all up to here was given
         self._kept: dict[bytes, bytes | None] = {}  # what wasn't given yet and has changed; None: it isn't to be given
         self._expiries: dict[bytes, int] = {}  # of these
         self._bytes = 0
@@ -95,7 +106,7 @@ class IndexAtMoment:
                 if expires:
                     self._expiries[key] = expires
                     self._bytes += _EXPIRY_BYTES
-        if self._kept[key] is None and key in self._records:
+        if self._kept[key] is None and key in self._tables.records:
             self._going = key
 
     def found(self) -> Iterator[Found]:
@@ -108,7 +119,7 @@ class IndexAtMoment:
     def _drop_gone(self, key: bytes) -> None:
         """Keep nothing of a key that isn't to be given, if it has gone: if it comes again, that is known then, too."""
         self._going = None
-        if key not in self._records and self._kept.get(key, key) is None:
+        if key not in self._tables.records and self._kept.get(key, key) is None:
             del self._kept[key]
 
     def _next_slice(self) -> list[Found]:
@@ -116,7 +127,7 @@ class IndexAtMoment:
         start, after = self._reached
         first, end = self._next_range(max(start, 0))
         places = self._slot_index.walk(first, after if first == start else None, end)
-        kept, records, plain = self._kept, self._records, self._ranges is None and not self._present_expiries
+        kept, records, plain = self._kept, self._tables.records, self._ranges is None and not self._tables.expiries
         found: list[Found] = []
         size = 0
         for slot, key, visible in islice(places, _SLICE):
@@ -149,11 +160,11 @@ class IndexAtMoment:
 
     def _as_it_was(self, key: bytes) -> tuple[bytes | None, int]:
         """What a record is that hasn't changed since, and its expiry; None: it isn't there, or had expired."""
-        expires = self._present_expiries.get(key, 0)
+        expires = self._tables.expiries.get(key, 0)
         if 0 < expires <= self._now:
             self.expired += 1
             return None, 0
-        return self._records.get(key), expires
+        return self._tables.records.get(key), expires
 
     def _was_kept(self, key: bytes, value: bytes | None) -> Found:
         """What was kept of a key, and isn't any more."""

@@ -32,6 +32,7 @@ from pyshard.storage.memory.expiry_schedule import ExpirySchedule
 from pyshard.storage.memory.index_at_moment import IndexAtMoment, Watcher
 from pyshard.storage.memory.index_owner import IndexOwner
 from pyshard.storage.memory.slot_index import SlotIndex
+from pyshard.storage.memory.spare_room import is_thin
 from pyshard.storage.memory.unused_entries import UnusedEntries
 from pyshard.storage.page_walk import KEY_STEP, Step
 from pyshard.storage.slot_histogram import BUCKET_BITS
@@ -48,7 +49,9 @@ class MemoryIndex:
     :param now: milliseconds since 1970.
     :param number: id of the index.
     :ivar records: key → version and record.
-    :ivar expiries: key → expiry, of the records that have one. `unused` gives back what both don't use.
+    :ivar expiries: key → expiry, of the records that have one. `unused` gives back what both don't use. Both are others
+        now and then (`renew`).
+    :ivar slot_index: the keys in slot order.
     :ivar noted: key → slot of the records that change, while somebody wants to know; else None (`take_notes`).
     :ivar dropped: whether the cluster has it no more.
     """
@@ -66,13 +69,19 @@ class MemoryIndex:
         self._schedule = ExpirySchedule(now)
         self._passed_over: dict[bytes, int] = {}  # key → expiry of what has expired and isn't to be swept now
         self.slot_of = partial(slot_of, index=name)
-        self._slot_index = SlotIndex(self.slot_of, self.records, self._store.grown)
+        self.slot_index = SlotIndex(self.slot_of, self.records, self._store.grown)
 
     def at_moment(self, now: int = 0, ranges: SlotRanges | None = None) -> IndexAtMoment:
         """The index as it is now, kept up until `unwatch`; for the parameters see `IndexAtMoment`."""
-        made = IndexAtMoment(self._slot_index, self.records, self.expiries, now, ranges)
+        made = IndexAtMoment(self, self.slot_index, now, ranges)
         self.watch(made)
         return made
+
+    def renew(self, records: dict[bytes, bytes], expiries: dict[bytes, int]) -> None:
+        """Have other dicts, of the same records and expiries."""
+        self.records = self.slot_index.present = records
+        self.expiries = expiries
+        self.unused = UnusedEntries(records, expiries)
 
     def watch(self, watcher: Watcher) -> None:
         """Tell somebody of each record before it changes."""
@@ -115,7 +124,7 @@ class MemoryIndex:
         if old is None:
             store.bucket_counts[slot >> BUCKET_BITS] += 1
             self.records[key] = VERSION.pack(new.version) + new.record
-            self._slot_index.add((slot,), (key,))
+            self.slot_index.add((slot,), (key,))
             if new.expires:
                 self._schedule.add(key, new.expires)
                 self.expiries[key] = new.expires
@@ -142,7 +151,7 @@ class MemoryIndex:
             del self.expiries[key]
         store.held -= size
         store.bucket_counts[slot >> BUCKET_BITS] -= 1
-        self._slot_index.note_removed(slot, key)
+        self.slot_index.note_removed(slot, key)
 
     def write(
         self, keys: Sequence[bytes], slots: Sequence[int], records: Sequence[bytes], versions: Sequence[int]
@@ -166,7 +175,7 @@ class MemoryIndex:
             if len(added) < len(keys):
                 pick = picker(added)
                 keys, slots = pick(keys), pick(slots)
-            self._slot_index.add(slots, keys)
+            self.slot_index.add(slots, keys)
             counts = store.bucket_counts
             for slot in slots:
                 counts[slot >> BUCKET_BITS] += 1
@@ -211,7 +220,7 @@ class MemoryIndex:
 
         :param after: of the first slot only the entries behind this key; None: all.
         """
-        steps = self._slot_index.walk(start, after, end)
+        steps = self.slot_index.walk(start, after, end)
         if not self.expiries:
             return steps
         expiries = self.expiries
@@ -280,11 +289,13 @@ class MemoryIndex:
         """Take an expiry out of the schedule."""
         if not self._passed_over or self._passed_over.pop(key, None) is None:
             self._schedule.remove(key, expires)
+        elif is_thin(self._passed_over):
+            self._passed_over = dict(self._passed_over)
 
     def records_in(self, ranges: SlotRanges) -> Iterator[tuple[bytes, int, int]]:
         """Key, slot and used bytes of each record in some ranges."""
         for start, end in ranges:
-            for slot, key, present in self._slot_index.walk(start, None, end):
+            for slot, key, present in self.slot_index.walk(start, None, end):
                 if present and key is not None:
                     yield key, slot, self.used_by(key)
 
@@ -308,9 +319,9 @@ class MemoryIndex:
 
     def leave_counts(self) -> None:
         """Take a dropped index out of the store's histogram; its records still count as used, with their expiries."""
-        for bucket, count in self._slot_index.bucket_counts():
+        for bucket, count in self.slot_index.bucket_counts():
             self._store.bucket_counts[bucket] -= count
-        self._slot_index = SlotIndex(self.slot_of, self.records, self._store.grown)
+        self.slot_index = SlotIndex(self.slot_of, self.records, self._store.grown)
         self._schedule, self._passed_over = ExpirySchedule(), {}
         self.take_notes(False)
         self.dropped = True

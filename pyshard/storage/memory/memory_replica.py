@@ -27,6 +27,7 @@ from pyshard.storage.memory.dropped_indexes import forget_dropped
 from pyshard.storage.memory.hidden_records import HiddenRecords
 from pyshard.storage.memory.index_records import MemoryIndex
 from pyshard.storage.memory.ring_followers import RingFollowers
+from pyshard.storage.memory.table_renewal import TableRenewals
 from pyshard.storage.replica_log_checks import (
     can_not_undo,
     new_groups,
@@ -70,6 +71,7 @@ class MemoryReplica:
     _next_index: int
     _hidden: HiddenRecords
     _followers: RingFollowers
+    _renewals: TableRenewals
     _new_id: Callable[[], str]
 
     @property
@@ -219,6 +221,7 @@ class MemoryReplica:
             self._head_of_copy("load_page")
             forget_dropped(self._dropped, 2 * len(changes))
             self._hidden.absorb(changes)
+            self._renewals.settle()
             self.touched = False
 
         return execute(work)
@@ -288,6 +291,8 @@ class MemoryReplica:
             for change in ring.group(sequence).changes:
                 if newest.get((change.index, change.key)) == sequence:
                     del newest[change.index, change.key]
+        if not newest:
+            newest.clear()  # a dict without keys keeps their places
 
     def _apply_pending(self, sequence: int) -> None:
         """Apply what is in the ring and isn't applied, up to a number."""
@@ -306,5 +311,6 @@ class MemoryReplica:
             self._hidden.set_ranges(group.ranges)
         self._hidden.absorb(group.changes)
         self._hidden.ahead.settle()
+        self._renewals.settle()
         self.touched = False
         self.sequence, self.ballot = group.sequence, group.ballot

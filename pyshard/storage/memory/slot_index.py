@@ -14,10 +14,11 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from itertools import chain
 
 from pyshard.storage.memory.key_bins import LIVE, LONG, MOST, DividedBucket, KeyBin, Place
+from pyshard.storage.memory.spare_room import is_thin
 from pyshard.storage.page_walk import Step
 from pyshard.storage.slot_histogram import BUCKET_BITS
 
@@ -36,6 +37,7 @@ class SlotIndex:
     :param slot_of: the slot of a key.
     :param present: the keys that the index has.
     :param grown: called when there are some more bins than ever before: some hundred, and an eighth of all.
+    :ivar present: the keys that the index has; another object has them now and then.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class SlotIndex:
         grown: Callable[[], object] = lambda: None,
     ) -> None:
         self._slot_of = slot_of
-        self._present = present
+        self.present = present
         self._grown = grown
         self._bins = 0
         self._most_bins = _SOME_BINS
@@ -85,7 +87,7 @@ class SlotIndex:
         if not live:
             self._drop_bin(bucket, number)
         elif dead_bytes > live * LIVE + _FEW_DEAD:
-            keys_bin.forget_dead(self._present)
+            keys_bin.forget_dead(self.present)
             if bucket in self._divided:
                 self._merge(bucket, number)
 
@@ -94,11 +96,19 @@ class SlotIndex:
 
         :param after: of the first slot only the entries behind this key; None: all.
         """
-        present = self._present
+        present = self.present
         last: bytes | None = None
         for slot, key in self._entries(start, after, end):
             yield slot, key, key != last and key in present
             last = key
+
+    def bin_at(self, place: Place) -> tuple[Sequence[bytes], Place]:
+        """The keys of the bin to which a place belongs, in no order, with dead ones; and the place of the next bin."""
+        bucket = place[0] >> BUCKET_BITS
+        behind = (bucket + 1) << BUCKET_BITS, b""
+        if bucket in self._divided:
+            return self._divided[bucket].bin_at(place, behind)
+        return self._buckets[bucket].keys if bucket in self._buckets else (), behind
 
     def bucket_counts(self) -> Iterator[tuple[int, int]]:
         """Each bucket with how many keys it has."""
@@ -146,7 +156,7 @@ class SlotIndex:
         :param key: what it has got last.
         """
         if keys_bin.dead:
-            keys_bin.forget_dead(self._present)
+            keys_bin.forget_dead(self.present)
             if keys_bin.weight <= MOST // 2:  # so that it isn't to be done soon again
                 return
         bucket = slot >> BUCKET_BITS
@@ -168,6 +178,8 @@ class SlotIndex:
         else:
             self._spare = spare = self._buckets.pop(bucket)
             spare.clear()
+            if is_thin(self._buckets):
+                self._buckets = dict(self._buckets)
 
     def _merge(self, bucket: int, number: int) -> None:
         """Merge a bin that has become lighter with a neighbor, if that is light, too."""
@@ -179,3 +191,5 @@ class SlotIndex:
         """Divide a bucket no more that has one bin left."""
         if len(self._divided[bucket].bins) == 1:
             (self._buckets[bucket],) = self._divided.pop(bucket).bins
+            if is_thin(self._divided):
+                self._divided = dict(self._divided)

@@ -42,6 +42,7 @@ from pyshard.storage.memory.index_records import MemoryIndex
 from pyshard.storage.memory.memory_replica import MemoryReplica
 from pyshard.storage.memory.ring_followers import RingFollowers
 from pyshard.storage.memory.store_at_moment import StoreAtMoment
+from pyshard.storage.memory.table_renewal import TableRenewals
 from pyshard.storage.page_walk import page_of
 from pyshard.storage.ranges_interface import RangeChanges
 from pyshard.storage.replica_log_checks import not_primary
@@ -87,10 +88,9 @@ class MemoryStore(MemoryReplica, RangeChanges):
         self._next_index = DEFAULT_INDEX + 1
         self._hidden = HiddenRecords(self, self._indexes)
         self._followers = RingFollowers(bound, steady, self._take_notes)
-        self._newest = {}
+        self._renewals, self._newest = TableRenewals(), {}
         self._noting, self.noted_in = False, dict[int, MemoryIndex]()  # whether changes are kept for followers
-        self.sequence = 0
-        self.touched = False
+        self.sequence, self.touched = 0, False
         self.origin: Origin | None = None
         self.held = self.expired = 0
         self.bucket_counts: array[int] = new_bucket_counts()
@@ -124,7 +124,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
         executor = BatchExecutor(self._indexes.get, used, limit, room, now, self._next_versions, owned)
         answers = list(map(executor.answer, tasks))
         if self.touched:
-            if self._followers.ring is None and not self._hidden.ahead.ranges:  # as `_changed` does, without the call
+            if not (self._followers.ring or self._hidden.ahead.ranges or self._renewals.present):  # as `_changed` does
                 self.touched = False
                 self.sequence += 1
             else:
@@ -182,11 +182,10 @@ class MemoryStore(MemoryReplica, RangeChanges):
         return is_new
 
     def sweep(self, most: int) -> Deferred[bool]:
-        for index in self._indexes.values():
-            index.unused.give_back()
+        more = self._renewals.step(self._indexes.values(), most)
         if self._is_member:
             forget_dropped(self._dropped, most)
-            return succeed(bool(self._dropped))
+            return succeed(more or bool(self._dropped))
         now = self._now()
         for index in self._indexes.values():
             most -= index.sweep(now, most, self._not_swept()) if index.may_be_swept(now) else 0
@@ -196,7 +195,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
             self._changed(ranges=None if left == self.ranges.left else self.ranges)
         self._followers.release()
         forget_dropped(self._dropped, most)
-        more = bool(self._dropped or (self.origin is None and self.ranges.left))
+        more = more or bool(self._dropped or (self.origin is None and self.ranges.left))
         return succeed(more or any(index.may_be_swept(now) for index in self._indexes.values()))
 
     def histogram(self, start: int, end: int, bars: int) -> list[int]:
@@ -328,6 +327,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
         self.touched = False
         self.sequence += 1
         self._hidden.ahead.settle()
+        self._renewals.settle()
         if self._noting:
             noted_in, self.noted_in = self.noted_in, {}
             changes = [change for index in noted_in.values() for change in index.changes()]

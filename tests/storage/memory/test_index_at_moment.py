@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+import attrs
 import pytest
 from deferreds import result
 from hypothesis import given, settings
@@ -147,6 +148,14 @@ def test_whatever_happens(steps: list[tuple[str, str, list[bytes], int]]) -> Non
     assert not any(index._watchers for index in [*store._indexes.values(), *store._dropped])
 
 
+@attrs.frozen
+class Tables:
+    """The dicts of an index without expiries."""
+
+    records: Mapping[bytes, bytes]
+    expiries: Mapping[bytes, int] = {}
+
+
 class CountingDict(Mapping[bytes, bytes]):
     """A dict that counts how often it is asked."""
 
@@ -171,7 +180,7 @@ def test_each_step_looks_at_few_records() -> None:
     records = CountingDict({key: VERSION.pack(1) + key for key in keys})
     slot_index = SlotIndex(slot_of, records)
     slot_index.add(map(slot_of, keys), keys)
-    moment = IndexAtMoment(slot_index, records, {})
+    moment = IndexAtMoment(Tables(records), slot_index)
     assert records.asked == 0
     before, given = 0, 0
     for one in moment.found():
@@ -188,7 +197,7 @@ def test_slots_that_are_not_wanted_are_not_looked_at() -> None:
     slot_index = SlotIndex(slot_of, records)
     slot_index.add(map(slot_of, keys), keys)
     for ranges in (((0, 200_000), (3_000_000, 3_100_000), (9_900_000, SLOTS)), ((5, 6),), ((2_000_000, 9_000_000),)):
-        found = list(IndexAtMoment(slot_index, records, {}, ranges=ranges).found())
+        found = list(IndexAtMoment(Tables(records), slot_index, ranges=ranges).found())
         assert [one[0] for one in found if one] == sorted(
             (key for key in keys if in_ranges(slot_of(key), ranges)), key=slot_of
         )
@@ -201,12 +210,14 @@ def test_what_has_nothing_is_a_step() -> None:
     slot_index = SlotIndex(slot_of, records)
     slot_index.add([slot_of(b"a")], [b"a"])
     ranges = tuple((10_000 * number, 10_000 * number + 1) for number in range(900))
-    assert list(IndexAtMoment(slot_index, records, {}, ranges=ranges).found()).count(None) == 900 + 1  # one for the end
+    assert (
+        list(IndexAtMoment(Tables(records), slot_index, ranges=ranges).found()).count(None) == 900 + 1
+    )  # one for the end
     empty: dict[bytes, bytes] = {}
-    moment = IndexAtMoment(SlotIndex(slot_of, empty), empty, {}, ranges=ranges)
+    moment = IndexAtMoment(Tables(empty), SlotIndex(slot_of, empty), ranges=ranges)
     moment.keep(b"b", 10_000)
     assert list(moment.found()) == []
-    assert moment.pinned == IndexAtMoment(SlotIndex(slot_of, empty), empty, {}).pinned
+    assert moment.pinned == IndexAtMoment(Tables(empty), SlotIndex(slot_of, empty)).pinned
 
 
 def test_what_expired_in_a_dropped_index_is_not_counted() -> None:

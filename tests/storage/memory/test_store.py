@@ -43,7 +43,7 @@ FIRST_BUCKET = in_order([key for key in (b"%d" % number for number in range(100_
 
 def entries(store: MemoryStore) -> int:
     """How many entries the buckets of the default index have, living and dead."""
-    return len(store._indexes[0]._slot_index)
+    return len(store._indexes[0].slot_index)
 
 
 def test_it_is_a_store() -> None:
