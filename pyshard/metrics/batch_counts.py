@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
+from typing import TypeVar
 
 from pyshard.metrics.histogram import SECONDS, Histogram
 from pyshard.protocol.batch_answers import Answer
@@ -41,6 +42,8 @@ VERBS: dict[type[Run], str] = {
     Touch: "touch",
     Increment: "increment",
 }
+
+_T = TypeVar("_T")
 
 _READING = frozenset(READING_RUNS.values())
 
@@ -96,10 +99,32 @@ class BatchCounts:
 
     def add_plainly(self, runs: Sequence[Run], answers: Sequence[Answer], seconds: float) -> None:
         """As `add`, for any batch."""
+        self._add(self._sizes(runs), answers, seconds)
+
+    def add_failed(self, runs: Sequence[Run]) -> None:
+        """Count a batch that failed as a whole."""
+        self._add_failed(self._sizes(runs))
+
+    def later(self, runs: Sequence[Run]) -> Callable[[_T, float], _T]:
+        """What counts a batch when it is answered, given what came of it and the seconds. It keeps no documents."""
+        sizes = self._sizes(runs)
+
+        def count(outcome: _T, seconds: float) -> _T:
+            if isinstance(outcome, list):
+                self._add(sizes, outcome, seconds)
+            else:
+                self._add_failed(sizes)
+            return outcome
+
+        return count
+
+    def _sizes(self, runs: Sequence[Run]) -> list[tuple[_VerbCounts, int]]:
+        return [(self._verbs[type(run)], len(run.keys)) for run in runs]
+
+    def _add(self, sizes: Sequence[tuple[_VerbCounts, int]], answers: Sequence[Answer], seconds: float) -> None:
         times = self.reading
-        for run, answer in zip(runs, answers, strict=True):
-            verb = self._verbs[type(run)]
-            verb.operations += len(run.keys)
+        for (verb, operations), answer in zip(sizes, answers, strict=True):
+            verb.operations += operations
             if answer.errors:
                 verb.refused += len(answer.errors)
                 self.refusals.update(map(_code_of, answer.errors.values()))
@@ -107,12 +132,10 @@ class BatchCounts:
                 times = self.changing
         times.add(seconds)
 
-    def add_failed(self, runs: Sequence[Run]) -> None:
-        """Count a batch that failed as a whole."""
-        for run in runs:
-            verb = self._verbs[type(run)]
-            verb.operations += len(run.keys)
-            verb.refused += len(run.keys)
+    def _add_failed(self, sizes: Sequence[tuple[_VerbCounts, int]]) -> None:
+        for verb, operations in sizes:
+            verb.operations += operations
+            verb.refused += operations
 
     def described(self) -> dict[str, object]:
         """What `stat` has of it, but for `refusals`."""

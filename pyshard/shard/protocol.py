@@ -176,16 +176,8 @@ class ShardProtocol(ServerConnection):
 
     def _counted(self, runs: list[Run], applied: Deferred[list[Answer]]) -> Deferred[list[Answer]]:
         """Count a batch when it is answered."""
-        began, seconds, counts = self.heard, self._clock.seconds, self._shard.counts
-
-        def answered(outcome: list[Answer] | Failure) -> list[Answer] | Failure:
-            if isinstance(outcome, Failure):
-                counts.add_failed(runs)
-            else:
-                counts.add(runs, outcome, seconds() - began)
-            return outcome
-
-        return applied.addBoth(answered)
+        began, seconds, count = self.heard, self._clock.seconds, self._shard.counts.later(runs)
+        return applied.addBoth(lambda outcome: count(outcome, seconds() - began))
 
     def _apply_front(self, epoch: int, runs: list[Run], size: int, stale: bool) -> Deferred[list[Answer]]:
         """Apply as much of a batch as one step may have.
