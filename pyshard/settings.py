@@ -226,7 +226,8 @@ class Settings:
     #: Keys that a shard looks at for one page, with those that have expired or were removed: else a page could take a
     #: minute, and be empty.
     PAGE_STEPS: int = 2000
-    #: Bytes of memory that changes take while they wait for a durable shard's disk, from all its clients.
+    #: Bytes of memory that changes take while they wait for a durable shard's disk, from all its clients; and as many
+    #: until all members of a shard with replicas have them.
     MAX_COMMIT_BYTES: int = 256 * 1024 * 1024
     #: Changes that a durable shard commits together: as many as the largest batch has.
     MAX_GROUP_CHANGES: int = 10_000

@@ -115,6 +115,9 @@ TESTS = {
     "MAX_COMMIT_BYTES": [
         "storage/durable/test_group_commit.py::test_what_waits_is_bounded",
         "storage/durable/test_update_size.py::test_what_waits",
+        "storage/contract/test_uncommitted.py::test_until_members_have_it",
+        "storage/test_uncommitted_size.py::test_what_waits_for_members",
+        "shard/protocol/test_waiting_for_replicas.py::test_small_changes_are_bounded",
     ],
     "MAX_GROUP_CHANGES": [
         "storage/durable/test_group_commit.py::test_what_is_committed_together_is_bounded",

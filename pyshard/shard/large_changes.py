@@ -18,7 +18,8 @@ Rules:
 - whose large change is next is decided fairly, between addresses, then between their connections
   (`pyshard.storage.durable.fair_update_queue`);
 - what waits has changed nothing yet. When it is begun all is looked at anew, such as whether this replica still leads;
-- what waits is bounded, by the memory that it takes: one address may have as much as is still free;
+- what waits is bounded, with all that was begun and not all members have, whether small or large
+  (`pyshard.storage.uncommitted_bytes`). Past that a change is refused before it is begun;
 - what waits of a connection that has ended is never begun, nor what waits when the daemon stops.
 """
 
@@ -32,12 +33,12 @@ import attrs
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from pyshard.errors import Overloaded, PyshardError, ShuttingDown, Unavailable
-from pyshard.settings import settings
+from pyshard.errors import PyshardError, ShuttingDown, Unavailable
 from pyshard.shard.utilization import Utilization, times_left
 from pyshard.storage import Sender
 from pyshard.storage.durable.anticipatory_pause import AnticipatoryPause
 from pyshard.storage.durable.fair_update_queue import UpdateQueue, WaitingUpdate
+from pyshard.storage.uncommitted_bytes import UncommittedBytes
 
 #: Bytes of memory of the largest change that counts as small: some hundred records, a millisecond or a few.
 SMALL = 64 * 1024
@@ -72,15 +73,15 @@ class LargeChanges:
     """The changes of one shard with replicas.
 
     :param clock: times how long large changes take, and how long the next one waits.
+    :param uncommitted: bytes of what was begun. What waits counts there, too.
     """
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, uncommitted: UncommittedBytes) -> None:
         self._clock = clock
+        self._uncommitted = uncommitted
         self._queue: UpdateQueue[_WaitingChange] = UpdateQueue()
         self._pause = AnticipatoryPause(_TIMES, _WINDOW)
         self._waiting_of: dict[Sender, int] = {}  # how many of each sender wait
-        self._weight = 0  # bytes of memory of what waits
-        self._weight_of: dict[str, int] = {}  # the same by address
         self._sender: Sender | None = None  # of the last large change
         self._under_way = self._weight_under_way = 0  # large changes that aren't answered, and their bytes
         self._ended_at = 0.0  # when the last one was
@@ -109,16 +110,15 @@ class LargeChanges:
         :param begin: begins it; what it returns fires when all members have the change.
         :return: a Deferred of what that one fires with.
         :raises PyshardError: as `begin` does; in the Deferred, if the change had to wait.
-        :raises Overloaded: (in the Deferred) too much waits already; nothing was done.
+        :raises Overloaded: (in the Deferred) too much isn't committed already; nothing was done.
         :raises Unavailable: (in the Deferred) the sender has gone before it was begun.
         """
+        if (refused := self._uncommitted.refusal(sender.address, weight)) is not None:
+            return fail(refused)
         if weight <= SMALL:
             return self._small(sender, begin)
         if not len(self._queue) and self._wait(weight) == 0:
             return self._large(sender, weight, begin)
-        own = self._weight_of.get(sender.address, 0)
-        if self._weight and own + weight > settings.MAX_COMMIT_BYTES - self._weight:
-            return fail(_overloaded(self._weight, own))
         waiting = _WaitingChange(begin)
         self._queue.add(waiting, sender, weight, 0)
         self._count_waiting(sender, weight, 1)
@@ -142,7 +142,7 @@ class LargeChanges:
 
     def _refuse(self, which: Callable[[Sender], bool], why: PyshardError) -> None:
         for taken in self._queue.take_all_of(which):
-            self._count_waiting(taken.sender, -taken.cost, -1)
+            self._count_waiting(taken.sender, taken.cost, -1)
             taken.update.answered.errback(why)
 
     def _begin_some(self) -> None:
@@ -179,7 +179,7 @@ class LargeChanges:
 
     def _begin(self, taken: WaitingUpdate[_WaitingChange]) -> None:
         sender = taken.sender
-        self._count_waiting(sender, -taken.cost, -1)
+        self._count_waiting(sender, taken.cost, -1)
         self._queue.done([taken])
         begun = maybeDeferred(self._large, sender, taken.cost, taken.update.begin)
         begun.addCallbacks(taken.update.answered.callback, taken.update.answered.errback)
@@ -243,18 +243,8 @@ class LargeChanges:
         return now
 
     def _count_waiting(self, sender: Sender, weight: int, number: int) -> None:
-        self._weight += weight
+        """Count a change that waits (1), or that waits no more (-1)."""
+        (self._uncommitted.begin if number > 0 else self._uncommitted.end)(sender.address, weight)
         left = self._waiting_of[sender] = self._waiting_of.get(sender, 0) + number
         if not left:
             del self._waiting_of[sender]
-        address = sender.address
-        left = self._weight_of[address] = self._weight_of.get(address, 0) + weight
-        if not left:
-            del self._weight_of[address]
-
-
-def _overloaded(weight: int, own: int) -> Overloaded:
-    return Overloaded(
-        f"changes of {weight:,} bytes wait for this shard's replicas already, {own:,} of them from this address; "
-        "try again later"
-    )

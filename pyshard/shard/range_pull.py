@@ -30,7 +30,7 @@ from twisted.internet.defer import succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from pyshard.errors import FollowerBehind, ShardBehind, SnapshotEnded
+from pyshard.errors import FollowerBehind, Overloaded, ShardBehind, SnapshotEnded
 from pyshard.model.slot_ranges import SlotRanges, common, union
 from pyshard.protocol.change_groups import Change, ChangeGroup, merged
 from pyshard.protocol.store_ranges import Origin
@@ -217,7 +217,7 @@ class RangePull:
 
     async def _absorb(self, group: ChangeGroup, sequence: int) -> None:
         while True:
-            with suppress(ShardBehind):
+            with suppress(ShardBehind, Overloaded):  # which ends when it knows the index, or when members have more
                 await self._store.absorb_staged(self._name, group, sequence, self._limit())
                 return
             await self._pause(_LOOK)

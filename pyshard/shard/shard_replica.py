@@ -62,7 +62,7 @@ class ShardReplica:
         self._replica: Replica | None = None
         self._connection: tuple[str, PrimaryConnection] | None = None
         self.served = ServedReplicas(store, clock)
-        self.large = LargeChanges(clock)
+        self.large = LargeChanges(clock, store.uncommitted)
         self._answers = GatedAnswers(store, clock.seconds)
         self._first = PullPrecedence()
         promised = store.promised
@@ -152,6 +152,7 @@ class ShardReplica:
         :param begin: applies it.
         :param sender: whose it is.
         :raises NotConfigured, ShardBehind: this one takes no such batch now.
+        :raises Overloaded: (in the Deferred) too much isn't committed already; nothing was applied.
         """
         self.check_leads()
         if not any(map(changes, runs)):

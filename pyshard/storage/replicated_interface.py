@@ -31,6 +31,7 @@ from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.log_groups import ReplicatedGroup
 from pyshard.protocol.log_positions import BallotHistory, LogPosition
+from pyshard.storage.uncommitted_bytes import UncommittedBytes
 
 
 class ReplicaRole(Enum):
@@ -93,6 +94,11 @@ class IReplicatedStore(Protocol):
     @property
     def committed(self) -> int:
         """The number of the last group that is known to be committed."""
+        ...
+
+    @property
+    def uncommitted(self) -> UncommittedBytes:
+        """What a primary's changes take until they are committed. Who has it apply a batch looks there before."""
         ...
 
     @property

@@ -16,6 +16,7 @@ from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.log_groups import ReplicatedGroup
 from pyshard.protocol.log_positions import BallotHistory, LogPosition, cut_off, with_group
 from pyshard.storage.replicated_interface import Promise, ReplicaRole
+from pyshard.storage.uncommitted_bytes import UncommittedBytes
 
 #: Groups that a log keeps behind those that are applied on disk.
 KEPT = 200
@@ -59,6 +60,7 @@ class ModelStore:
         self.disk = disk
         self.identity, self.incarnation, self.ephemeral = disk.identity, disk.incarnation, ephemeral
         self._synced = synced
+        self.uncommitted = UncommittedBytes()
         self.log = list(disk.log)
         self.base = disk.base
         self.ballots = disk.history

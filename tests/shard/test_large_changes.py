@@ -11,6 +11,7 @@ from pyshard.errors import NotConfigured, Overloaded, ShuttingDown, Unavailable
 from pyshard.settings import settings
 from pyshard.shard.large_changes import ALONE, BESIDE, SMALL, LargeChanges
 from pyshard.storage import Sender
+from pyshard.storage.uncommitted_bytes import UncommittedBytes
 
 ONE, TWO, NEAR, FAR = (Sender(*each) for each in (("a", "c1"), ("a", "c2"), ("b", "c3"), ("c", "c4")))
 MOST_ALONE = 3  # of these that are on their way while nobody else asks
@@ -29,7 +30,8 @@ class Changing:
     def __init__(self) -> None:
         self.clock = Clock()
         self.clock.advance(1000)
-        self.large = LargeChanges(self.clock)
+        self.uncommitted = UncommittedBytes()
+        self.large = LargeChanges(self.clock, self.uncommitted)
         self.begun: list[str] = []
         self._under_way: dict[str, Deferred[str]] = {}
         self.refusal: NotConfigured | None = None
@@ -347,6 +349,46 @@ def test_bound(changing: Changing) -> None:
     assert changing.ask(NEAR, "6", half // 2) == []
     changing.large.close()
     assert changing.ask(TWO, "7", half) == []
+
+
+def test_small_changes_are_bounded(changing: Changing) -> None:
+    """They are refused before they are begun, by what isn't committed of their address, and of all."""
+    room = settings.MAX_COMMIT_BYTES
+    changing.uncommitted.made(1, "a", room // 2)  # whoever asked for it has gone
+    refused = changing.small(TWO, "never")
+    assert (type(refused[0]), changing.begun) == (Overloaded, [])
+    assert changing.small(NEAR, "other") == []
+    changing.uncommitted.made(2, "b", room // 2 - SMALL)
+    assert changing.small(FAR, "the last one") == []
+    changing.uncommitted.made(2, "c", SMALL)
+    refused = changing.small(FAR, "never")
+    assert (type(refused[0]), changing.begun) == (Overloaded, ["other", "the last one"])
+    changing.uncommitted.committed(1)
+    assert changing.small(TWO, "again") == []
+
+
+def test_a_large_change_that_need_not_wait(changing: Changing) -> None:
+    """It is refused, too, though nothing large waits, and nothing is begun of it."""
+    changing.uncommitted.made(1, "a", settings.MAX_COMMIT_BYTES // 2)
+    refused = changing.ask(ONE, "never")
+    assert (type(refused[0]), changing.begun) == (Overloaded, [])
+    assert changing.ask(NEAR, "other") == []
+
+
+def test_what_waits_counts_once(changing: Changing) -> None:
+    """From when it is asked for until it is begun, or never is; then whoever begins it counts it."""
+    for number in range(MOST_ALONE):
+        changing.ask(ONE, str(number))
+    for sender in (ONE, TWO, NEAR):
+        changing.ask(sender, "waits")
+    assert changing.uncommitted.total == 3 * LARGE
+    changing.large.forget(TWO)
+    assert changing.uncommitted._of == {"a": LARGE, "b": LARGE}
+    changing.committed("0", "1", "2")
+    changing.turn()
+    changing.turn()
+    assert changing.begun[MOST_ALONE:] == ["waits", "waits"]
+    assert changing.uncommitted.total == 0
 
 
 def test_stop(changing: Changing) -> None:

@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 
 from pyshard.shard.large_changes import ALONE, SMALL, LargeChanges
 from pyshard.storage import Sender
+from pyshard.storage.uncommitted_bytes import UncommittedBytes
 
 LOADER, ASKER = Sender("a", "c1"), Sender("c", "c4")
 LARGE = ALONE // 3
@@ -22,7 +23,7 @@ def kept_beside(reads: bool, pause: float) -> float:
     """
     clock = Clock()
     clock.advance(1000)
-    large, loaded, members_free = LargeChanges(clock), [], 0.0
+    large, loaded, members_free = LargeChanges(clock, UncommittedBytes()), [], 0.0
 
     def members_have_it(seconds: float) -> Deferred[None]:
         nonlocal members_free

@@ -10,10 +10,10 @@ import attrs
 import pytest
 from shard.pulling import INDEXES, KEYS, MOVING, REST, Pulling, records
 from stores import PLENTY, folder
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.task import deferLater
 
-from pyshard.errors import ShardFull, WrongShard
+from pyshard.errors import Overloaded, ShardFull, WrongShard
 from pyshard.model.key_slots import slot_of
 from pyshard.model.slot_ranges import in_ranges
 from pyshard.protocol.batch_operations import Write
@@ -78,6 +78,30 @@ def test_begins_anew(pulling: Pulling) -> None:
     pulling.catch_up()
     assert pulling.pull.progress.copies == 1
     pulling.check()
+
+
+def test_waits_for_the_members_of_its_shard(pulling: Pulling, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a primary takes no more rows, since members lack too much already, they come again, and none is lost."""
+    store, refused = pulling.target.store, list[ChangeGroup]()
+    absorb = store.absorb_staged
+
+    def absorb_later(name: str, group: ChangeGroup, sequence: int, limit: int) -> Deferred[None]:
+        if len(refused) % 3 < 2:
+            refused.append(group)
+            return fail(Overloaded("changes wait for this shard's replicas already"))
+        refused.append(group)
+        return absorb(name, group, sequence, limit)
+
+    monkeypatch.setattr(store, "absorb_staged", absorb_later)
+    random = Random(1)
+    for _ in range(5):
+        pulling.change(random)
+    pulling.run()
+    pulling.catch_up()
+    pulling.check()
+    assert len(refused) > 3
+    assert refused[0] is refused[1] is refused[2]
+    assert pulling.pull.progress.copies == 1
 
 
 def test_left_behind(pulling: Pulling) -> None:

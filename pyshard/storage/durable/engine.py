@@ -157,7 +157,7 @@ class StorageEngine(MemtableOverLmdb):
                     replaceable or self.durability is Durability.ASYNC or self.retention.places.any
                 )
                 self.checkpoints.add(len(changes.records), len(payload), background)
-                self.take(changes, counters, self.log.active.sequence)
+                self.take(changes, counters, self.log.active.sequence, len(payload))
                 self.ahead.take(difference, counters.hidden.ranges.owned)
             elif changes.swept is not None:
                 self.swept = changes.swept

@@ -42,6 +42,7 @@ from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.durable.replay import replay_logged
 from pyshard.storage.durable.replica_state import ReplicaState
 from pyshard.storage.durable.saved_meta import Incarnation, Meta
+from pyshard.storage.durable.uncommitted_size import size_of_group
 from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound
 from pyshard.storage.hidden_counts import HiddenCounts
 from pyshard.storage.replicated_interface import ReplicaRole
@@ -176,7 +177,7 @@ class MemtableOverLmdb:
             replay_logged(view, counters, changes, group, self.ahead)
             difference = self.ahead.difference(view, changes.records)
         self.checkpoints.add(len(changes.records), len(group.payload), 0)
-        self.take(changes, counters, group.sequence)
+        self.take(changes, counters, group.sequence, len(group.payload))
         self.ahead.take(difference, counters.hidden.ranges.owned)
 
     def go_back(self, groups: Sequence[LogGroup]) -> None:
@@ -225,12 +226,16 @@ class MemtableOverLmdb:
         self.ahead = CountsAhead()
         self.checkpoints.current = None
 
-    def take(self, changes: GroupChanges, counters: Counters, sequence: int) -> None:
-        """Show readers what a group changes."""
+    def take(self, changes: GroupChanges, counters: Counters, sequence: int, size: int) -> None:
+        """Show readers what a group changes.
+
+        :param size: bytes of its payload.
+        """
         replica = self.replica
         if replica.uncommitted is not None:
             replica.uncommitted.settle(replica.committed, self.lmdb.counters)  # so that it stays small
             replica.uncommitted.add(sequence, changes, counters, self.memtable)
+            replica.bytes.add_group(sequence, size_of_group(size, changes, counters))
         with self.lock:
             ranges = self.counters.hidden.ranges
             self.memtable.merge(changes)

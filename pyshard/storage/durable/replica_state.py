@@ -19,6 +19,7 @@ from pyshard.storage.durable.memtable import FlushableMemtable, Memtable
 from pyshard.storage.durable.saved_meta import SavedReplica
 from pyshard.storage.durable.uncommitted_groups import UncommittedGroups
 from pyshard.storage.replicated_interface import Promise, ReplicaRole
+from pyshard.storage.uncommitted_bytes import UncommittedBytes
 
 #: The history of a store that was always alone.
 ALWAYS_ALONE: BallotHistory = ((0, 1),)
@@ -39,6 +40,7 @@ class ReplicaState:
     :ivar position: the log's last group; likewise.
     :ivar pending: the groups of a member's log that aren't applied, in order.
     :ivar uncommitted: what a primary has made and isn't committed, or had made until it became a member.
+    :ivar bytes: what the changes of a primary take that aren't committed.
     """
 
     def __init__(self, saved: SavedReplica | None, counters: Counters) -> None:
@@ -51,6 +53,7 @@ class ReplicaState:
         self.committed = 0 if known.incomplete else max(known.committed, counters.sequence)
         self.pending: deque[LogGroup] = deque()
         self.uncommitted: UncommittedGroups | None = None
+        self.bytes = UncommittedBytes()
         self.begin_history(known.starts, counters.sequence)
         if saved is None:
             self.ballots = ALWAYS_ALONE

@@ -18,7 +18,7 @@ from typing import Any
 
 import lmdb
 import msgspec
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, execute, fail, succeed
 from twisted.python.failure import Failure
 
 from pyshard.clocks import steady_seconds
@@ -34,7 +34,7 @@ from pyshard.protocol.store_ranges import Origin, StoreRanges
 from pyshard.settings import settings
 from pyshard.storage.batch_executor import BatchExecutor, no_such_index
 from pyshard.storage.durable import assignment_updates, range_updates
-from pyshard.storage.durable.copied_sizes import size_of_records, will_copy
+from pyshard.storage.durable.copied_sizes import size_of_records
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.directory_refusals import data_refused
@@ -54,7 +54,6 @@ from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.durable.page_of_keys import page_between
 from pyshard.storage.durable.replica_log import ReplicaLog
 from pyshard.storage.durable.store_followers import StoreFollowers
-from pyshard.storage.durable.update_size import update_size
 from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound, FollowerPlaces
 from pyshard.storage.following_interface import ICopy, IFollower
 from pyshard.storage.interface import ITSELF, Page, PageBounds, Sender, Task
@@ -154,10 +153,9 @@ class LmdbStore(DurableReplica, RangeChanges):
                     return succeed(self._execute(view, self._engine.counters, None, tasks, limit, room))
             except lmdb.Error as error:
                 return fail(_unreadable(error))
-        update = LoggedUpdate(
-            lambda view, counters, changes: self._execute(view, counters, changes, tasks, limit, room)
+        return self._submit_batch(
+            lambda view, counters, changes: self._execute(view, counters, changes, tasks, limit, room), tasks, sender
         )
-        return self._writer.submit(update, *update_size(tasks), sender, will_copy(self._engine, tasks))
 
     def apply_seen(
         self, tasks: Sequence[Task], limit: int, room: int, sender: Sender = ITSELF
@@ -176,7 +174,7 @@ class LmdbStore(DurableReplica, RangeChanges):
             answers = self._execute(view, counters, changes, tasks, limit, room)
             return SeenAnswers(answers, engine.log.sequence + changes.any)  # the group that is made, if any is
 
-        return self._writer.submit(LoggedUpdate(work), *update_size(tasks), sender, will_copy(engine, tasks))
+        return self._submit_batch(work, tasks, sender)
 
     def will_give(self, tasks: Sequence[Task]) -> int:
         return size_of_records(self._engine, tasks, settings.ANSWER_BYTES)
@@ -211,7 +209,7 @@ class LmdbStore(DurableReplica, RangeChanges):
             return self._writer.submit_background(
                 DirectUpdate(lambda transaction: transaction.sweep(most) or self._is_more_to_sweep(), background=1)
             )
-        if self._is_more_to_sweep():
+        if self._is_more_to_sweep() and not self.uncommitted.is_crowded:  # it would wait for the members, too
             counted = TRIM_COUNTED if self.ranges.left else 1
             return self._writer.submit_background(LoggedUpdate(work, background=counted))
         if engine.unsynced or engine.retention.is_overdue():
@@ -285,6 +283,8 @@ class LmdbStore(DurableReplica, RangeChanges):
 
     def absorb_staged(self, name: str, group: ChangeGroup, sequence: int, limit: int) -> Deferred[None]:
         update = range_updates.absorbing_staged(name, group, sequence, limit)
+        if self.uncommitted.is_crowded:
+            return execute(self.uncommitted.check_own_work)
         return self._writer.submit(update, group.size, len(group.changes))
 
     def remember(self, text: bytes) -> Deferred[None]:

@@ -35,9 +35,11 @@ class ChangeRing:
         self._size = self.added = 0
         self.last = sequence
 
-    def add(self, group: ChangeGroup) -> None:
-        """Keep one more group."""
-        size = group.size
+    def add(self, group: ChangeGroup, size: int) -> None:
+        """Keep one more group.
+
+        :param size: of the group.
+        """
         self._groups[group.sequence] = group, size, self._steady()
         self._size += size
         self.added += size

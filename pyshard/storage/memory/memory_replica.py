@@ -22,11 +22,10 @@ from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.log_groups import ReplicatedGroup
 from pyshard.protocol.log_positions import BallotHistory, LogPosition, cut_off, with_group
 from pyshard.protocol.store_ranges import Origin, StoreRanges
-from pyshard.storage.following_interface import IFollowingReplica
 from pyshard.storage.memory.dropped_indexes import forget_dropped
+from pyshard.storage.memory.followed_memory import FollowedMemory
 from pyshard.storage.memory.hidden_records import HiddenRecords
 from pyshard.storage.memory.index_records import MemoryIndex
-from pyshard.storage.memory.ring_followers import RingFollowers
 from pyshard.storage.memory.table_renewal import TableRenewals
 from pyshard.storage.replica_log_checks import (
     can_not_undo,
@@ -38,39 +37,33 @@ from pyshard.storage.replica_log_checks import (
     refuse_unless_member,
 )
 from pyshard.storage.replicated_interface import Promise, ReplicaRole
+from pyshard.storage.uncommitted_bytes import UncommittedBytes
 
 _ALWAYS_ALONE: BallotHistory = ((0, 1),)
 
+#: Bytes of memory that a group takes until it is committed, beside its size, and those that each of its changes takes.
+#: Most are of the answer that waits for it. tests/storage/test_uncommitted_size.py measures them.
+_GROUP, _CHANGE = 5000, 350
 
-class MemoryReplica:
-    """What of `IReplicatedStore` the store in memory does; see there for what each method promises.
 
-    :ivar ballot: of the last group that it has made or applied.
-    """
+class MemoryReplica(FollowedMemory):
+    """What of `IReplicatedStore` the store in memory does; see there for what each method promises."""
 
     log_format = 0
     role = ReplicaRole.ALONE
     _is_member = False  # as each batch asks, and an enum is slow to look into
     promised = Promise()
     incomplete = False
-    ballot = 0
     incarnation: str
-    sequence: int
     touched: bool
     origin: Origin | None
+    uncommitted: UncommittedBytes
     _committed = 0
     _newest: dict[tuple[int, bytes], int]  # by index and key: the last group of a primary that changed it, uncommitted
     _newest_other = 0  # the last group that changed more than records
     _ballots: BallotHistory = _ALWAYS_ALONE
     _head: ChangeGroup | None = None  # of the copy that was begun
-    _version: int
-    _remembered: bytes | None
-    _indexes: dict[int, MemoryIndex]
     _dropped: list[MemoryIndex]
-    _names: dict[str, int]
-    _next_index: int
-    _hidden: HiddenRecords
-    _followers: RingFollowers
     _renewals: TableRenewals
     _new_id: Callable[[], str]
 
@@ -125,15 +118,19 @@ class MemoryReplica:
             self._apply_pending(self.position.sequence)
             self._newest, ring = {}, self._followers.ring
             assert ring is not None
-            self.role, self._is_member = ReplicaRole.PRIMARY, False
             for sequence in range(self._committed + 1, self.sequence + 1):
-                self._note_uncommitted(ring.group(sequence))
+                group = ring.group(sequence)
+                self._note_uncommitted(group)
+                if self._is_member:  # else it is counted already
+                    self._count_uncommitted(group, group.size)
+            self.role, self._is_member = ReplicaRole.PRIMARY, False
             self.ballot = ballot
             self.sequence += 1
             self._ballots = with_group(self._ballots, ballot, self.sequence)
             self._take_notes(True)
             self._hidden.sweep_again()  # what a member has passed over
-            self._followers.add(ChangeGroup(self.sequence, ballot, self._version, []))
+            first = ChangeGroup(self.sequence, ballot, self._version, [])
+            self._followers.add(first, first.size)
             return self.sequence
 
         return execute(work)
@@ -147,10 +144,6 @@ class MemoryReplica:
 
         return execute(work)
 
-    def follow_as_replica(self, name: str, after: int, log_format: int) -> IFollowingReplica:
-        """See `IFollowedStore`."""
-        return self._followers.follow(name, after, None, self.sequence, None)
-
     def append(self, groups: Sequence[ReplicatedGroup]) -> Deferred[None]:
         """See `IReplicatedStore`."""
 
@@ -163,7 +156,7 @@ class MemoryReplica:
                 )
             for group in new_groups(self._ballots, self.position, self.promised.ballot, changes):
                 self._ballots = with_group(self._ballots, group.ballot, group.sequence)
-                self._followers.add(group)
+                self._followers.add(group, group.size)
 
         return execute(work)
 
@@ -176,6 +169,7 @@ class MemoryReplica:
                 self._apply_pending(committed)
                 self._settle(committed)
                 self._committed = committed
+                self.uncommitted.committed(committed)
                 self._followers.committed(committed)
 
         return execute(work)
@@ -270,17 +264,24 @@ class MemoryReplica:
             self._committed = self.sequence
             self._followers.committed(self.sequence)
         self.role, self._is_member, self._newest = ReplicaRole.MEMBER, True, {}
+        self.uncommitted.begin_anew()
         self._take_notes(False)
 
     def _note_uncommitted(self, group: ChangeGroup) -> None:
-        """This store shows what a group changes: if it is the primary, before that is committed."""
-        if self.role is not ReplicaRole.PRIMARY:
-            return
+        """This store is the primary, and shows what a group changes before that is committed."""
         sequence, newest = group.sequence, self._newest
         for change in group.changes:
             newest[change.index, change.key] = sequence
         if group.indexes is not None or group.text is not None or group.ranges is not None:
             self._newest_other = sequence
+
+    def _count_uncommitted(self, group: ChangeGroup, size: int, address: str = "") -> None:
+        """Count what a group takes until it is committed.
+
+        :param size: of the group.
+        :param address: whose it is.
+        """
+        self.uncommitted.made(group.sequence, address, size + _GROUP + len(group.changes) * _CHANGE)
 
     def _settle(self, committed: int) -> None:
         """Groups of a primary up to a number are committed."""

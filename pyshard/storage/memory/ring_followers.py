@@ -81,10 +81,13 @@ class RingFollowers:
             self._followers.pop(name).end(f"{name} follows no more")
         self.release()
 
-    def add(self, group: ChangeGroup) -> None:
-        """Keep one more group, and give it to whoever waits."""
+    def add(self, group: ChangeGroup, size: int) -> None:
+        """Keep one more group, and give it to whoever waits.
+
+        :param size: of the group.
+        """
         assert self.ring is not None
-        self.ring.add(group)
+        self.ring.add(group, size)
         if self.ring.added >= _RELEASED or self.ring.is_full:
             self.release()
         self._wake()

@@ -32,8 +32,7 @@ from pyshard.protocol.store_ranges import Origin, StoreRanges
 from pyshard.storage import index_ids
 from pyshard.storage.absorbed_groups import is_absorbed, records_for, refuse_incomplete
 from pyshard.storage.batch_executor import BatchExecutor, no_such_index
-from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound, FollowerPlaces
-from pyshard.storage.following_interface import ICopy, IFollower
+from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound
 from pyshard.storage.interface import ITSELF, Page, PageBounds, Sender, Task
 from pyshard.storage.memory.dict_lookups import has_all
 from pyshard.storage.memory.dropped_indexes import forget_dropped
@@ -46,9 +45,10 @@ from pyshard.storage.memory.table_renewal import TableRenewals
 from pyshard.storage.page_walk import page_of
 from pyshard.storage.ranges_interface import RangeChanges
 from pyshard.storage.replica_log_checks import not_primary
-from pyshard.storage.replicated_interface import SeenAnswers
+from pyshard.storage.replicated_interface import ReplicaRole, SeenAnswers
 from pyshard.storage.slot_histogram import histogram, new_bucket_counts
-from pyshard.storage.snapshot import Snapshot, StoreCopy
+from pyshard.storage.snapshot import Snapshot
+from pyshard.storage.uncommitted_bytes import UncommittedBytes
 
 _SWEPT = 100  # expired records that are removed together to count a snapshot's documents
 
@@ -88,7 +88,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
         self._next_index = DEFAULT_INDEX + 1
         self._hidden = HiddenRecords(self, self._indexes)
         self._followers = RingFollowers(bound, steady, self._take_notes)
-        self._renewals, self._newest = TableRenewals(), {}
+        self._renewals, self._newest, self.uncommitted = TableRenewals(), {}, UncommittedBytes()
         self._noting, self.noted_in = False, dict[int, MemoryIndex]()  # whether changes are kept for followers
         self.sequence, self.touched = 0, False
         self.origin: Origin | None = None
@@ -107,10 +107,6 @@ class MemoryStore(MemoryReplica, RangeChanges):
     def figures(self) -> StoreFigures:
         return StoreFigures(self.expired)
 
-    @property
-    def ranges(self) -> StoreRanges:
-        return self._hidden.ranges
-
     def count(self, index: int) -> int:
         if index not in self._indexes:
             raise no_such_index(index)
@@ -128,7 +124,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
                 self.touched = False
                 self.sequence += 1
             else:
-                self._changed()
+                self._changed(address=sender.address)
         return succeed(answers)
 
     def apply_seen(
@@ -183,7 +179,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
 
     def sweep(self, most: int) -> Deferred[bool]:
         more = self._renewals.step(self._indexes.values(), most)
-        if self._is_member:
+        if self._is_member or self.uncommitted.is_crowded:  # what is removed would wait for the members, too
             forget_dropped(self._dropped, most)
             return succeed(more or bool(self._dropped))
         now = self._now()
@@ -216,24 +212,6 @@ class MemoryStore(MemoryReplica, RangeChanges):
         return Snapshot(
             self.documents, moment.expired(sweep), moment.rows(), release=moment.forget, pinned=moment.pinned
         )
-
-    def copy(self, name: str | None, ranges: SlotRanges | None = None) -> Deferred[ICopy]:
-        if name is not None:
-            self._followers.add_place(name, self.sequence)
-        moment = StoreAtMoment(self._indexes, ranges=ranges)
-        named = self._names, self._remembered, self._next_index
-        head = ChangeGroup(self.sequence, self.ballot, self._version, [], *named, self.ranges)
-        return succeed(StoreCopy(head, moment.changes(), release=moment.forget, pinned=moment.pinned))
-
-    def follow(self, name: str, after: int, ranges: SlotRanges | None = None) -> IFollower[ChangeGroup]:
-        return self._followers.follow(name, after, ranges, self.sequence, lambda: self.committed)
-
-    @property
-    def followers(self) -> FollowerPlaces:
-        return self._followers.places
-
-    def forget(self, name: str) -> None:
-        self._followers.forget(name)
 
     def absorb(self, group: ChangeGroup, origin: Origin | None = None) -> Deferred[None]:
         def work() -> None:
@@ -274,6 +252,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
     def absorb_staged(self, name: str, group: ChangeGroup, sequence: int, limit: int) -> Deferred[None]:
         def work() -> None:
             self._refuse_member()
+            self.uncommitted.check_own_work()
             changes = records_for(self.ranges, name, group, sequence, self._indexes, self._next_index)
             if changes is not None:
                 self._hidden.refuse_past_limit(name, changes, limit)
@@ -321,9 +300,16 @@ class MemoryStore(MemoryReplica, RangeChanges):
             self._changed(ranges=self.ranges)
 
     def _changed(
-        self, indexes: dict[str, int] | None = None, text: bytes | None = None, ranges: StoreRanges | None = None
+        self,
+        indexes: dict[str, int] | None = None,
+        text: bytes | None = None,
+        ranges: StoreRanges | None = None,
+        address: str = "",
     ) -> None:
-        """Give what has changed a number, and keep it for followers."""
+        """Give what has changed a number, and keep it for followers.
+
+        :param address: whose change it is.
+        """
         self.touched = False
         self.sequence += 1
         self._hidden.ahead.settle()
@@ -333,8 +319,11 @@ class MemoryStore(MemoryReplica, RangeChanges):
             changes = [change for index in noted_in.values() for change in index.changes()]
             next_index = 0 if indexes is None else self._next_index
             group = ChangeGroup(self.sequence, self.ballot, self._version, changes, indexes, text, next_index, ranges)
-            self._note_uncommitted(group)
-            self._followers.add(group)
+            size = group.size
+            if self.role is ReplicaRole.PRIMARY:
+                self._note_uncommitted(group)
+                self._count_uncommitted(group, size, address)
+            self._followers.add(group, size)
 
     def _take_notes(self, wanted: bool) -> None:
         """Have the indexes note what changes from now on, or no more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from deferreds import watch
 from shard.led import OTHER, Led
 from shard.states import LOW, A
 
+from pyshard.errors import Overloaded
 from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.batch_answers import Result, decode_answers
@@ -20,7 +22,7 @@ from pyshard.protocol.pages import encode_ranges
 from pyshard.server.held_bytes_limit import HeldBytes
 from pyshard.settings import settings
 from pyshard.shard.protocol import ShardProtocol
-from pyshard.storage import MemoryStore
+from pyshard.storage import MemoryStore, Sender, Task
 
 MIB = 1024 * 1024
 RECORD = b"\x01\xc6\x00\x10\x00\x00" + bytes(MIB)
@@ -189,3 +191,45 @@ def test_what_was_asked_counts(led: Led) -> None:
     assert (answer, led.held > 100 * 10_000) == ([], True)
     led.hear()
     assert (len(answer), led.held) == (1, 0)
+
+
+SMALL = Write("", [A], [RECORD[:50_000]])
+
+
+@pytest.mark.parametrize("hangs_up", [False, True])
+def test_small_changes_are_bounded(led: Led, hangs_up: bool) -> None:
+    """Past the bound they are refused and never begun, also of who connects anew; the member's word ends that."""
+    led.hear()
+    store = led.shard.store
+    store.uncommitted._most, before, answers = 4 * MIB, store.position.sequence, list[list[Any]]()
+    for _ in range(10):
+        peer = led.connect(BoundedAMP(led.clock))
+        answers += [led.asked(peer, SMALL) for _ in range(10)]
+        if hangs_up:
+            peer.transport.loseConnection()
+            led.network.settle()
+    begun = store.position.sequence - before
+    assert begun == 2 * MIB // (len(SMALL.records[0]) + 5400) + 1
+    assert [isinstance(answer[0], Overloaded) for answer in answers[begun:]] == [True] * (100 - begun)
+    led.hear()
+    assert store.uncommitted.total == 0
+    assert hangs_up or [results(answer, SMALL) for answer in answers[:begun]] == [[True]] * begun
+    assert led.asked(led.peer, SMALL) == []
+    led.hear()
+    assert store.position.sequence - before == begun + 1
+
+
+def test_what_waits_keeps_no_documents(led: Led, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store's group has what a change has written, and who waits for the answer doesn't have it once more."""
+    led.hear()
+    came: list[bytes] = []
+    apply = MemoryStore.apply
+
+    def noted(store: MemoryStore, tasks: Sequence[Task], limit: int, room: int, sender: Sender) -> Any:
+        came.extend(task.run.records[0] for task in tasks if isinstance(task.run, Write))
+        return apply(store, tasks, limit, room, sender)
+
+    monkeypatch.setattr(MemoryStore, "apply", noted)
+    assert led.asked(led.peer, SMALL) == []
+    (record,) = came
+    assert sys.getrefcount(record) == 3, "as this test has it: in a list, by a name, and for this call"
