@@ -42,8 +42,8 @@ from pyshard.storage.uncommitted_bytes import UncommittedBytes
 _ALWAYS_ALONE: BallotHistory = ((0, 1),)
 
 #: Bytes of memory that a group takes until it is committed, beside its size, and those that each of its changes takes.
-#: Most are of the answer that waits for it. tests/storage/test_uncommitted_size.py measures them.
-_GROUP, _CHANGE = 5000, 350
+#: Most are of the answer that waits for it, with its connection: as a daemon was measured under tiny changes.
+_GROUP, _CHANGE = 8000, 350
 
 
 class MemoryReplica(FollowedMemory):

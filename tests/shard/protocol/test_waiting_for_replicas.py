@@ -209,7 +209,7 @@ def test_small_changes_are_bounded(led: Led, hangs_up: bool) -> None:
             peer.transport.loseConnection()
             led.network.settle()
     begun = store.position.sequence - before
-    assert begun == 2 * MIB // (len(SMALL.records[0]) + 5400) + 1
+    assert begun == 2 * MIB // (len(SMALL.records[0]) + 8450) + 1
     assert [isinstance(answer[0], Overloaded) for answer in answers[begun:]] == [True] * (100 - begun)
     led.hear()
     assert store.uncommitted.total == 0
