@@ -5,8 +5,9 @@ Rules:
 - All that wait have one turn after the other, each for one step.
 - Between two turns others have some times as long as the first of them took, also if nobody waited for the second one
   meanwhile. So all such work of a shard together leaves them most of its time, however much of it there is.
-- While somebody asks, they have a multiple of that, where it is said to whom the time is left, unless the work would
-  come to nothing so.
+- Where it is said to whom the time is left, they have a multiple of that while somebody asks, and less while nobody
+  does.
+- Work that would come to nothing at that pace has half of the time, whoever asks.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from typing import TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-_REST = 3  # times that a turn took
+_REST = 3  # times that a turn took, where nobody says whether clients ask
 _REST_BESIDE = 40  # the same while clients ask
+_REST_ALONE = 1  # the same while none does
+_REST_LATE = 1  # the same of what would come to nothing
 _LONGEST = 2.0  # seconds that a rest is at the most, since the clock may have been set
 
 _T = TypeVar("_T")
@@ -37,7 +40,7 @@ class PacedTurns:
         self, clock: IReactorTime, asked: Callable[[], int] | None = None, hurried: Callable[[], bool] = lambda: False
     ) -> None:
         self._clock = clock
-        self._asked = asked or (lambda: 0)
+        self._asked = asked
         self._hurried = hurried
         self._seen = 0  # what was asked for until the last turn
         self._waiting: deque[Deferred[None]] = deque()
@@ -72,12 +75,18 @@ class PacedTurns:
         self._waiting.popleft().callback(None)
         self._scheduled = bool(self._waiting)
         ended = self._clock.seconds()
-        asked, seen = self._asked(), self._seen
-        self._seen = asked
-        rest = _REST if asked == seen or self._hurried() else _REST_BESIDE
-        self._free_at = ended + min(_LONGEST, max(0.0, rest * (ended - began)))
+        self._free_at = ended + min(_LONGEST, max(0.0, self._times() * (ended - began)))
         if self._scheduled:
             self._clock.callLater(self._rest(), self._take)
+
+    def _times(self) -> int:
+        """How many times as long as the turn that has ended others have."""
+        if self._asked is None:
+            return _REST
+        seen, self._seen = self._seen, self._asked()
+        if self._hurried():
+            return _REST_LATE
+        return _REST_ALONE if self._seen == seen else _REST_BESIDE
 
     def _rest(self) -> float:
         return min(_LONGEST, max(0.0, self._free_at - self._clock.seconds()))

@@ -89,8 +89,8 @@ def between(
 
 
 def test_rests_beside_clients() -> None:
-    """While clients ask for something, they have 40 times as long as a turn took."""
-    assert between(6, 0.03125, lambda begun: 3 <= begun < 5) == [0.125, 0.125, 1.28125, 1.28125, 0.125]
+    """While clients ask for something, they have 40 times as long as a turn took; while none does, as long as it."""
+    assert between(6, 0.03125, lambda begun: 3 <= begun < 5) == [0.0625, 0.0625, 1.28125, 1.28125, 0.0625]
 
 
 def test_long_turns() -> None:
@@ -99,5 +99,5 @@ def test_long_turns() -> None:
 
 
 def test_hurried_beside_clients() -> None:
-    """What would come to nothing leaves clients no more than others."""
-    assert between(5, 0.03125, lambda _: True, lambda begun: begun >= 3) == [1.28125, 1.28125, 0.125, 0.125]
+    """What would come to nothing has half of the time, whoever asks."""
+    assert between(5, 0.03125, lambda _: True, lambda begun: begun >= 3) == [1.28125, 1.28125, 0.0625, 0.0625]
