@@ -44,6 +44,9 @@ class FollowerPlaces:
     :param places: name → place.
     :ivar any: whether there are followers.
     :ivar filled: which part of the bound is used for them, as it was when groups were last looked at: 1 for all.
+    :ivar kept: bytes that are kept for them, as it was then.
+    :ivar room: how many may be.
+    :ivar written: bytes of groups that were ever added, for whomever.
     """
 
     def __init__(self, places: Mapping[str, int] | None = None) -> None:
@@ -51,6 +54,8 @@ class FollowerPlaces:
         self._lock = threading.Lock()
         self.any = bool(self._places)
         self.filled = 0.0
+        self.kept = self.written = 0
+        self.room = DEFAULT_BOUND.size
 
     def __contains__(self, name: object) -> bool:
         """Whether somebody of this name follows, and isn't behind."""

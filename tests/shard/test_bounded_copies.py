@@ -154,11 +154,14 @@ def test_what_is_kept_is_told(kind: str, tmp_path: Path) -> None:
         filled.append(bench.store.followers.filled * settings.FOLLOWED_LOG_BYTES)
     assert 0.8 < filled[0] / 2_000_000 < 1.3
     assert 0.8 < filled[1] / 4_000_000 < 1.3
+    assert bench.store.followers.kept / settings.FOLLOWED_LOG_BYTES == pytest.approx(bench.store.followers.filled)
     copy.close()
     bench.store.follow("m", bench.store.sequence)
     for key in _KEYS:
         bench.result(bench.store.apply([Task(Write("", [key], [bytes(2000)]), 0, [slot_of(key)])], PLENTY, PLENTY))
     assert bench.store.followers.filled * settings.FOLLOWED_LOG_BYTES < 500_000
+    assert bench.store.followers.kept < 500_000
+    assert bench.store.followers.written > 4_000_000
     bench.close()
 
 

@@ -149,6 +149,7 @@ class StorageEngine(MemtableOverLmdb):
                 replaceable = replaceable and self.replica.role is _ALONE
                 sync = changes.must_sync or (self.durability is Durability.FSYNC and not replaceable)
                 self.log.append(payload, sync, counters.ballot)
+                self.retention.places.written += len(payload)
                 if self.replica.uncommitted is not None:
                     self.replica.add(counters.ballot, self.log.active.sequence)
                 if changes.indexes is not None:

@@ -83,6 +83,7 @@ class LogRetention:
         self._bound = bound
         self._steady = steady
         self.places = places
+        places.room = bound.size
         self._failures = FailureLog(steady)
 
     def saved(self) -> SavedLog:
@@ -111,7 +112,8 @@ class LogRetention:
             self.leave_behind(until)
         kept = self._log.kept
         seconds = self._steady() - kept[0].since if kept else 0.0
-        self.places.filled = self._bound.used(sum([segment.size for segment in kept]), seconds)
+        self.places.kept = sum([segment.size for segment in kept])
+        self.places.filled = self._bound.used(self.places.kept, seconds)
 
     def is_overdue(self) -> bool:
         """Whether a segment is kept for longer than it should be; for any thread."""

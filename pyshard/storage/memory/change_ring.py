@@ -44,6 +44,12 @@ class ChangeRing:
         self._size += size
         self.added += size
         self.last = group.sequence
+        return size
+
+    @property
+    def size(self) -> int:
+        """Bytes that are kept."""
+        return self._size
 
     @property
     def filled(self) -> float:

@@ -42,6 +42,7 @@ class RingFollowers:
         self._uncommitted: set[str] = set()  # the names of those that are given what isn't committed
         self._always: int | None = None  # groups above this number are kept, whoever follows
         self.places = FollowerPlaces()
+        self.places.room = bound.size
         self.ring: ChangeRing | None = None
 
     def add_place(self, name: str, sequence: int) -> None:
@@ -88,6 +89,7 @@ class RingFollowers:
         """
         assert self.ring is not None
         self.ring.add(group, size)
+        self.places.written += size
         if self.ring.added >= _RELEASED or self.ring.is_full:
             self.release()
         self._wake()
@@ -130,7 +132,7 @@ class RingFollowers:
             gone = self.ring.release(self.ring.last if needed is None else needed, self._always)
             for name in self.places.leave_behind(gone):
                 _log.warn("{follower} follows too slowly: it has to start from a copy", follower=name)
-            self.places.filled = self.ring.filled
+            self.places.filled, self.places.kept = self.ring.filled, self.ring.size
         if not self.places.any and self._always is None:
             self.ring = None
             self._take_notes(False)
