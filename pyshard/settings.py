@@ -262,7 +262,7 @@ class Settings:
     REST_KEPT: float = 30.0
     #: Seconds for which a follower's question about changes waits for some.
     FOLLOW_WAIT: float = 1.0
-    #: Seconds for which a follower may be behind before the writers of what it follows are slowed down, by half.
+    #: Seconds for which a follower may be behind before the writers of what it follows are slowed down.
     FOLLOWED_AT_ONCE: float = 10.0
     #: Seconds after which a move is cancelled whose target can't catch up with the changes of its slots all the same.
     MOVE_CATCHES_UP: float = 120.0

@@ -25,6 +25,11 @@ def _documents(stat: Stat) -> Iterable[Sample]:
         yield (OTHERS,), stat["other_index_documents"]
 
 
+def _slowed(stat: Stat) -> Iterable[Sample]:
+    if stat.get("slowed_to") is not None:
+        yield (), stat["slowed_to"]
+
+
 def _healthy(stat: Stat) -> Iterable[Sample]:
     yield (), not stat.get("failing", False)
 
@@ -98,6 +103,19 @@ SHARD_FAMILIES = (
     Family("pyshard_snapshots", Kind.GAUGE, "Snapshots that are open.", plain("snapshots")),
     Family(
         "pyshard_followers", Kind.GAUGE, "Those who follow its changes, such as targets of moves.", plain("followers")
+    ),
+    Family(
+        "pyshard_copies_begun",
+        Kind.GAUGE,
+        "How often a copy was begun for a replica, or a move, since it had all; of that for which it was most often.",
+        plain("copies_begun"),
+    ),
+    Family(
+        "pyshard_slowed_writers_bytes",
+        Kind.GAUGE,
+        "Bytes of changes a second that writers may write while they are slowed down, so that a copy ends.",
+        _slowed,
+        "bytes",
     ),
     Family("pyshard_store_healthy", Kind.GAUGE, "1 if the store takes changes, 0 if its disk fails.", _healthy),
     Family(

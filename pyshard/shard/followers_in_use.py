@@ -21,12 +21,14 @@ class CopyInUse:
 
     :ivar name: the follower's.
     :ivar idle: ends it when nobody has read it for a while; None while an answer is made.
+    :ivar asked_at: when it was asked for last, in the clock's seconds.
     """
 
     name: str
     owner: Hashable
     copy: BoundedCopy
     idle: IDelayedCall | None = None
+    asked_at: float = 0.0
 
 
 @attrs.define(eq=False)
@@ -39,6 +41,7 @@ class Following:
     :ivar newest: the number of the last of them.
     :ivar asked_at: when it asked last, in the clock's seconds.
     :ivar even_at: when it was given all that there was last, or began.
+    :ivar is_even: whether it was with the last answer.
     """
 
     owner: Hashable
@@ -50,3 +53,4 @@ class Following:
     newest: int = 0
     asked_at: float = 0.0
     even_at: float = 0.0
+    is_even: bool = False

@@ -195,9 +195,9 @@ class ShardProtocol(ServerConnection):
         if not (changes(runs[0]) if len(runs) == 1 else any(map(changes, runs))):
             read = (self._shard.apply_stale if stale else self._shard.apply)(epoch, runs, self._sender)
             return read if read.called and not read.paused else self.held_until(read, size)
-        owed = self._shard.will_give(runs)
-        applied = self._shard.apply(epoch, runs, self._sender)
-        applied = self.changes.add(self._followers.writers.answer(runs, applied, self._sender.address))
+        owed, writers, sender = self._shard.will_give(runs), self._followers.writers, self._sender
+        begun = writers.serve(runs, size, lambda: self._shard.apply(epoch, runs, sender), sender.address)
+        applied = self.changes.add(begun)
         return self.count_owed(applied, owed) if owed else applied
 
     def _apply_permitted(
@@ -244,7 +244,7 @@ class ShardProtocol(ServerConnection):
         )
 
     def stat(self) -> Arguments:
-        return {"stat": msgspec.json.encode(shard_stat(self._shard, self._snapshots, self.factory))}
+        return {"stat": msgspec.json.encode(shard_stat(self._shard, self._snapshots, self._followers, self.factory))}
 
     def open_snapshot(self, stale: bool | None) -> Deferred[Arguments]:
         peer, replica = SnapshotPeer(self.origin, self.role is Role.ADMIN), self._shard.replica

@@ -22,20 +22,21 @@ Rules:
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from functools import partial
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pyshard.errors import BadRequest, SnapshotEnded, TooManySnapshots, WrongShard, shown_value
-from pyshard.model.slot_ranges import SlotRanges, shown, union, without
+from pyshard.model.slot_ranges import SlotRanges, shown, without
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.change_pages import encode_groups
 from pyshard.settings import settings
 from pyshard.shard.bounded_copies import BoundedCopy
 from pyshard.shard.copy_ticket import CopyTicket, expected_size
 from pyshard.shard.followers_in_use import CopyInUse, Following
+from pyshard.shard.late_followers import Chaser, CopyUnderWay, LateFollowers
 from pyshard.shard.opening_copies import OpeningCopies
 from pyshard.shard.paced_turns import PacedTurns
 from pyshard.shard.parted_answer import PartedAnswer, unheld
@@ -43,8 +44,6 @@ from pyshard.shard.served_digests import DigestReading, ServedDigests
 from pyshard.shard.served_replicas import is_replica, refuse_replica
 from pyshard.shard.slowed_writers import SlowedWriters
 from pyshard.storage import IStore
-
-_ASKS_WITHIN = 5.0  # seconds in which a follower that wants to catch up asks again
 
 
 class ServedFollowers:
@@ -54,9 +53,10 @@ class ServedFollowers:
     :param clock: times questions, and copies that nobody reads.
     :param new_id: gives the ids of copies.
     :param asked: see `PacedTurns`.
+    :ivar late: for whose sake writers are slowed down.
     :ivar writers: those whose changes a follower may be unable to catch up with.
-    :ivar is_of_a_move: whether a name is that of a move which goes on. Anybody may follow, and be behind; but for those
-        alone writers are slowed down, and they always have a place.
+    :ivar is_of_a_move: whether a name is that of a move which goes on. Such ones always have a place.
+    :ivar learners: gives the replicas that are given groups, and aren't members yet.
     :ivar on_names: called a while after a new name came, to `forget` those that nobody may have.
     """
 
@@ -75,8 +75,10 @@ class ServedFollowers:
         self._following: dict[str, Following] = {}
         self._names = {name for name in store.followers if not is_replica(name)}  # for which something may be kept
         self._look: IDelayedCall | None = None
-        self.writers = SlowedWriters(self._behind, clock)
+        self.late = LateFollowers(store.followers, self._read_copies, self._chasers, clock)
+        self.writers = SlowedWriters(store.followers, self.late.allowed, clock)
         self.is_of_a_move: Callable[[str], bool] = lambda _: False
+        self.learners: Callable[[], Iterable[Chaser]] = tuple
         self.on_names: Callable[[], None] = lambda: None
         self._turns = PacedTurns(clock, asked, lambda: any(one.copy.is_late for one in self._copies.values()))
         self._digests = ServedDigests(store, clock, self._turns, new_id)
@@ -114,7 +116,8 @@ class ServedFollowers:
         :return: its id for `read_copy`, and its head.
         :raises StorageFailed: there is no copy.
         """
-        copy = BoundedCopy(await self._opening.copy(name, name), self._store, name, None, self._store.used)
+        expected = expected_size(self._store, self._store.ranges.owned)
+        copy = BoundedCopy(await self._opening.copy(name, name), self._store, name, None, expected)
         return self._opened(owner, name, copy), copy.head
 
     async def read_copy(self, owner: Hashable, number: str) -> list[Change]:
@@ -185,7 +188,8 @@ class ServedFollowers:
         following.follower.confirm(after)
         groups = await self._wait_for_groups(following)
         following.newest = groups[-1].sequence if groups else after
-        if not groups or following.newest >= self._store.committed:
+        following.is_even = not groups or following.newest >= self._store.committed
+        if following.is_even:
             following.even_at = self._clock.seconds()
         following.parted = parted = PartedAnswer(self._clock, hold)
         return self._given(following, *parted.begin(encode_groups(groups)))
@@ -259,6 +263,8 @@ class ServedFollowers:
             self._end_copy(earlier)
         number = self._new_id()
         opened = self._copies[number] = CopyInUse(name, owner, copy)
+        if self._slows(name):
+            self.late.begin_copy(name)
         self._await_reader(number, opened)
         return number
 
@@ -280,14 +286,24 @@ class ServedFollowers:
         self._look = None
         self.on_names()
 
-    def _behind(self) -> SlotRanges:
-        """The slots of followers that have asked all the time, and been behind for long."""
-        now, found = self._clock.seconds(), list[tuple[int, int]]()
+    def _slows(self, name: str) -> bool:
+        """Whether writers may be slowed for a follower. Anybody may follow, and be behind."""
+        return is_replica(name) or self.is_of_a_move(name)
+
+    def _read_copies(self) -> Iterable[CopyUnderWay]:
+        now = self._clock.seconds()
+        for opened in self._copies.values():
+            if self._slows(opened.name):
+                copy, at = opened.copy, now if opened.idle is None else opened.asked_at
+                yield CopyUnderWay(opened.name, copy.given, copy.expected, at)
+
+    def _chasers(self) -> Iterable[Chaser]:
+        now, committed = self._clock.seconds(), self._store.committed
         for name, one in self._following.items():
-            asks = one.asked is not None or now - one.asked_at < _ASKS_WITHIN
-            if asks and now - one.even_at >= settings.FOLLOWED_AT_ONCE and self.is_of_a_move(name):
-                found += one.ranges
-        return union(tuple(found))
+            if self._slows(name):
+                at, lacks = now if one.asked is not None else one.asked_at, committed - max(one.after, one.newest)
+                yield Chaser(name, one.ranges, max(0, lacks), at, one.even_at, one.is_even)
+        yield from self.learners()
 
     def _check_owned(self, ranges: SlotRanges) -> None:
         """Refuse to give a copy of what isn't here (any more): it would be empty, and seem to be complete."""
@@ -315,6 +331,7 @@ class ServedFollowers:
         return opened
 
     def _await_reader(self, number: str, opened: CopyInUse) -> None:
+        opened.asked_at = self._clock.seconds()
         opened.idle = self._clock.callLater(settings.SNAPSHOT_IDLE, self._end_copy, number)
 
     def _end_copy(self, number: str) -> None:

@@ -12,7 +12,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 
 import attrs
 import msgspec
@@ -28,7 +28,9 @@ from pyshard.replication.group_times import of_lease
 from pyshard.replication.pulls import Pull, Pulled, PulledHead
 from pyshard.replication.replica import Replica
 from pyshard.settings import settings
+from pyshard.shard.late_followers import Chaser
 from pyshard.shard.parted_answer import PartedAnswer, unheld
+from pyshard.shard.slowed_writers import ALL
 from pyshard.storage import IFollowingReplica, IStore
 from pyshard.storage.following_interface import FollowerEnded
 
@@ -65,11 +67,17 @@ class _Given:
     :ivar log_format: of its store.
     :ivar after: the number of the last group that it was given.
     :ivar asked: the question that waits for an answer.
+    :ivar asked_at: when it asked last, in the clock's seconds.
+    :ivar even_at: when it was given all that there was last, or began.
+    :ivar is_even: whether it was with the last answer.
     """
 
     follower: IFollowingReplica
     log_format: int
     after: int
+    asked_at: float
+    even_at: float
+    is_even: bool = False
     asked: Deferred[list[ChangeGroup]] | Deferred[list[LogGroup]] | None = None
 
 
@@ -93,20 +101,22 @@ class ServedReplicas:
 
         :param follower: the replica's address.
         """
-        name = follower_name(follower)
+        name, now = follower_name(follower), self._clock.seconds()
         given = self._given.get(name)
         if given is not None and given.asked is not None:
             given.asked.cancel()
             given = None
         if given is None or (given.after, given.log_format) != (after, log_format):
             follower_anew = self._store.follow_as_replica(name, after, log_format)
-            given = self._given[name] = _Given(follower_anew, log_format, after)
+            given = self._given[name] = _Given(follower_anew, log_format, after, now, now)
+        given.asked_at = now
         given.follower.confirm(after)
         asked = given.asked = given.follower.groups(settings.FOLLOW_BYTES)
         waited = self._clock.callLater(self.wait, asked.cancel)
         try:
             groups = await asked
         except CancelledError:
+            given.is_even, given.even_at = True, self._clock.seconds()
             return ()
         except FollowerEnded:  # somebody has asked in its name; with its next question it follows anew
             if self._given.get(name) is given:
@@ -118,7 +128,18 @@ class ServedReplicas:
                 waited.cancel()
         if groups:
             given.after = groups[-1].sequence
+        given.is_even = given.after >= self._store.safe
+        if given.is_even:
+            given.even_at = self._clock.seconds()
         return groups
+
+    def chasers(self, addresses: Collection[str]) -> Iterator[Chaser]:
+        """Those of some replicas that are given groups."""
+        now, safe = self._clock.seconds(), self._store.safe
+        for name in map(follower_name, addresses):
+            if (given := self._given.get(name)) is not None:
+                at = now if given.asked is not None else given.asked_at
+                yield Chaser(name, ALL, max(0, safe - given.after), at, given.even_at, given.is_even)
 
     async def answer(
         self,

@@ -97,7 +97,7 @@ class ShardService(DescribedService):
 
     def stat(self) -> dict[str, object]:
         """See `ReportedDaemon`."""
-        return shard_stat(self.shard, self.snapshots, self.factory)
+        return shard_stat(self.shard, self.snapshots, self.followers, self.factory)
 
     def unhealthy(self) -> str:
         """See `ReportedDaemon`."""
@@ -118,6 +118,7 @@ class ShardService(DescribedService):
         self.shard.pause = PacedTurns(self._clock).next
         if self._dial is not None:
             self.shard.replica = ShardReplica(self.shard.store, self._clock, self._dial, self._random)
+            self.followers.learners = self.shard.replica.learners
         self.moves = ShardMoves(self.shard, self.followers, self._clock, self._dial, self._random)
         self.moves.carriers.hold = self._hold_long
         super().privilegedStartService()

@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from random import Random
 from typing import TypeVar
 
@@ -33,6 +33,7 @@ from pyshard.replication.replica import Replica
 from pyshard.replication.wishes import ReplicaReport
 from pyshard.shard.gated_answers import GatedAnswers
 from pyshard.shard.large_changes import SMALL, LargeChanges
+from pyshard.shard.late_followers import Chaser
 from pyshard.shard.parted_answer import unheld
 from pyshard.shard.primary_connection import PrimaryConnection
 from pyshard.shard.pull_precedence import PullPrecedence
@@ -233,6 +234,11 @@ class ShardReplica:
         if self._replica is None:
             raise NotConfigured("this shard has no replicas, as far as it was told")
         return await self.served.answer(owner, self._replica, pull, offset, hold)
+
+    def learners(self) -> Iterable[Chaser]:
+        """The replicas that are given groups, and aren't members yet."""
+        group = None if self._replica is None else self._replica.group
+        return () if group is None or not self.leads else self.served.chasers(group.learners)
 
     def goes_first(self, owner: Hashable, pull: bytes) -> bool:
         """Note a question; whether the connection that it has come over is served before everybody by it.

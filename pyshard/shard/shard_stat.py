@@ -7,10 +7,13 @@ from pyshard.model.cluster_state import DEFAULT_INDEX
 from pyshard.server.factory import ServerFactory
 from pyshard.settings import settings
 from pyshard.shard.open_snapshots import OpenSnapshots
+from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.shard import Shard
 
 
-def shard_stat(shard: Shard, snapshots: OpenSnapshots, factory: ServerFactory) -> dict[str, object]:
+def shard_stat(
+    shard: Shard, snapshots: OpenSnapshots, followers: ServedFollowers, factory: ServerFactory
+) -> dict[str, object]:
     """How the shard and its connections fare, as docs/protocol.md lists it."""
     store = shard.store
     figures = store.figures
@@ -21,6 +24,7 @@ def shard_stat(shard: Shard, snapshots: OpenSnapshots, factory: ServerFactory) -
         "expired": figures.expired,
         "snapshots": len(snapshots),
         "followers": len(store.followers),
+        **followers.late.described(),
     }
     if shard.replica is not None:
         found |= shard.replica.stat()

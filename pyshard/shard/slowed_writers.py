@@ -1,73 +1,130 @@
-"""Slows writers down whose changes a follower can't catch up with, by half at the most.
+"""Slows writers down, so that a copy of their shard ends, and a follower catches up, whatever they would write.
 
-A move ends only when its target has nearly all. Where more is written than it can follow, it would never end.
+How much they may write together says `pyshard.shard.follower_allowance`, each second anew, or sooner where much is
+written.
 
 Rules:
 
-- Only who changes slots of a follower that has been behind for long is slowed, and only while that follower asks.
-- How much they change is measured first. Then they get half of that for a while, however much they ask for. Then it is
-  measured again: they may have become many more. The most that was measured counts, since a disk has slow moments.
-- That half is divided fairly between the addresses that they come from: each gets what it had, up to a level. So who
-  changes little isn't slowed for the sake of another one.
-- A change is made at once, and in order. It is its answer that waits, for a second at the most: clients have so many
-  changes in flight, and no more.
+- What is counted is bytes. A change may write more than it brings, such as a touch of a large document: so what was
+  written of late, beside what was brought, says how much the next ones will write.
+- What writers may write is divided fairly between the addresses that they come from: each gets what it had, up to a
+  level. So who changes little isn't slowed for the sake of another one, and the heaviest is slowed first.
+- A change is made at once, and in order. It is its answer that waits, for a second at the most. A change that would
+  have to wait for longer is refused before anything is done for it (`Overloaded`): clients send it again by
+  themselves. So neither many changes in flight, nor large ones, write more than they may.
+- Only who changes slots that are followed is slowed, and only while the follower asks for more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from math import inf
+from typing import NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from pyshard.model.key_slots import LazySlots
+from pyshard.errors import Overloaded
+from pyshard.model.key_slots import SLOTS, LazySlots
 from pyshard.model.slot_ranges import SlotRanges, in_ranges
 from pyshard.protocol.batch_operations import Run, changes
+from pyshard.storage.follower_places import FollowerPlaces
 
-_MEASURED = 4.0  # seconds for which it is measured how much is changed
-_SHARE = 0.5  # of that writers get
-_SLOWED = 10.0  # seconds until it is measured again
-_LONGEST = 1.0  # seconds that an answer waits at the most
+#: Seconds that an answer waits at the most.
+LONGEST = 1.0
+
+ALL: SlotRanges = ((0, SLOTS),)
+
+_LOOK = 1.0  # seconds between looks
+_LOOK_AT = 0.02  # of what may be kept for followers: when so much was brought or written, the next look is due
+_BRIEF = 1e-3  # seconds that there are between two looks at the least, to count by
+_LEAST = 4096  # bytes a second that all may bring in any case: what others than they write is no reason to stop them
+_FADES = 0.5  # part of what was counted before a second that counts behind it
 _T = TypeVar("_T")
 
 
+class Allowed(NamedTuple):
+    """What writers may write.
+
+    :ivar rate: bytes of changes in a second; inf: as much as they like.
+    :ivar ranges: the slots in which it is so.
+    """
+
+    rate: float = inf
+    ranges: SlotRanges = ()
+
+
 class WriterPace:
-    """How long answers to changes wait, so that writers get half of what they had. Pure; times are in seconds."""
+    """How long answers to changes wait, so that no more is written than may be. Pure; times are in seconds."""
 
     def __init__(self) -> None:
-        self._began: float | None = None  # to measure, or to slow down
-        self._counts: dict[str, int] = {}  # by address: operations that were measured
-        self._most = 0.0  # operations in a second that were measured
-        self._level = 0.0  # operations of an address that are answered in a second; 0: it is being measured
-        self._next: dict[str, float] = {}  # by address: when the next answer is due
+        self._began: float | None = None  # to count
+        self._counts: dict[str, int] = {}  # by address: bytes that were brought since then
+        self._count = 0  # of all of them, and of those that aren't slowed
+        self._rates: dict[str, float] = {}  # by address: bytes that it has brought in a second of late
+        self._brought = self._wrote = 0.0  # bytes of late, of all addresses
+        self._written = 0  # bytes of changes that were ever written by then
+        self._level = inf  # bytes that an address may bring in a second
+        self._owed: dict[str, tuple[float, float]] = {}  # by address: bytes that it brought too soon, and when
 
-    def reset(self) -> None:
-        """Nobody is behind any more."""
-        self._began, self._most, self._level = None, 0.0, 0.0
+    def is_due(self, now: float, written: int, much: float) -> bool:
+        """Whether it is time for `look`.
 
-    def wait(self, operations: int, now: float, address: str = "") -> float:
-        """Note changes, and say for how long their answer is to wait.
-
-        :param address: whose they are.
+        :param written: bytes of changes that were ever written.
+        :param much: bytes behind which it is time in any case.
         """
-        if self._began is None or now - self._began >= (_SLOWED if self._level else 2 * _MEASURED):
-            self._began, self._counts, self._level = now, {}, 0.0
-        if not self._level:
-            self._counts[address] = self._counts.get(address, 0) + operations
-            if now - self._began >= _MEASURED:
-                rates = [count / (now - self._began) for count in self._counts.values()]
-                self._most = max(self._most, sum(rates))
-                self._level = level(rates, _SHARE * self._most)
-                self._began, self._next = now, {}
-            return 0.0
-        due = max(self._next.get(address, now), now)
-        self._next[address] = min(due + operations / self._level, now + _LONGEST)
-        return due - now
+        if self._began is None or now - self._began >= _LOOK:
+            return True
+        return now - self._began >= _BRIEF and max(self._count, written - self._written) >= much
+
+    def look(self, now: float, written: int, allowed: Callable[[float], float]) -> None:
+        """Count anew, and by what was counted share out what may be written.
+
+        :param written: see `is_due`.
+        :param allowed: gives bytes of changes that may be written in a second, given how many were.
+        """
+        seconds = _LOOK if self._began is None else max(_BRIEF, now - self._began)
+        wrote = 0 if self._began is None else max(0, written - self._written)
+        fades = _FADES ** min(seconds, 60.0)
+        self._brought = self._brought * fades + self._count
+        self._wrote = self._wrote * fades + wrote
+        faded = {address: self._rates.get(address, 0.0) * fades for address in self._rates.keys() | self._counts.keys()}
+        newer = (1 - fades) / seconds
+        rates = {address: rate + self._counts.get(address, 0) * newer for address, rate in faded.items()}
+        self._rates = {address: rate for address, rate in rates.items() if rate >= 1}
+        times = max(1.0, self._wrote / self._brought) if self._brought else 1.0
+        rate = allowed(wrote / seconds)
+        left = {address: (owed, now) for address in self._owed if (owed := self._left(address, now)) > 0}
+        self._level = inf if rate == inf else level(self._rates.values(), max(_LEAST, rate / times))
+        self._owed = {} if rate == inf else left
+        self._began, self._counts, self._count, self._written = now, {}, 0, written
+
+    def wait(self, size: int, now: float, address: str, brought: int | None = None) -> float | None:
+        """Note changes, and say for how long their answer is to wait; None: they are to be refused, and weren't noted.
+
+        :param size: their bytes.
+        :param address: whose they are.
+        :param brought: so many of them count for the address; None: all.
+        """
+        brought = size if brought is None else brought
+        owed = self._left(address, now) if brought else 0.0
+        wait = owed / self._level
+        if wait > LONGEST:
+            return None
+        self._counts[address] = self._counts.get(address, 0) + brought
+        self._count += size
+        if brought and self._level != inf:
+            self._owed[address] = owed + brought, now
+        return wait
+
+    def _left(self, address: str, now: float) -> float:
+        """Bytes that an address has brought too soon, as it is now."""
+        owed, since = self._owed.get(address, (0.0, now))
+        return 0.0 if self._level == inf else max(0.0, owed - self._level * max(0.0, now - since))
 
 
 def level(rates: Iterable[float], total: float) -> float:
-    """Up to which rate each may have its own, so that all have a total together. There is one rate at least."""
+    """Up to which rate each may have its own, so that all have a total together. Without any: the total."""
     share, waiting = total, sorted(rates)
     while waiting and (share := total / len(waiting)) > waiting[0]:
         total -= waiting.pop(0)
@@ -77,32 +134,60 @@ def level(rates: Iterable[float], total: float) -> float:
 class SlowedWriters:
     """The writers of one shard.
 
-    :param behind: gives the slots of followers that have been behind for long.
+    :param places: the followers of its store.
+    :param allowed: gives what may be written, given how many bytes of changes were written in a second of late.
     :param clock: times answers.
+    :ivar allowed: what may be written now.
     """
 
-    def __init__(self, behind: Callable[[], SlotRanges], clock: IReactorTime) -> None:
-        self._behind = behind
+    def __init__(self, places: FollowerPlaces, allowed: Callable[[float], Allowed], clock: IReactorTime) -> None:
+        self._places = places
+        self._find = allowed
         self._clock = clock
         self._pace = WriterPace()
+        self._followed = False
+        self.allowed = Allowed()
 
-    def answer(self, runs: Sequence[Run], applied: Deferred[_T], address: str = "") -> Deferred[_T]:
-        """Have the answer to a batch wait, if it changes what a follower can't catch up with.
+    def serve(
+        self, runs: Sequence[Run], size: int, begin: Callable[[], Deferred[_T]], address: str = ""
+    ) -> Deferred[_T]:
+        """Have a batch applied, and its answer wait, if it changes what somebody can't catch up with.
 
-        :param applied: fires when the batch is applied.
+        :param size: bytes of the batch.
+        :param begin: applies it.
         :param address: whose it is.
+        :raises Overloaded: it would have to wait for too long; nothing was done.
         """
-        ranges = self._behind()
-        if not ranges:
-            self._pace.reset()
-            return applied
-        operations = sum(_changed(run, ranges) for run in runs if changes(run))
-        seconds = self._pace.wait(operations, self._clock.seconds(), address) if operations else 0.0
+        if not self._places.any and not self._followed:
+            return begin()
+        now, written = self._clock.seconds(), self._places.written
+        if self._pace.is_due(now, written, _LOOK_AT * self._places.room):
+            self._pace.look(now, written, self._look)
+        seconds = self._pace.wait(size, now, address, self._brought(runs, size))
+        if seconds is None:
+            raise Overloaded(
+                "more is written to this shard than a copy of it, or who follows it, can catch up with, so its writers "
+                "are slowed down; nothing was done, try again later"
+            )
+        applied = begin()
         if seconds <= 0:
             return applied
         waited: Deferred[None] = Deferred()
         self._clock.callLater(seconds, waited.callback, None)
         return applied.addBoth(lambda outcome: waited.addCallback(lambda _: outcome))
+
+    def _look(self, written: float) -> float:
+        self._followed = self._places.any
+        self.allowed = self._find(written)
+        return self.allowed.rate
+
+    def _brought(self, runs: Sequence[Run], size: int) -> int:
+        """Bytes of a batch that change slots for which writers are slowed; of all, while they aren't."""
+        ranges = self.allowed.ranges
+        if self.allowed.rate == inf or ranges == ALL:
+            return size
+        changed = sum([_changed(run, ranges) for run in runs if changes(run)])
+        return -(-size * changed // max(1, sum([len(run.keys) for run in runs])))
 
 
 def _changed(run: Run, ranges: SlotRanges) -> int:

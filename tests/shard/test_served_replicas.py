@@ -21,6 +21,7 @@ from pyshard.settings import settings
 from pyshard.shard import parted_answer
 from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.served_replicas import ServedReplicas, decode_pulled
+from pyshard.storage.durable.data_directory import FORMAT
 
 
 class Primary:
@@ -68,6 +69,25 @@ def primary() -> Iterator[Primary]:
         bench.fill({b"a": b"1"})
         bench.fill({b"b": b"2"})
         yield primary
+
+
+def test_who_lacks_something(primary: Primary) -> None:
+    """How many groups a replica lacks, whether it had all with its last answer, and when it asked."""
+
+    def told() -> list[tuple[str, int, float, float, bool]]:
+        found = primary.served.chasers(["h:2", "h:3"])
+        return [(one.name, one.lacks, one.asked_at, one.even_at, one.is_even) for one in found]
+
+    assert told() == []
+    primary.ask(primary.first, FORMAT)
+    assert told() == [("replica h:2", 0, 0.0, 0.0, True)]
+    primary.clock.advance(5)
+    primary.bench.fill({b"c": b"3"})
+    assert told() == [("replica h:2", 1, 0.0, 0.0, True)]
+    asked = primary.begin("one", primary.first + 3)
+    assert not asked.called
+    primary.clock.advance(primary.served.wait)
+    assert told() == [("replica h:2", 0, 5.0, 5.0 + primary.served.wait, True)]
 
 
 @pytest.fixture

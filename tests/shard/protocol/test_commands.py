@@ -265,6 +265,9 @@ def test_stat(bench: Bench) -> None:
         "expired": 0,
         "snapshots": 0,
         "followers": 0,
+        "slowed_to": None,
+        "slowed_for": "",
+        "copies_begun": 0,
         "index_documents": {"": 1, "pages": 0},
         "other_index_documents": 0,
     }

@@ -1,0 +1,163 @@
+"""What the writers of a shard may write for the sake of those who copy and follow it.
+
+Rules:
+
+- writers are slowed for targets of moves that go on, and for replicas that aren't members yet. For a member every
+  answer waits anyway. Anybody else may follow, and be behind;
+- a follower counts while it asks for more, and no longer;
+- what was found of a follower is known for a while when it has none of it any more: it begins anew;
+- operators are told when writers begin to be slowed, and that a copy is begun again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from math import inf
+from typing import NamedTuple
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from pyshard.model.slot_ranges import SlotRanges, union
+from pyshard.settings import settings
+from pyshard.shard.follower_allowance import FollowerAllowance
+from pyshard.shard.slowed_writers import ALL, Allowed
+from pyshard.storage.follower_places import FollowerPlaces
+
+_ASKS_WITHIN = 5.0  # seconds in which a follower that wants more asks again
+_KNOWN = 60.0  # seconds for which a follower is known that doesn't ask
+
+_log = Logger()
+
+
+class CopyUnderWay(NamedTuple):
+    """A copy that is read.
+
+    :ivar given: bytes that were given.
+    :ivar expected: bytes that it will have, more or less.
+    :ivar asked_at: when it was asked for last, or is; in the clock's seconds.
+    """
+
+    name: str
+    given: int
+    expected: int
+    asked_at: float
+
+
+class Chaser(NamedTuple):
+    """A follower that is given groups.
+
+    :ivar lacks: groups that it lacks.
+    :ivar asked_at: see `CopyUnderWay`.
+    :ivar even_at: when it was given all that there was last.
+    :ivar is_even: whether it was with the last answer.
+    """
+
+    name: str
+    ranges: SlotRanges
+    lacks: int
+    asked_at: float
+    even_at: float
+    is_even: bool
+
+
+class _Known(NamedTuple):
+    """What is known of a follower, and when it was last."""
+
+    allowance: FollowerAllowance
+    at: float
+
+
+class _Slow(NamedTuple):
+    """For whom writers are slowed down, to how much, and in which slots."""
+
+    name: str
+    rate: float
+    ranges: SlotRanges
+
+
+class LateFollowers:
+    """Those of one shard.
+
+    :param places: the followers of its store.
+    :param copies: gives the copies that are read of it, for whom writers may be slowed.
+    :param chasers: gives the followers of which that is so.
+    :param clock: times them.
+    """
+
+    def __init__(
+        self,
+        places: FollowerPlaces,
+        copies: Callable[[], Iterable[CopyUnderWay]],
+        chasers: Callable[[], Iterable[Chaser]],
+        clock: IReactorTime,
+    ) -> None:
+        self._places = places
+        self._copies = copies
+        self._chasers = chasers
+        self._clock = clock
+        self._known: dict[str, _Known] = {}
+        self._slowest: _Slow | None = None
+        self._looked_at = -inf
+
+    def described(self) -> dict[str, object]:
+        """For `stat`, as docs/protocol.md lists it."""
+        found, now = self._slowest, self._clock.seconds()
+        slowed = found is not None and now - self._looked_at < _ASKS_WITHIN
+        return {
+            "slowed_to": round(found.rate) if found is not None and slowed else None,
+            "slowed_for": found.name if found is not None and slowed else "",
+            "copies_begun": max([each.allowance.copies for each in self._known.values()], default=0),
+        }
+
+    def begin_copy(self, name: str) -> None:
+        """Note that a copy is begun for a follower."""
+        allowance = self._of(name)
+        allowance.begin_copy(self._clock.seconds())
+        if allowance.copies > 1:
+            _log.warn(
+                "a copy is begun for {follower}, the {number}th since it had all",
+                follower=name,
+                number=allowance.copies,
+            )
+
+    def allowed(self, written: float) -> Allowed:
+        """What writers may write.
+
+        :param written: bytes of changes a second that were written of late.
+        """
+        now, places = self._clock.seconds(), self._places
+        found: list[_Slow] = []
+        for copy in self._copies():
+            if now - copy.asked_at < _ASKS_WITHIN:
+                allowance = self._of(copy.name)
+                allowance.copying(now, places.kept, places.room, copy.given, copy.expected)
+                found.append(_Slow(copy.name, allowance.rate, ALL))
+        for chaser in self._chasers():
+            if now - chaser.asked_at < _ASKS_WITHIN:
+                allowance = self._of(chaser.name)
+                if chaser.is_even:
+                    allowance.even(now, written)
+                else:
+                    late = now - chaser.even_at >= settings.FOLLOWED_AT_ONCE
+                    allowance.following(now, places.kept, places.room, chaser.lacks, late, written)
+                found.append(_Slow(chaser.name, allowance.rate, chaser.ranges))
+        self._known = {name: known for name, known in self._known.items() if now - known.at < _KNOWN}
+        slow = [each for each in found if each.rate != inf]
+        slowest = min(slow, key=lambda each: each.rate, default=None)
+        if slowest is not None and self._slowest is None:
+            _log.warn(
+                "writers are slowed down, to {rate:,} bytes of changes a second, so that {follower} gets all",
+                rate=round(slowest.rate),
+                follower=slowest.name,
+            )
+        self._slowest, self._looked_at = slowest, now
+        if slowest is None:
+            return Allowed()
+        return Allowed(slowest.rate, union(tuple([part for each in slow for part in each.ranges])))
+
+    def _of(self, name: str) -> FollowerAllowance:
+        """What is known of a follower, from now on."""
+        allowance = self._known[name].allowance if name in self._known else FollowerAllowance()
+        self._known[name] = _Known(allowance, self._clock.seconds())
+        return allowance
