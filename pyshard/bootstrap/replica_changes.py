@@ -172,6 +172,7 @@ def listed_group(name: str, group: ReplicaGroup, heard: Mapping[str, HeardReport
                 report.complete,
                 behind if report.complete else None,
                 of_peer(report.failed),
+                report.copies,
             )
         replicas.append(listed)
     return ListedGroup(name, group.ballot, group.least, group.lease, replicas)

@@ -40,7 +40,8 @@ def _cells(replica: ListedReplica) -> list[str]:
     elif replica.waits:
         state = "waits"
     else:
-        state = "up" if replica.complete else "is being copied to"
+        again = f", time {replica.copies:,}" if replica.copied_in_vain else ""
+        state = "up" if replica.complete else f"is being copied to{again}"
     return [replica.address, replica.role, ballot, sequence, behind, state]
 
 
@@ -56,7 +57,8 @@ def group_warnings(groups: Sequence[ListedGroup]) -> list[str]:
             )
         elif members < len(group.replicas):
             lines.append(f"{group.shard}: {members} of {len(group.replicas)} replicas have all documents")
-        lines += [f"{group.shard}, {each.address}: {each.waits}" for each in group.replicas if each.waits]
+        for each in group.replicas:
+            lines += [f"{group.shard}, {each.address}: {why}" for why in (each.waits, each.copied_in_vain) if why]
     return lines
 
 

@@ -37,6 +37,7 @@ class ListedReplica:
     :param complete: whether it had all up to there; else it is being copied to.
     :param behind: groups that it lacked of what the primary had; None: not known.
     :param waits: why it can't go on by itself; empty: it can, as far as is known.
+    :param copies: how often it has begun to be copied to since it was a member.
     """
 
     address: str
@@ -48,6 +49,14 @@ class ListedReplica:
     complete: bool = False
     behind: Count | None = None
     waits: str = ""
+    copies: int = 0
+
+    @property
+    def copied_in_vain(self) -> str:
+        """Why it isn't a member, if copies of it came to nothing, in one line; empty: none did."""
+        if self.role != LEARNER or self.copies < 2:
+            return ""
+        return f"a copy was begun {self.copies:,} times, and none before came to its end, or was caught up with"
 
 
 @attrs.frozen

@@ -47,9 +47,11 @@ class FollowerOwner(Protocol):
     """Whose log it is.
 
     :ivar shown: what its store shows, for reads.
+    :ivar copies: how often a copy was begun since it was a member.
     """
 
     shown: ShownState
+    copies: int
 
     @property
     def member_term(self) -> MemberTerm | None:
@@ -130,6 +132,8 @@ class MemberPulls:
         """
         if term.standing:
             return _PAUSE
+        if term.is_member and not self._store.incomplete:
+            self._owner.copies = 0
         question, began = self._question(term), self._clock.seconds()
         asked = self._primary.pull(question)
         await self._commit_told(asked)
@@ -214,6 +218,7 @@ class MemberPulls:
         if term.is_member and not store.incomplete:
             return _PAUSE
         self._owner.shown.forget()
+        self._owner.copies += 1
         head = await self._primary.open_copy()
         await self._do(lambda: store.begin_copy(head))
         try:

@@ -84,7 +84,7 @@ class Replica:
         self.shown = ShownState(clock.seconds)
         self.leads_since = 0
         self.group: ReplicaGroup | None = None
-        self.failed = ""
+        self.failed, self.copies = "", 0
         if store.promised.ballot:
             self.group, standing = decode_remembered(store.promised.text)
             self._begin_member(standing)
@@ -195,7 +195,7 @@ class Replica:
         durable, wish = not store.ephemeral, self._wish()
         identity, incarnation = store.identity, store.incarnation
         return ReplicaReport(
-            identity, incarnation, durable, ballot, store.position, not store.incomplete, wish, self.failed
+            identity, incarnation, durable, ballot, store.position, not store.incomplete, wish, self.failed, self.copies
         )
 
     def figures(self) -> ReplicaFigures | None:

@@ -47,6 +47,7 @@ class ReplicaReport(msgspec.Struct, frozen=True):
     :param complete: whether it has all up to there.
     :param wish: what it wants; None: nothing.
     :param failed: why it can't go on by itself, such as a disk that fails; empty: it can.
+    :param copies: how often it has begun to be copied to since it was a member.
     """
 
     identity: Id
@@ -57,3 +58,4 @@ class ReplicaReport(msgspec.Struct, frozen=True):
     complete: bool = True
     wish: Wish | None = None
     failed: Annotated[str, msgspec.Meta(max_length=2000)] = ""
+    copies: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0

@@ -40,6 +40,7 @@ class Member:
         self.store = ModelStore(Disk(f"store {me[-1]}"), False, self._sync)
         self.member_term: MemberTerm | None = MemberTerm(group_of(members), me, GroupTimes(3.0, 4.0), 0.0)
         self.shown = ShownState(self.clock.seconds)
+        self.copies = 0
         self.heard: list[ReplicaGroup] = []
         self.failed = ""
         self.asked: list[tuple[object, Deferred[object]]] = []
@@ -307,6 +308,24 @@ def test_copy_that_breaks(error: Exception) -> None:
     member.clock.advance(0.05)
     pull = member.pulled()
     assert (pull.complete, pull.last) == (False, 0)
+
+
+def test_copies_are_counted() -> None:
+    """Until it is a member: operators see how often it was begun."""
+    member = Member(C)
+    found = []
+    for _ in range(2):
+        member.answer(Pulled(5, beacon=b"x", copy=True))
+        member.answer(ChangeGroup(7, 5, 0, []))
+        found.append(member.copies)
+        member.refuse(SnapshotEnded("too old"))
+        member.clock.advance(0.05)
+    assert found == [1, 2]
+    member = Member()
+    member.copies = 2
+    member.answer(Pulled(5, beacon=b"x"))
+    member.clock.advance(1)
+    assert member.copies == 0
 
 
 def test_member_makes_no_copy() -> None:

@@ -70,7 +70,9 @@ class WatchedGroup:
     @property
     def members_note(self) -> str:
         """How many replicas have all documents."""
-        return f"{len(self.group.members)} of {len(self.group.replicas)} replicas have all documents"
+        note = f"{len(self.group.members)} of {len(self.group.replicas)} replicas have all documents"
+        listed = listed_group("", self.group, self.heard, 0.0)
+        return "; ".join([note, *(f"{one.address}: {why}" for one in listed.replicas if (why := one.copied_in_vain))])
 
     def can_lead(self, address: str) -> bool:
         """Whether the replica at an address answers, with the store that the group knows, and can go on."""
@@ -112,7 +114,7 @@ class WatchedGroup:
             return ReplicaLook.WAITS, replica.waits
         if replica.address == self.group.primary and not self.can_lead(replica.address):
             return ReplicaLook.WAITS, "it came back with another store, so it can't lead"
-        return (ReplicaLook.UP if replica.complete else ReplicaLook.COPYING), ""
+        return (ReplicaLook.UP if replica.complete else ReplicaLook.COPYING), replica.copied_in_vain
 
     def shown(self, name: str, now: float, stale: Mapping[str, float | None]) -> dict[str, object]:
         """For JSON.

@@ -97,6 +97,21 @@ def test_replicas_that_wait() -> None:
     ]
 
 
+def test_copies_that_came_to_nothing() -> None:
+    """A replica of which a copy was begun more than once says so, and so does its shard, whose member is missing."""
+    group = attrs.evolve(GROUP, members=frozenset({A, B}))
+    told = []
+    for copies in (1, 3):
+        watched = WatchedGroup(group, {A: says(0), B: says(1), C: says(2, complete=False, copies=copies)})
+        shown: Any = watched.shown("low", NOW, {})
+        told.append((shown["replicas"][2]["state"], shown["replicas"][2]["why"], watched.members_note))
+    why, note = (
+        "a copy was begun 3 times, and none before came to its end, or was caught up with",
+        "2 of 3 replicas have",
+    )
+    assert told == [("copying", "", f"{note} all documents"), ("copying", why, f"{note} all documents; {C}: {why}")]
+
+
 def test_how_old_what_members_show_is() -> None:
     """The page has it by what the primary told last; what it told too long ago isn't shown."""
     ages = {}
