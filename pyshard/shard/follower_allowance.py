@@ -8,8 +8,8 @@ Rules:
 - as long as a copy is read, what may be written in a second is what is left of the bound, divided by the seconds for
   which the copy will still take at its pace. So it is used up no sooner than the copy ends, and what was wrongly
   expected is put right by what is left then;
-- that holds only for a copy that would be late, or that is begun again: beside one that is fast enough nobody is
-  slowed;
+- that holds only for a copy that would be late, or was, or that is begun again: beside one that is fast enough nobody
+  is slowed;
 - behind a copy the same holds for what is left of the bound. Besides, who follows and doesn't catch up has writers get
   half of what they had, again and again, until it does. So any rate comes below what it can take. Then they get more
   again, little by little;
@@ -77,7 +77,7 @@ class FollowerAllowance:
         self._given, self._seen = given, now
         left = max(_SOON, max(0, expected - given) / self._pace) if self._pace > 0 else _UNKNOWN
         late = kept > _NOTHING_YET * room and kept * _AHEAD * expected > given * room
-        if left > settings.FOLLOWED_LOG_SECONDS or not (late or self.copies > 1):
+        if left > settings.FOLLOWED_LOG_SECONDS or not (late or self.copies > 1 or self.rate != inf):
             self.rate = inf
         else:
             self.rate = max(_least(room), (_FULL * room - kept) / left)

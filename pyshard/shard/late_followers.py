@@ -6,7 +6,7 @@ Rules:
   answer waits anyway. Anybody else may follow, and be behind;
 - a follower counts while it asks for more, and no longer;
 - what was found of a follower is known for a while when it has none of it any more: it begins anew;
-- operators are told when writers begin to be slowed, and that a copy is begun again.
+- operators are told when writers begin to be slowed, but not all the time, and that a copy is begun again.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pyshard.storage.follower_places import FollowerPlaces
 
 _ASKS_WITHIN = 5.0  # seconds in which a follower that wants more asks again
 _KNOWN = 60.0  # seconds for which a follower is known that doesn't ask
+_TOLD = 60.0  # seconds for which operators aren't told again that writers are slowed
 
 _log = Logger()
 
@@ -98,7 +99,7 @@ class LateFollowers:
         self._clock = clock
         self._known: dict[str, _Known] = {}
         self._slowest: _Slow | None = None
-        self._looked_at = -inf
+        self._looked_at = self._told_at = -inf
 
     def described(self) -> dict[str, object]:
         """For `stat`, as docs/protocol.md lists it."""
@@ -145,7 +146,8 @@ class LateFollowers:
         self._known = {name: known for name, known in self._known.items() if now - known.at < _KNOWN}
         slow = [each for each in found if each.rate != inf]
         slowest = min(slow, key=lambda each: each.rate, default=None)
-        if slowest is not None and self._slowest is None:
+        if slowest is not None and self._slowest is None and now - self._told_at >= _TOLD:
+            self._told_at = now
             _log.warn(
                 "writers are slowed down, to {rate:,} bytes of changes a second, so that {follower} gets all",
                 rate=round(slowest.rate),

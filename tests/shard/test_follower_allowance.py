@@ -25,6 +25,20 @@ def test_a_copy_that_is_not_late() -> None:
     assert allowance.rate == inf
 
 
+def test_a_copy_that_was_late() -> None:
+    """It gets what is left to its end, so that writers aren't slowed down and let go again and again."""
+    allowance, found = FollowerAllowance(), []
+    allowance.begin_copy(0.0)
+    for second in range(1, 4):
+        allowance.copying(second, 10 * MB, ROOM, 100 * MB * second, 1000 * MB)
+        found.append(allowance.rate)
+    assert found == [inf, inf, inf]
+    allowance.copying(4.0, 80 * MB, ROOM, 400 * MB, 1000 * MB)
+    assert allowance.rate == 112 * MB / 10
+    allowance.copying(5.0, 80 * MB, ROOM, 600 * MB, 1000 * MB)
+    assert allowance.rate == 112 * MB / 10
+
+
 def test_what_is_left_is_shared_out() -> None:
     """What is left of three quarters of the bound, divided by the seconds that the copy will take at its pace."""
     allowance = FollowerAllowance()

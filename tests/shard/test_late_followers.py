@@ -61,6 +61,14 @@ def test_a_late_copy() -> None:
     late.clock.advance(5)
     assert late.late.described() == {"slowed_to": None, "slowed_for": "", "copies_begun": 1}
     assert late.late.allowed(8 * MB) == Allowed()
+    for seconds, told in ((50, 0), (5, 1)):
+        late.clock.advance(seconds)
+        late.copies = [CopyUnderWay("replica h:2", 100 * MB, 1000 * MB, late.clock.seconds())]
+        with capturedLogs() as logs:
+            late.late.allowed(8 * MB)
+            late.copies = []
+            late.late.allowed(8 * MB)
+        assert len(logs) == told
 
 
 def test_copies_are_counted() -> None:
