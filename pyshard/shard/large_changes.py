@@ -8,9 +8,7 @@ Rules:
 
 - a small change is begun at once, also before large ones of its sender that wait: what is in flight has no order
   (docs/protocol.md, "Apply");
-- but many small ones of an address that are on their way together are as good as a large one: what is beyond a bound
-  waits as such, and so do all behind it. A change counts there until it is answered, whether or not its sender is
-  still there;
+- many small ones of an address wait as large ones do (`pyshard.shard.small_changes`);
 - while others ask for small things, one large change is on its way at a time, or some with a bound on all of them. The
   next one is begun when others have had some times as long as that one took until its answer, or as many small ones
   took together (`pyshard.storage.durable.anticipatory_pause`). How many times depends on which part of the time they
@@ -28,7 +26,6 @@ Rules:
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -38,17 +35,12 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pyshard.errors import PyshardError, ShuttingDown, Unavailable
+from pyshard.shard.small_changes import SMALL, SmallChanges
 from pyshard.shard.utilization import Utilization, times_left
 from pyshard.storage import Sender
 from pyshard.storage.durable.anticipatory_pause import AnticipatoryPause
 from pyshard.storage.durable.fair_update_queue import UpdateQueue, WaitingUpdate
 from pyshard.storage.uncommitted_bytes import UncommittedBytes
-
-#: Bytes of memory of the largest change that counts as small: some hundred records, a millisecond or a few.
-SMALL = 64 * 1024
-
-#: Bytes of memory of the small changes of one address that are begun at once, until they are answered.
-SMALL_OF_ADDRESS = 4 * SMALL
 
 #: Bytes of memory of the large changes that are on their way at a time while others ask, if that is more than one.
 BESIDE = 1024 * 1024
@@ -95,8 +87,7 @@ class LargeChanges:
         self._ended_at = 0.0  # when the last one was answered
         self._asked = 0  # things that others have asked for, or were answered
         self._beside = 0  # small changes of others that aren't answered
-        self._small_of: dict[str, int] = {}  # bytes of small changes that aren't answered, by address
-        self._small_waiting: Counter[str] = Counter()  # how many small ones of an address wait as large ones do
+        self._small_ones = SmallChanges()
         self._asked_at = clock.seconds() - _ALONE_AFTER  # when something was last asked so
         self._utilization = Utilization(clock.seconds())  # by small things of others
         self._look: IDelayedCall | None = None
@@ -125,7 +116,7 @@ class LargeChanges:
         """
         if (refused := self._uncommitted.refusal(sender.address, weight)) is not None:
             return fail(refused)
-        if weight <= SMALL and self._has_room_for_small(sender.address, weight):
+        if self._small_ones.may_begin(sender.address, weight):
             return self._small(sender, begin, weight)
         if not len(self._queue) and self._wait(weight) == 0:
             return self._large(sender, weight, begin)
@@ -194,39 +185,30 @@ class LargeChanges:
         begun = maybeDeferred(self._large, sender, taken.cost, taken.update.begin)
         begun.addCallbacks(taken.update.answered.callback, taken.update.answered.errback)
 
-    def _has_room_for_small(self, address: str, weight: int) -> bool:
-        return address not in self._small_waiting and self._small_of.get(address, 0) + weight <= SMALL_OF_ADDRESS
-
     def _small(self, sender: Sender, begin: Callable[[], Deferred[_T]], weight: int) -> Deferred[_T]:
-        self._small_of[sender.address] = self._small_of.get(sender.address, 0) + weight
+        self._small_ones.begin(sender.address, weight)
         try:
             begun = begin()
         except BaseException:
-            self._forget_small(sender.address, weight)
+            self._small_ones.end(sender.address, weight)
             raise
         is_beside = sender is not self._sender
         if is_beside:
             self.ask(sender)
         if begun.called and not begun.paused:
-            self._forget_small(sender.address, weight)
+            self._small_ones.end(sender.address, weight)
             return begun
         self._beside += is_beside
         return begun.addBoth(self._small_answered, sender.address, weight, is_beside)
 
     def _small_answered(self, outcome: _T, address: str, weight: int, is_beside: bool) -> _T:
-        self._forget_small(address, weight)
+        self._small_ones.end(address, weight)
         if is_beside:
             self._note_activity()  # who is answered asks again soon
             self._beside -= 1
         if self._look is None and len(self._queue):
             self._begin_some()
         return outcome
-
-    def _forget_small(self, address: str, weight: int) -> None:
-        """A small change isn't on its way any more."""
-        left = self._small_of.pop(address, 0) - weight
-        if left > 0:
-            self._small_of[address] = left
 
     def _large(self, sender: Sender, weight: int, begin: Callable[[], Deferred[_T]]) -> Deferred[_T]:
         began = self._count_time()
@@ -276,10 +258,7 @@ class LargeChanges:
     def _count_waiting(self, sender: Sender, weight: int, number: int) -> None:
         """Count a change that waits (1), or that waits no more (-1)."""
         (self._uncommitted.begin if number > 0 else self._uncommitted.end)(sender.address, weight)
-        if weight <= SMALL:
-            self._small_waiting[sender.address] += number
-            if not self._small_waiting[sender.address]:
-                del self._small_waiting[sender.address]
+        self._small_ones.wait(sender.address, weight, number)
         left = self._waiting_of[sender] = self._waiting_of.get(sender, 0) + number
         if not left:
             del self._waiting_of[sender]

@@ -32,12 +32,13 @@ from pyshard.replication.remembered_group import decode_remembered
 from pyshard.replication.replica import Replica
 from pyshard.replication.wishes import ReplicaReport
 from pyshard.shard.gated_answers import GatedAnswers
-from pyshard.shard.large_changes import SMALL, LargeChanges
+from pyshard.shard.large_changes import LargeChanges
 from pyshard.shard.late_followers import Chaser
 from pyshard.shard.parted_answer import unheld
 from pyshard.shard.primary_connection import PrimaryConnection
 from pyshard.shard.pull_precedence import PullPrecedence
 from pyshard.shard.served_replicas import ServedReplicas
+from pyshard.shard.small_changes import SMALL
 from pyshard.storage import ITSELF, IStore, Sender, Task
 from pyshard.storage.durable.update_size import update_size
 

@@ -9,7 +9,8 @@ from twisted.internet.task import Clock
 
 from pyshard.errors import NotConfigured, Overloaded, ShuttingDown, Unavailable
 from pyshard.settings import settings
-from pyshard.shard.large_changes import ALONE, BESIDE, SMALL, LargeChanges
+from pyshard.shard.large_changes import ALONE, BESIDE, LargeChanges
+from pyshard.shard.small_changes import SMALL
 from pyshard.storage import Sender
 from pyshard.storage.uncommitted_bytes import UncommittedBytes
 

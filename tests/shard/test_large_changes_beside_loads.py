@@ -6,7 +6,8 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from pyshard.shard.large_changes import ALONE, SMALL, LargeChanges
+from pyshard.shard.large_changes import ALONE, LargeChanges
+from pyshard.shard.small_changes import SMALL
 from pyshard.storage import Sender
 from pyshard.storage.uncommitted_bytes import UncommittedBytes
 

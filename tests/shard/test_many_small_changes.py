@@ -8,7 +8,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from pyshard.errors import NotConfigured
-from pyshard.shard.large_changes import BESIDE, SMALL, SMALL_OF_ADDRESS, LargeChanges
+from pyshard.shard.large_changes import BESIDE, LargeChanges
+from pyshard.shard.small_changes import SMALL, SMALL_OF_ADDRESS
 from pyshard.storage import Sender
 from pyshard.storage.uncommitted_bytes import UncommittedBytes
 

@@ -44,7 +44,6 @@ class ChangeRing:
         self._size += size
         self.added += size
         self.last = group.sequence
-        return size
 
     @property
     def size(self) -> int:

@@ -199,7 +199,7 @@ SMALL = Write("", [A], [RECORD[:50_000]])
 @pytest.mark.parametrize("hangs_up", [False, True])
 def test_small_changes_are_bounded(led: Led, hangs_up: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Past the bound they are refused and never begun, also of who connects anew; the member's word ends that."""
-    monkeypatch.setattr("pyshard.shard.large_changes.SMALL_OF_ADDRESS", 4 * MIB)  # else few of them are begun at once
+    monkeypatch.setattr("pyshard.shard.small_changes.SMALL_OF_ADDRESS", 4 * MIB)  # else few of them are begun at once
     led.hear()
     store = led.shard.store
     store.uncommitted._most, before, answers = 4 * MIB, store.position.sequence, list[list[Any]]()
