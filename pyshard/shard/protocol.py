@@ -41,7 +41,8 @@ from pyshard.shard.shard_moves import ShardMoves
 from pyshard.shard.shard_stat import shard_stat
 from pyshard.shard.slow_operations import SlowOperationLog
 from pyshard.shard.snapshot_limits import SnapshotPeer
-from pyshard.storage import ITSELF, Page, Sender
+from pyshard.storage import ITSELF, Page, Sender, Task
+from pyshard.storage.durable.update_size import update_size
 
 _T = TypeVar("_T")
 
@@ -194,7 +195,9 @@ class ShardProtocol(ServerConnection):
     def _apply_runs(self, epoch: int, runs: list[Run], size: int, stale: bool) -> Deferred[list[Answer]]:
         if not (changes(runs[0]) if len(runs) == 1 else any(map(changes, runs))):
             read = (self._shard.apply_stale if stale else self._shard.apply)(epoch, runs, self._sender)
-            return read if read.called and not read.paused else self.held_until(read, size)
+            if read.called and not read.paused:
+                return read
+            return self.held_until(read, update_size([Task(run, 0, ()) for run in runs])[0])  # it is decoded already
         owed, writers, sender = self._shard.will_give(runs), self._followers.writers, self._sender
         begun = writers.serve(runs, size, lambda: self._shard.apply(epoch, runs, sender), sender.address)
         applied = self.changes.add(begun)

@@ -16,7 +16,7 @@ from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.batch_answers import Result, decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
-from pyshard.protocol.batch_operations import Pop, Read, Run, Write
+from pyshard.protocol.batch_operations import Has, Pop, Read, Run, Write
 from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.pages import encode_ranges
 from pyshard.server.held_bytes_limit import HeldBytes
@@ -189,6 +189,16 @@ def test_what_was_asked_counts(led: Led) -> None:
     keys = [A] + [b"%d" % number + bytes(10_000) for number in range(100)]
     answer = led.asked(led.peer, Read("", keys))
     assert (answer, led.held > 100 * 10_000) == ([], True)
+    led.hear()
+    assert (len(answer), led.held) == (1, 0)
+
+
+def test_small_keys_count_as_what_they_take(led: Led) -> None:
+    """They are decoded already: a key of 4 bytes takes some 80."""
+    keys = [b"%04d" % number for number in range(5000)]
+    answer = led.asked(led.peer, Has("", keys))
+    kept = sum(map(sys.getsizeof, keys)) + sys.getsizeof(keys)
+    assert (answer, kept <= led.held <= 3 * kept) == ([], True)
     led.hear()
     assert (len(answer), led.held) == (1, 0)
 
