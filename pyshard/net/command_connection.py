@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import count
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.error import ConnectionLost
@@ -34,6 +34,10 @@ from pyshard.protocol.error_answers import error_box, error_from_box, unknown_co
 #: What answers a command without AMP's machinery for arguments: begins the work, given the command's box, and makes the
 #: bytes of the answer's box, given what the work's Deferred fires with and the tag.
 DirectResponder: TypeAlias = tuple[Callable[[Box], Deferred[Any]], Callable[[Any, bytes], bytes]]
+
+_COUNTED = 1024  # bytes of a box that don't count while it waits for its answer
+
+_T = TypeVar("_T")
 
 
 class BoundedAMP(BoxStream):
@@ -198,9 +202,18 @@ class BoundedAMP(BoxStream):
             answer.addCallback(lambda arguments: function(**arguments))
             answer.addCallback(lambda values: amp.AmpBox(command.answer(values)))
             answer.addErrback(self._declared, name)
+            if size > _COUNTED and (not answer.called or answer.paused):
+                answer = self.held_until(answer, size)
             return answer.addBoth(self._answered, size)
 
         return respond
+
+    def held_until(self, answer: Deferred[_T], _size: int) -> Deferred[_T]:
+        """Note that what was asked waits. A subclass may count its bytes.
+
+        :return: the same Deferred.
+        """
+        return answer
 
     # ------------------------------------------------------------------ inside
 

@@ -103,12 +103,13 @@ class ParkedRequests:
     def __len__(self) -> int:
         return len(self._requests)
 
-    def serve(self, sender: Sender, runs: Sequence[Run], begin: Begin[_T]) -> Deferred[_T]:
+    def serve(self, sender: Sender, runs: Sequence[Run], begin: Begin[_T], weight: int = 0) -> Deferred[_T]:
         """Begin a request now, or park it.
 
         :param sender: whose it is.
         :param runs: what it asks for; none: its order among others doesn't matter.
         :param begin: plans and begins it. If it is parked, that is called again, until it doesn't want to wait.
+        :param weight: bytes of memory that it takes beside its runs.
         :return: a Deferred of what the one has that `begin` returned. It fails with `Unavailable` if the sender goes
             before, and with `Overloaded` if there is no room behind a parked one. Then nothing of it was done.
         :raises PyshardError: as `begin` does.
@@ -120,7 +121,7 @@ class ParkedRequests:
             if begun is not None:
                 return begun
         slots = _slots(runs) if slots is None else slots
-        size = update_size([Task(run, 0, ()) for run in runs])[0] + _SLOT * len(slots)
+        size = update_size([Task(run, 0, ()) for run in runs])[0] + _SLOT * len(slots) + weight
         if self._has_room(sender, size):
             parked = _Parked(sender, slots, size, begin)
             self._add(parked)

@@ -19,6 +19,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import attrs
@@ -180,7 +181,7 @@ class Shard:
         :raises NotConfigured, ShardBehind, IndexNotFound, BadRequest:
         :raises WrongShard: `slot` isn't in the shard's ranges.
         """
-        return self._ask(epoch, slot, sender, lambda assignment, end: self._page(assignment, index, slot, after, end))
+        return self._ask(epoch, slot, sender, partial(self._page, index, slot, after), index, after or b"")
 
     def count(self, epoch: int, index: str, slot: int, sender: Sender = ITSELF) -> Deferred[tuple[int, SlotRanges]]:
         """How many documents of an index the shard has; see `pyshard.storage.interface.IStore.count`.
@@ -191,7 +192,7 @@ class Shard:
         :raises NotConfigured, ShardBehind, IndexNotFound, BadRequest:
         :raises WrongShard: `slot` isn't in the shard's ranges.
         """
-        return self._ask(epoch, slot, sender, lambda assignment, _: succeed(self._count(assignment, index)))
+        return self._ask(epoch, slot, sender, lambda assignment, _: succeed(self._count(assignment, index)), index)
 
     async def seal(self, name: str, ranges: SlotRanges, attempt: int) -> None:
         """Have the store seal ranges for a move; see `IRangedStore.seal`. What comes for them waits from now on."""
@@ -279,11 +280,12 @@ class Shard:
         return applied.addCallback(plan.merge) if plan.refuses else applied
 
     def _ask(
-        self, epoch: int, slot: int, sender: Sender, ask: Callable[[Assignment, int], Deferred[_T]]
+        self, epoch: int, slot: int, sender: Sender, ask: Callable[[Assignment, int], Deferred[_T]], *kept: str | bytes
     ) -> Deferred[_T]:
         """Ask something about the range that has a slot, when that isn't closed.
 
         :param ask: given the assignment, and the slot behind that range.
+        :param kept: what it keeps of the question.
         """
 
         def begin(may_wait: bool) -> Deferred[_T] | None:
@@ -299,14 +301,14 @@ class Shard:
 
         def begin_or_wait() -> Deferred[_T]:
             if self.parked is not None:
-                return self.parked.serve(sender, (), begin)
+                return self.parked.serve(sender, (), begin, sum(map(len, kept)))
             begun = begin(False)
             assert begun is not None
             return begun
 
         return self.gated(begin_or_wait, sender)
 
-    def _page(self, assignment: Assignment, index: str, slot: int, after: bytes | None, end: int) -> Deferred[Page]:
+    def _page(self, index: str, slot: int, after: bytes | None, assignment: Assignment, end: int) -> Deferred[Page]:
         number = assignment.state.index_id(index)
         self.operations += 1
         bounds = PageBounds(settings.PAGE_KEYS, settings.PAGE_BYTES, settings.PAGE_STEPS)

@@ -284,6 +284,17 @@ def test_what_has_no_keys() -> None:
     assert result(page) == "page"
 
 
+def test_what_a_page_keeps_counts() -> None:
+    """It has no runs, but may begin behind a long key."""
+    parking = Parking(size=100_000)
+    parking.close(b"k")
+    pages = [
+        watch(parking.parked.serve(ONE, (), lambda may_wait: None if may_wait else succeed("refused"), 20_000))
+        for _ in range(4)
+    ]
+    assert pages == [[], [], ["refused"], ["refused"]]
+
+
 def test_their_time_is_their_senders() -> None:
     """The time that it takes to begin what was parked is counted for who sent it."""
     parking, sender = Parking(), ToldSender("a", "c9")

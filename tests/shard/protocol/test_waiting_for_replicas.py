@@ -193,6 +193,19 @@ def test_what_was_asked_counts(led: Led) -> None:
     assert (len(answer), led.held) == (1, 0)
 
 
+@pytest.mark.parametrize("command", [commands.Keys, commands.Count])
+def test_what_waits_counts_whatever_it_is(led: Led, command: type[Command]) -> None:
+    """A question for keys may have a long key, and one for an index a long name."""
+    arguments: dict[str, Any] = {"epoch": 8, "index": "i" * 50_000, "slot": 0}
+    if command is commands.Keys:
+        arguments["after"] = bytes(60_000)
+    answer = watch(led.peer.call(command, 1e6, **arguments))
+    led.network.settle()
+    assert (answer, led.held >= 50_000 + len(arguments.get("after", b""))) == ([], True)
+    led.hear()
+    assert (len(answer), led.held) == (1, 0)
+
+
 def test_small_keys_count_as_what_they_take(led: Led) -> None:
     """They are decoded already: a key of 4 bytes takes some 80."""
     keys = [b"%04d" % number for number in range(5000)]
