@@ -4,9 +4,8 @@ Rules:
 
 - a range is half-open, ``(start, end)``;
 - ranges that a function here gives are in order, none is empty, and no two of them overlap or touch;
-- `in_ranges`, `range_with` and `holds_all` are given such ranges, so that a look takes hardly longer for a thousand
-  than for one.
-  All other functions are given any.
+- `in_ranges`, `range_with`, `positions_in` and `holds_all` are given such ranges, so that a look takes hardly longer
+  for a thousand than for one. All other functions are given any.
 """
 
 from __future__ import annotations
@@ -77,7 +76,9 @@ def range_with(slot: int, ranges: SlotRanges) -> tuple[int, int] | None:
 
 def positions_in(slots: Sequence[int], ranges: SlotRanges) -> list[int]:
     """Where in `slots` those are that lie in some ranges, rising. The cost of a slot hardly grows with the ranges."""
-    bounds = [bound for one in union(ranges) for bound in one]  # an odd number of them is no higher than a slot inside
+    if len(slots) < len(ranges):  # a batch may have many runs of a few keys
+        return [position for position, slot in enumerate(slots) if range_with(slot, ranges) is not None]
+    bounds = [bound for one in ranges for bound in one]  # an odd number of them is no higher than a slot inside
     return [position for position, slot in enumerate(slots) if bisect_right(bounds, slot) & 1]
 
 

@@ -24,6 +24,8 @@ from pyshard.model.range_moves import Phase
 from pyshard.model.shard_map import MapShard
 from pyshard.model.slot_ranges import SlotRanges, union, without
 
+_EPOCHS = 10  # of which is remembered what is served to them: clients learn of a newer one soon
+
 
 @attrs.frozen(slots=False)  # for what is found out once
 class Assignment:
@@ -56,7 +58,18 @@ class Assignment:
 
     def served_to(self, epoch: int) -> SlotRanges:
         """Those of its ranges in which who routed by an epoch knows all that has happened."""
-        return self.ranges if epoch >= self.newest_move else without(self.ranges, moved_after(self.state.since, epoch))
+        if epoch >= self.newest_move:
+            return self.ranges
+        if epoch not in self._served:
+            if len(self._served) >= _EPOCHS:
+                self._served.clear()
+            self._served[epoch] = without(self.ranges, moved_after(self.state.since, epoch))
+        return self._served[epoch]
+
+    @cached_property
+    def _served(self) -> dict[int, SlotRanges]:
+        """What was found for older epochs: with 20,000 ranges that have moved it takes some milliseconds."""
+        return {}
 
 
 def remembered_assignment(text: bytes) -> Assignment:

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from work import steps
 
 from pyshard.model.key_slots import SLOTS
-from pyshard.model.slot_ranges import EVERYTHING, SlotRanges, common, holds_all, in_ranges, range_with, union, without
+from pyshard.model.slot_ranges import (
+    EVERYTHING,
+    SlotRanges,
+    common,
+    holds_all,
+    in_ranges,
+    positions_in,
+    range_with,
+    union,
+    without,
+)
 
 _FEW = 24  # slots that tests use, at either end of the keyspace
 
@@ -37,7 +48,9 @@ def test_as_sets(one: SlotRanges, other: SlotRanges) -> None:
 @given(some_ranges, some_slots)
 def test_slots_in_ranges(ranges: SlotRanges, slots: list[int]) -> None:
     """A slot is in ranges if one of them has it; many are if each is."""
-    assert [in_ranges(slot, union(ranges)) for slot in slots] == [slot in slots_of(ranges) for slot in slots]
+    expected = [slot in slots_of(ranges) for slot in slots]
+    assert [in_ranges(slot, union(ranges)) for slot in slots] == expected
+    assert positions_in(slots, union(ranges)) == [place for place, inside in enumerate(expected) if inside]
     assert holds_all(union(ranges), slots) == slots_of(ranges).issuperset(slots)
 
 
@@ -57,3 +70,10 @@ def test_the_range_that_has_a_slot(ranges: SlotRanges, slot: int) -> None:
     wanted = [one for one in union(ranges) if one[0] <= slot < one[1]]
     assert range_with(slot, union(ranges)) == (wanted[0] if wanted else None)
     assert range_with(SLOTS - 1, union(ranges, ((SLOTS - 1, SLOTS),))) == (SLOTS - 1, SLOTS)
+
+
+def test_work_of_a_few_slots() -> None:
+    """A batch may have a thousand runs: a look at two slots hardly takes more where there are many ranges."""
+    few, many = (tuple((2 * start, 2 * start + 1) for start in range(count)) for count in (10, 1000))
+    for look in (positions_in, lambda slots, ranges: holds_all(ranges, slots)):
+        assert steps(lambda look=look: look([4, 15], many)) < 2 * steps(lambda look=look: look([4, 15], few))  # type: ignore[misc]
