@@ -32,7 +32,7 @@ from pyshard.cli.json_output import json_option, put_json
 from pyshard.cli.line_formats import WINDOW, format_line, parse_line, parse_lines, windows
 from pyshard.cli.progress_on_terminal import ProgressOnTerminal
 from pyshard.cli.signals import interrupt_says
-from pyshard.cli.standard_output import document_count, is_terminal, put, put_lines
+from pyshard.cli.standard_output import document_count, is_terminal, put, put_lines_as_they_are
 from pyshard.cli.unreadable_records import UnreadableCount
 from pyshard.cli.whole_file import whole_file
 from pyshard.client_core.bulk_input import EncodedDocument
@@ -176,7 +176,7 @@ def cat(target: Target, jsonl: bool, output: Path | None) -> None:
     with target.connect() as app:
         if output is None:
             with ProgressOnTerminal("documents written") if not is_terminal() else nullcontext() as bar:
-                _cat(app, target.index, jsonl, unreadable, put_lines, bar)
+                _cat(app, target.index, jsonl, unreadable, put_lines_as_they_are, bar)
         else:
             try:
                 with whole_file(output, private=True) as file, ProgressOnTerminal("documents written") as bar:

@@ -3,8 +3,9 @@
 Rules:
 
 - a line for people has printable characters alone, whoever worded a part of it: escapes stand for all others (`put`,
-  and of what rich draws `pyshard.cli.rich_output`). What users keep, keys and documents, stands as it is
-  (`put_as_it_is`);
+  and of what rich draws `pyshard.cli.rich_output`);
+- what users keep, keys and documents, stands as it is (`put_as_it_is`), but on a terminal: whoever may write a key
+  would command it;
 - a result that can't be written is a failure; a line on standard error that can't be written is dropped, so that it
   doesn't change the exit code;
 - a stream that the command was started without is held by /dev/null: else a connection would get its number, and what
@@ -60,7 +61,7 @@ def is_terminal() -> bool:
 
 def put(line: str) -> None:
     """Write one line for people, or of JSON that has no other characters than printable ones."""
-    put_as_it_is(escaped(line))
+    _write(escaped(line))
 
 
 def put_all(lines: Iterable[str], paint: Callable[[str], str] = str) -> None:
@@ -69,16 +70,23 @@ def put_all(lines: Iterable[str], paint: Callable[[str], str] = str) -> None:
     :param paint: colors a line, once nothing in it commands a terminal.
     """
     if shown := [paint(escaped(line)) for line in lines]:
-        put_as_it_is("\n".join(shown))
+        _write("\n".join(shown))
 
 
 def put_as_it_is(text: str) -> None:
-    """Write keys or documents, and the end of their line."""
-    put_lines(text.encode("utf-8") + b"\n")
+    """Write keys or documents, and the end of their line; to a terminal as printable characters."""
+    put_lines_as_they_are(text.encode("utf-8") + b"\n")
+
+
+def put_lines_as_they_are(lines: bytes) -> None:
+    """Write lines of keys or documents that have their ends; to a terminal as printable characters."""
+    if is_terminal():
+        lines = "\n".join(map(escaped, lines.decode("utf-8").split("\n"))).encode("utf-8")
+    put_lines(lines)
 
 
 def put_lines(lines: bytes) -> None:
-    """Write lines that have their ends."""
+    """Write lines of this command's own that have their ends."""
     _stdout().write(lines)
 
 
@@ -88,6 +96,11 @@ def put_bytes(content: bytes) -> None:
         put(content.hex(" "))
     else:
         _stdout().write(content)
+
+
+def _write(text: str) -> None:
+    """Write printable characters, colors among them, and the end of their line."""
+    _stdout().write(text.encode("utf-8") + b"\n")
 
 
 def document_count(count: int) -> str:

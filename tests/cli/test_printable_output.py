@@ -13,11 +13,12 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from pyshard.cli import move_jobs
+from pyshard.cli import move_jobs, standard_output
 from pyshard.cli.json_output import put_json
 from pyshard.cli.move_jobs import put_moves, screen_of_moves
 from pyshard.cli.rich_output import Printable, show
-from pyshard.cli.standard_output import put, put_all, put_as_it_is, tell_lines
+from pyshard.cli.shell.known_names import KnownNames
+from pyshard.cli.standard_output import put, put_all, put_as_it_is, put_lines_as_they_are, tell_lines
 from pyshard.model.range_moves import Phase
 from pyshard.protocol.listed_moves import ListedMove
 
@@ -77,6 +78,19 @@ def test_lines(capsys: pytest.CaptureFixture[str]) -> None:
     ended = capsys.readouterr()
     assert ended.out == f"a {SHOWN}\\n\n\x1b[31m{SHOWN}\x1b[0m\n\x1b[31mb\x1b[0m\n{ODD}\n"
     assert ended.err == f"pyshard: {SHOWN}\n{SHOWN}\n"
+
+
+def test_keys_and_documents_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever may write a key commands no terminal; each line stays one, and what is fine stays as it is."""
+    monkeypatch.setattr(standard_output, "is_terminal", lambda: True)
+    put_as_it_is(f"{ODD}|größe")
+    put_lines_as_they_are(f"a\n{ODD}\n".encode())
+    assert capsys.readouterr().out == f"{SHOWN}|größe\na\n{SHOWN}\n"
+
+
+def test_keys_that_a_shell_offers() -> None:
+    """Those that a terminal would take for a command aren't among them."""
+    assert KnownNames(lambda _: ["a", f"a{ODD}", "aü"], list, lambda: 0.0).keys(None, "a") == ["a", "aü"]
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:

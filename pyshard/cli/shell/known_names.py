@@ -6,12 +6,15 @@ means one used before, or wants to see how keys look. So these are kept, and a b
 Rules:
 
 - the newest keys come first, those of the sample behind them;
+- a key that would command the terminal isn't offered: whoever may write may have made it;
 - a sample is used for a while, also an empty one: a cluster that is away isn't asked at each press of a key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+
+from pyshard.message_texts import can_be_shown
 
 _SEEN = 500  # keys of an index that are remembered
 _OFFERED = 200  # keys that are offered at a time
@@ -55,7 +58,7 @@ class KnownNames:
             sample = list(self._sample(index))
             self._samples[index] = self._seconds(), sample
         known = dict.fromkeys([*reversed(self._seen.get(index, {})), *sample])
-        return [key for key in known if key.startswith(start)][:_OFFERED]
+        return [key for key in known if key.startswith(start) and can_be_shown(key)][:_OFFERED]
 
     def indexes(self, start: str) -> list[str]:
         """The indexes whose names begin so."""
