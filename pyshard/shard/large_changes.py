@@ -90,7 +90,9 @@ class LargeChanges:
         self._small_ones = SmallChanges()
         self._asked_at = clock.seconds() - _ALONE_AFTER  # when something was last asked so
         self._utilization = Utilization(clock.seconds())  # by small things of others
+        self._gone: set[Sender] = set()  # of whom nothing is to be begun
         self._look: IDelayedCall | None = None
+        self._forgets: IDelayedCall | None = None
         self._beginning = False
 
     def __len__(self) -> int:
@@ -127,11 +129,11 @@ class LargeChanges:
         return waiting.answered
 
     def forget(self, sender: Sender) -> None:
-        """Begin nothing of what waits of a sender: nobody wants it."""
+        """Begin nothing of what waits of a sender, that nobody wants. What several have is dropped together, soon."""
         if sender in self._waiting_of:
-            gone = Unavailable("the connection ended before the shard could begin; nothing was done")
-            self._refuse(lambda each: each is sender, gone)
-            self._begin_some()
+            self._gone.add(sender)
+            if self._forgets is None:
+                self._forgets = self._clock.callLater(0, self._forget_gone)
 
     def close(self) -> None:
         """Refuse all that waits: a daemon that stops answers members no more, so nobody could say what came of it."""
@@ -140,6 +142,17 @@ class LargeChanges:
         self._begin_some()
 
     # ------------------------------------------------------------------ inside
+
+    def _forget_gone(self) -> None:
+        self._forgets = None
+        self._begin_some()
+
+    def _refuse_gone(self) -> None:
+        """Drop what waits of senders that are gone."""
+        gone, self._gone = self._gone, set()
+        if gone:
+            why = Unavailable("the connection ended before the shard could begin; nothing was done")
+            self._refuse(gone.__contains__, why)
 
     def _refuse(self, which: Callable[[Sender], bool], why: PyshardError) -> None:
         for taken in self._queue.take_all_of(which):
@@ -166,6 +179,7 @@ class LargeChanges:
 
         :return: seconds until more may be begun; None: until something is answered, or nothing waits.
         """
+        self._refuse_gone()
         first = self._queue.first
         if first is None or (wait := self._wait(first.cost)) is None:
             return None

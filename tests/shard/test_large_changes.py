@@ -6,6 +6,7 @@ import pytest
 from deferreds import watch
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
+from work import steps
 
 from pyshard.errors import NotConfigured, Overloaded, ShuttingDown, Unavailable
 from pyshard.settings import settings
@@ -263,6 +264,7 @@ def test_a_connection_that_has_ended(changing: Changing) -> None:
         changing.ask(ONE, str(number))
     gone, stays = changing.ask(TWO, "gone"), changing.ask(NEAR, "stays")
     changing.large.forget(TWO)
+    changing.turn()
     assert isinstance(gone[0], Unavailable)
     changing.large.forget(TWO)
     changing.committed("0")
@@ -346,6 +348,7 @@ def test_bound(changing: Changing) -> None:
     assert changing.ask(TWO, "3", half) == []
     assert len(changing.large) == 1
     changing.large.forget(TWO)
+    changing.turn()
     assert changing.ask(TWO, "5", half) == []
     assert changing.ask(NEAR, "6", half // 2) == []
     changing.large.close()
@@ -384,6 +387,7 @@ def test_what_waits_counts_once(changing: Changing) -> None:
         changing.ask(sender, "waits")
     assert changing.uncommitted.total == 3 * LARGE
     changing.large.forget(TWO)
+    changing.turn()
     assert changing.uncommitted._of == {"a": LARGE, "b": LARGE}
     changing.committed("0", "1", "2")
     changing.turn()
@@ -401,3 +405,20 @@ def test_stop(changing: Changing) -> None:
     assert (begun, len(changing.large)) == ([[]] * MOST_ALONE, 0)
     assert changing.clock.getDelayedCalls() == []
     assert changing.begun == [*map(str, range(MOST_ALONE))]
+
+
+def test_many_that_end_at_once(changing: Changing) -> None:
+    """What waits is looked through once for all of them, and nothing of theirs is begun meanwhile."""
+    for number in range(MOST_ALONE):
+        changing.ask(ONE, str(number))
+    senders = [Sender("b", f"c{number}") for number in range(300)]
+    answers = [changing.ask(sender, f"gone {number}", SMALL + 1) for number, sender in enumerate(senders)]
+    looked = 0
+    for sender in senders:
+        looked += steps(lambda sender=sender: changing.large.forget(sender))  # type: ignore[misc]
+    changing.committed(*[str(number) for number in range(MOST_ALONE)])
+    assert [type(answer[0]) for answer in answers] == [Unavailable] * 300
+    assert looked < 300 * 1000
+    assert changing.begun == [str(number) for number in range(MOST_ALONE)]
+    changing.turn()
+    assert (len(changing.large), changing.clock.getDelayedCalls()) == (0, [])
