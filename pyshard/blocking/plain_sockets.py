@@ -27,8 +27,9 @@ from math import ceil
 from typing import Protocol, cast
 
 from pyshard.blocking.calling_thread_tasks import PlainSocket, Steps, Wanted
-from pyshard.blocking.name_look_up import FoundAddress, look_up
+from pyshard.blocking.name_look_up import look_up
 from pyshard.clocks import steady_seconds
+from pyshard.net.name_questions import FoundAddress
 
 _READ = 128 * 1024 - 64  # bytes that are read at a time: the most that the C library gives without mapping memory
 _LONGEST = 2**31 - 1  # milliseconds that `poll` can wait: 24 days
@@ -157,7 +158,7 @@ class SystemSocket:
 
 
 class SystemNetwork:
-    """The machine's own sockets and clock."""
+    """The machine's own sockets and clock, for one client."""
 
     now = staticmethod(steady_seconds)
 
@@ -169,7 +170,7 @@ class SystemNetwork:
 
     def addresses(self, host: str, port: int, until: float) -> Steps[Sequence[FoundAddress]]:
         """See `Network`."""
-        return look_up(host, port, until)
+        return look_up(self, host, port, until)
 
     def open(self, address: object) -> SystemSocket:
         """See `Network`."""
