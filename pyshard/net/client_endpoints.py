@@ -13,6 +13,7 @@ from pyshard.model.address_text import is_ipv4, is_ipv6
 from pyshard.net.address_parsing import Address
 from pyshard.net.happy_eyeballs import HappyEyeballsEndpoint
 from pyshard.net.ipv6_zones import with_zone_number
+from pyshard.net.reactor_names import ReactorNames
 from pyshard.net.twisted_internals import NO_TIMEOUT
 
 #: Makes the endpoint of a host and port; `pyshard.testing` gives one that stays in memory.
@@ -24,15 +25,18 @@ _BETWEEN_ATTEMPTS = 0.05  # seconds until the next address of a name is tried as
 def dial_with(reactor: object, clock: IReactorTime) -> Dial:
     """The ordinary way to dial: TCP on `reactor`, without a time limit. Whoever dials has one.
 
+    All that is dialed in this way shares one part of the threads that look up names (`pyshard.net.name_questions`).
+
     :param clock: times what is between the attempts at several addresses.
     """
+    names = ReactorNames(reactor)
 
     def dial(host: str, port: int) -> IStreamClientEndpoint:
         if is_ipv4(host):
             return TCP4ClientEndpoint(reactor, host, port, NO_TIMEOUT)
         if is_ipv6(host):
             return TCP6ClientEndpoint(reactor, with_zone_number(host), port, NO_TIMEOUT)
-        return HappyEyeballsEndpoint(reactor, clock, host, port, _BETWEEN_ATTEMPTS)
+        return HappyEyeballsEndpoint(reactor, clock, host, port, _BETWEEN_ATTEMPTS, names)
 
     return dial
 

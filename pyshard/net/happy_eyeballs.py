@@ -7,6 +7,7 @@ program that makes blocking calls has no use for that, or wants to install one o
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import cast
 
 from twisted.internet.address import IPv6Address
@@ -15,6 +16,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import (
     IAddress,
+    IHostnameResolver,
     IHostResolution,
     IProtocol,
     IProtocolFactory,
@@ -34,17 +36,27 @@ from pyshard.net.twisted_internals import NO_TIMEOUT
 class HappyEyeballsEndpoint:
     """Connects to a host and port over TCP, without a time limit.
 
-    :param reactor: resolves the name, and connects.
+    :param reactor: connects.
     :param clock: times the head starts.
     :param head_start: seconds until the next address of the name is tried as well.
+    :param resolver: resolves the name; None: the reactor's own.
     """
 
-    def __init__(self, reactor: object, clock: IReactorTime, host: str, port: int, head_start: float) -> None:
+    def __init__(
+        self,
+        reactor: object,
+        clock: IReactorTime,
+        host: str,
+        port: int,
+        head_start: float,
+        resolver: IHostnameResolver | None = None,
+    ) -> None:
         self.reactor = reactor
         self.clock = clock
         self.host = host
         self.port = port
         self.head_start = head_start
+        self.resolver = resolver
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803  # the interface's
         """See `IStreamClientEndpoint`."""
@@ -63,6 +75,7 @@ class _NamedConnection:
         self._endpoint = endpoint
         self._factory = factory
         self._addresses: list[IStreamClientEndpoint] = []
+        self._resolution: IHostResolution | None = None
         self._race: Deferred[IProtocol] | None = None  # None while the name is being resolved
         self._connected: Deferred[IProtocol] = Deferred(self._cancel)
 
@@ -72,8 +85,9 @@ class _NamedConnection:
         :return: a Deferred of the protocol of the first connection; it can be cancelled, and fails as the address that
             failed last.
         """
-        resolver = cast(IReactorPluggableNameResolver, self._endpoint.reactor).nameResolver
-        resolver.resolveHostName(self, self._endpoint.host, self._endpoint.port)
+        endpoint = self._endpoint
+        resolver = endpoint.resolver or cast(IReactorPluggableNameResolver, endpoint.reactor).nameResolver
+        self._resolution = resolver.resolveHostName(self, endpoint.host, endpoint.port)
         return self._connected
 
     # ------------------------------------------------------------------ what the resolver calls
@@ -120,3 +134,6 @@ class _NamedConnection:
     def _cancel(self, _: Deferred[IProtocol]) -> None:
         if self._race is not None:
             self._race.cancel()
+        elif self._resolution is not None:
+            with suppress(NotImplementedError):  # Twisted's own can't be cancelled
+                self._resolution.cancel()

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, cast
 
+from twisted.internet._resolver import GAIResolver
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.base import DelayedCall, ReactorBase
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -176,6 +177,14 @@ def wrap_reads_and_writes(
                 delattr(made, name)
 
     return end
+
+
+def resolves_in_its_thread_pool(resolver: object) -> bool:
+    """Whether a reactor's name resolver is Twisted's own, which asks in the threads of the reactor's pool.
+
+    A program that has installed none has it. Only a private module has its class.
+    """
+    return type(resolver) is GAIResolver
 
 
 def goes_by_the_wall_clock(reactor: IReactorTime) -> bool:

@@ -16,7 +16,7 @@ import pytest
 from net.ready_descriptor import Ready
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
-from twisted.internet.base import ReactorBase
+from twisted.internet.base import BlockingResolver, ReactorBase
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ConnectionDone
@@ -34,6 +34,7 @@ from pyshard.net.twisted_internals import (
     discard_unwritten,
     goes_by_the_wall_clock,
     poll_lightly,
+    resolves_in_its_thread_pool,
     send_now,
     set_clock,
 )
@@ -244,6 +245,15 @@ def test_call_soon(kind: type[ReactorBase]) -> None:
     assert made == []
     reactor.runUntilCurrent()
     assert made == list(range(5))
+
+
+@pytest.mark.parametrize("kind", [EPollReactor, PollReactor, SelectReactor, AsyncioSelectorReactor])
+def test_twisteds_own_resolver(kind: Callable[[], ReactorBase]) -> None:
+    """A reactor asks for names in its thread pool, unless the program has installed another resolver."""
+    reactor = kind()
+    assert resolves_in_its_thread_pool(reactor.nameResolver)
+    reactor.installResolver(BlockingResolver())
+    assert not resolves_in_its_thread_pool(reactor.nameResolver)
 
 
 def test_a_clock_is_no_reactor() -> None:
