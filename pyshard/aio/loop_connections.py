@@ -2,8 +2,9 @@
 
 Rules:
 
-- A host's name is resolved by the loop's own `getaddrinfo`, and its addresses are tried in a staggered race
-  (`pyshard.net.staggered_race`).
+- A host's name is looked up in a thread of its own (`pyshard.net.name_questions`), not in those of the loop, where slow
+  names would hold up all else. But a loop with a way of its own to look up names is asked. The addresses are tried in
+  a staggered race (`pyshard.net.staggered_race`).
 - Twisted's resolver is no use here. It works in a reactor's thread pool, whose threads hand over what they find by the
   reactor's `callFromThread`. Where no reactor runs nobody hears of it, and the threads keep the process from ending.
 - An attempt that fails does so with Twisted's exceptions, for which the rest of the code has words; one that fails
@@ -16,7 +17,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred
@@ -28,7 +30,9 @@ from zope.interface import implementer
 from pyshard.aio.loop_clock import LoopClock
 from pyshard.aio.stream_transport import StreamProtocol
 from pyshard.model.address_text import is_ipv4, is_ipv6
+from pyshard.net.awaited_names import AwaitedNames
 from pyshard.net.ipv6_zones import numeric_host, with_zone_number
+from pyshard.net.name_questions import QUESTIONS, FoundAddress, NameQuestions
 from pyshard.net.staggered_race import RaceLost, StaggeredRace
 from pyshard.security.tls.handshake_errors import handshake_error
 from pyshard.security.tls.ssl_context import SslContext, server_hostname
@@ -44,15 +48,17 @@ class LoopConnections:
 
     :param clock: the loop's.
     :param tls: what TLS is spoken with; None: plain TCP.
+    :param questions: asks for names.
     :ivar guard: what must live as long as the connections.
     """
 
     guard: object = None
 
-    def __init__(self, clock: LoopClock, tls: SslContext | None) -> None:
+    def __init__(self, clock: LoopClock, tls: SslContext | None, questions: NameQuestions = QUESTIONS) -> None:
         self.clock = clock
         self._loop = clock.loop
         self._tls = tls
+        self._names = AwaitedNames(self._call_here, questions)
         self._attempts: set[asyncio.Task[Any]] = set()
         self._open: set[StreamProtocol] = set()
         self._waiting: list[asyncio.Future[None]] = []  # who waits until there are none
@@ -67,7 +73,12 @@ class LoopConnections:
         :raises DNSLookupError: there are none.
         """
         try:
-            found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            host.encode("idna")
+            found: Sequence[FoundAddress]
+            if looks_up_in_threads(self._loop):
+                found = await self._look_up(host, port)
+            else:
+                found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except UnicodeError:
             raise DNSLookupError(f"{host!r} is no host name") from None
         except OSError:
@@ -142,6 +153,26 @@ class LoopConnections:
             await waiter
         await asyncio.sleep(0)  # a handshake that failed closes its socket in the turn after
 
+    async def _look_up(self, host: str, port: int) -> list[FoundAddress]:
+        answer: asyncio.Future[list[FoundAddress] | OSError] = self._loop.create_future()
+
+        def told(outcome: list[FoundAddress] | OSError) -> None:
+            if not answer.done():  # else it was cancelled in this turn
+                answer.set_result(outcome)
+
+        give_up = self._names.look_up(host, port, told)
+        try:
+            outcome = await answer
+        finally:
+            give_up()
+        if isinstance(outcome, OSError):
+            raise outcome
+        return outcome
+
+    def _call_here(self, function: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(function)
+
     def _refusal(self, error: OSError, host: str) -> Exception:
         """The error for an attempt that failed."""
         by_tls = None if self._tls is None else handshake_error(error, host)
@@ -160,6 +191,12 @@ class LoopConnections:
             for waiter in waiting:
                 if not waiter.done():
                     waiter.set_result(None)
+
+
+def looks_up_in_threads(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether a loop looks up names as those of asyncio and uvloop do: in threads that all else has to share."""
+    own = getattr(loop.getaddrinfo, "__func__", None)
+    return own is asyncio.BaseEventLoop.getaddrinfo or type(loop).__module__ == "uvloop"
 
 
 @implementer(IStreamClientEndpoint)
