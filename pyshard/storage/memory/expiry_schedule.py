@@ -28,6 +28,7 @@ class ExpirySchedule:
     def __init__(self, reached: int = 0) -> None:
         self._reached = reached
         self._sets: dict[int, set[bytes]] = {}  # start → keys
+        self._passed_over: dict[bytes, int] = {}  # key → expiry of what isn't due now, though it has expired
 
     def __len__(self) -> int:
         return sum(map(len, self._sets.values()))
@@ -54,13 +55,33 @@ class ExpirySchedule:
 
         :param expires: the expiry that it was added with.
         """
-        start = self._start(expires)
-        keys = self._sets.get(start)
-        if keys is None or key not in keys:
-            start = self._start_before(key, expires)
-            keys = self._sets[start]
+        if self._passed_over and self._passed_over.pop(key, None) is not None:
+            if is_thin(self._passed_over):
+                self._passed_over = dict(self._passed_over)
+            return
+        start = self._start_of(key, expires)
+        keys = self._sets[start]
         keys.remove(key)
         self._note_removed(start, keys)
+
+    def replace(self, key: bytes, expires: int, new: bytes) -> None:
+        """Have an equal key, another object, in place of one; for the parameters see `remove`."""
+        if self._passed_over.pop(key, None) is not None:
+            self._passed_over[new] = expires
+            return
+        keys = self._sets[self._start_of(key, expires)]
+        keys.remove(key)
+        keys.add(new)
+
+    def pass_over(self, key: bytes, expires: int) -> None:
+        """Put a key back that `next_due` has given, which isn't due again before `look_again`."""
+        self._passed_over[key] = expires
+
+    def look_again(self) -> None:
+        """Have all keys be due again that were passed over."""
+        passed_over, self._passed_over = self._passed_over, {}
+        for key, expires in passed_over.items():
+            self.add(key, expires)
 
     def next_due(self, now: int) -> bytes | None:
         """Take out a key that has expired, or that must be looked at: its caller adds it again if it hasn't expired.
@@ -88,6 +109,11 @@ class ExpirySchedule:
                 self._sets = dict(self._sets)
         elif is_thin(keys):
             self._sets[start] = set(keys)
+
+    def _start_of(self, key: bytes, expires: int) -> int:
+        """The start of the set that a key is in."""
+        start = self._start(expires)
+        return start if key in self._sets.get(start, ()) else self._start_before(key, expires)
 
     def _start_before(self, key: bytes, expires: int) -> int:
         """The start of the set that a key is in since another time was reached."""

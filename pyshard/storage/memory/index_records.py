@@ -32,7 +32,6 @@ from pyshard.storage.memory.expiry_schedule import ExpirySchedule
 from pyshard.storage.memory.index_at_moment import IndexAtMoment, Watcher
 from pyshard.storage.memory.index_owner import IndexOwner
 from pyshard.storage.memory.slot_index import SlotIndex
-from pyshard.storage.memory.spare_room import is_thin
 from pyshard.storage.memory.unused_entries import UnusedEntries
 from pyshard.storage.page_walk import KEY_STEP, Step
 from pyshard.storage.slot_histogram import BUCKET_BITS
@@ -67,7 +66,6 @@ class MemoryIndex:
         self._watchers: list[Watcher] = []
         self._watched = False  # whether anybody wants to know what changes
         self._schedule = ExpirySchedule(now)
-        self._passed_over: dict[bytes, int] = {}  # key → expiry of what has expired and isn't to be swept now
         self.slot_of = partial(slot_of, index=name)
         self.slot_index = SlotIndex(self.slot_of, self.records, self._store.grown)
 
@@ -137,7 +135,7 @@ class MemoryIndex:
     def delete(self, key: bytes, slot: int, old: StoredRecord, size: int) -> None:
         """See `StoreIndex`."""
         if old.expires:
-            self._unschedule(key, old.expires)
+            self._schedule.remove(key, old.expires)
         self._forget(key, slot, old, size)
 
     def _forget(self, key: bytes, slot: int, old: StoredRecord, size: int) -> None:
@@ -167,7 +165,7 @@ class MemoryIndex:
             self.noted.update(zip(keys, slots, strict=True))
         if self.expiries and not self.expiries.keys().isdisjoint(keys):
             for key in filter(self.expiries.__contains__, keys):
-                self._unschedule(key, self.expiries.pop(key))
+                self._schedule.remove(key, self.expiries.pop(key))
                 store.held -= settings.EXPIRY_OVERHEAD
         grown, added = put_values(self.records, keys, records, versions)
         store.held += grown
@@ -191,7 +189,7 @@ class MemoryIndex:
             if expires and self._schedule.is_in_place(key, expires):
                 self.expiries[key] = expires
                 return
-            self._unschedule(key, before)
+            self._schedule.remove(key, before)
         if expires:
             key = stored_key(self.records, key)  # a long key isn't to be in memory twice
             self._schedule.add(key, expires)
@@ -245,7 +243,7 @@ class MemoryIndex:
             if expires > now:
                 self._schedule.add(key, expires)
             elif hidden and in_ranges(slot, hidden):
-                self._passed_over[key] = expires
+                self._schedule.pass_over(key, expires)
                 for watcher in self._watchers:  # of which some may be from before the slot was hidden
                     watcher.keep(key, slot)
             else:
@@ -281,16 +279,14 @@ class MemoryIndex:
 
     def sweep_again(self) -> None:
         """Have `sweep` look again at what it has passed over, since other slots are hidden now."""
-        passed_over, self._passed_over = self._passed_over, {}
-        for key, expires in passed_over.items():
-            self._schedule.add(key, expires)
+        self._schedule.look_again()
 
-    def _unschedule(self, key: bytes, expires: int) -> None:
-        """Take an expiry out of the schedule."""
-        if not self._passed_over or self._passed_over.pop(key, None) is None:
-            self._schedule.remove(key, expires)
-        elif is_thin(self._passed_over):
-            self._passed_over = dict(self._passed_over)
+    def replace_key(self, key: bytes, new: bytes) -> None:
+        """Have another object as a key that is there; the slot order is its caller's."""
+        self.records[new] = self.records.pop(key)
+        if key in self.expiries:
+            self.expiries[new] = expires = self.expiries.pop(key)
+            self._schedule.replace(key, expires, new)
 
     def records_in(self, ranges: SlotRanges) -> Iterator[tuple[bytes, int, int]]:
         """Key, slot and used bytes of each record in some ranges."""
@@ -322,7 +318,7 @@ class MemoryIndex:
         for bucket, count in self.slot_index.bucket_counts():
             self._store.bucket_counts[bucket] -= count
         self.slot_index = SlotIndex(self.slot_of, self.records, self._store.grown)
-        self._schedule, self._passed_over = ExpirySchedule(), {}
+        self._schedule = ExpirySchedule()
         self.take_notes(False)
         self.dropped = True
 
