@@ -37,6 +37,7 @@ from pyshard.settings import settings
 from pyshard.shard.service import ShardService
 from pyshard.shard.shard import Shard
 from pyshard.storage import DataDirectory, Durability, FollowedBound, IStore, MemoryStore
+from pyshard.storage.memory.allocator_pools import pool_reader
 
 _log = Logger()
 
@@ -126,7 +127,9 @@ class ShardOptions(DaemonCommandLine, ShardAddressesOption):
         if self["data-dir"] is None:
             if given is not None:
                 raise ConfigError("--durability: found it without --data-dir, expected both or neither")
-            return lambda _: MemoryStore(uuid.uuid4().hex, wall_seconds, _spare_what_stays, bound=bound)
+            return lambda _: MemoryStore(
+                uuid.uuid4().hex, wall_seconds, _spare_what_stays, bound=bound, pools=pool_reader()
+            )
         from pyshard.storage import LmdbStore  # here, since a shard in memory has no use for it
 
         directory = DataDirectory(Path(self["data-dir"]).absolute())

@@ -141,13 +141,13 @@ class DividedBucket:
                 break
             yield self.bins[number]
 
-    def bin_at(self, place: Place, behind: Place) -> tuple[list[bytes], Place]:
-        """The keys of the bin to which a place belongs, and the place of the next bin.
+    def bin_at(self, place: Place, behind: Place) -> tuple[KeyBin, Place]:
+        """The bin to which a place belongs, and the place of the next one.
 
         :param behind: the place of the first bin behind the bucket.
         """
         number = self.place_of(*place)
-        return self.bins[number].keys, self._bounds[number] if number < len(self._bounds) else behind
+        return self.bins[number], self._bounds[number] if number < len(self._bounds) else behind
 
     def insert(self, number: int, keys_bin: KeyBin, bound: Place) -> None:
         """Have a new bin.

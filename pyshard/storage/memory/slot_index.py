@@ -104,11 +104,17 @@ class SlotIndex:
 
     def bin_at(self, place: Place) -> tuple[Sequence[bytes], Place]:
         """The keys of the bin to which a place belongs, in no order, with dead ones; and the place of the next bin."""
-        bucket = place[0] >> BUCKET_BITS
-        behind = (bucket + 1) << BUCKET_BITS, b""
-        if bucket in self._divided:
-            return self._divided[bucket].bin_at(place, behind)
-        return self._buckets[bucket].keys if bucket in self._buckets else (), behind
+        keys_bin, behind = self._bin_at(place)
+        return () if keys_bin is None else keys_bin.keys, behind
+
+    def live_at(self, place: Place) -> tuple[list[bytes], Place]:
+        """As `bin_at`, after the bin has forgotten dead ones. It is the bin's list: equal keys may be put into it."""
+        keys_bin, behind = self._bin_at(place)
+        if keys_bin is None:
+            return [], behind
+        if keys_bin.dead:
+            keys_bin.forget_dead(self.present)
+        return keys_bin.keys, behind
 
     def bucket_counts(self) -> Iterator[tuple[int, int]]:
         """Each bucket with how many keys it has."""
@@ -128,6 +134,13 @@ class SlotIndex:
             for keys_bin in bins:
                 self._put_in_order(keys_bin, bucket)
                 yield from keys_bin.entries(bucket << BUCKET_BITS, start, after, end)
+
+    def _bin_at(self, place: Place) -> tuple[KeyBin | None, Place]:
+        """The bin to which a place belongs, if there is one, and the place of the next bin."""
+        bucket = place[0] >> BUCKET_BITS
+        behind = (bucket + 1) << BUCKET_BITS, b""
+        divided = self._divided.get(bucket)
+        return (self._buckets.get(bucket), behind) if divided is None else divided.bin_at(place, behind)
 
     def _put_in_order(self, keys_bin: KeyBin, bucket: int) -> None:
         first = bucket << BUCKET_BITS

@@ -34,6 +34,8 @@ from pyshard.storage.absorbed_groups import is_absorbed, records_for, refuse_inc
 from pyshard.storage.batch_executor import BatchExecutor, no_such_index
 from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound
 from pyshard.storage.interface import ITSELF, Page, PageBounds, Sender, Task
+from pyshard.storage.memory.allocator_pools import ReadPools
+from pyshard.storage.memory.compaction import Compaction
 from pyshard.storage.memory.dict_lookups import has_all
 from pyshard.storage.memory.dropped_indexes import forget_dropped
 from pyshard.storage.memory.hidden_records import HiddenRecords
@@ -63,6 +65,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
     :param steady: the clock that times how long changes are kept for followers.
     :param bound: how much of them is kept.
     :param new_id: gives hex UUIDs, for incarnations.
+    :param pools: tells how well the pools of Python's allocator are filled.
     """
 
     ephemeral = True
@@ -75,6 +78,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
         steady: Callable[[], float] = steady_seconds,
         bound: FollowedBound = DEFAULT_BOUND,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+        pools: ReadPools = lambda: (),
     ) -> None:
         self._new_id, self._is_member = new_id, False
         self.identity = self.incarnation = identity
@@ -88,7 +92,8 @@ class MemoryStore(MemoryReplica, RangeChanges):
         self._next_index = DEFAULT_INDEX + 1
         self._hidden = HiddenRecords(self, self._indexes)
         self._followers = RingFollowers(bound, steady, self._take_notes)
-        self._renewals, self._newest, self.uncommitted = TableRenewals(), {}, UncommittedBytes()
+        self._renewals, self._compaction = TableRenewals(), Compaction(pools, steady)
+        self._newest, self.uncommitted = {}, UncommittedBytes()
         self._noting, self.noted_in = False, dict[int, MemoryIndex]()  # whether changes are kept for followers
         self.sequence, self.touched = 0, False
         self.origin: Origin | None = None
@@ -179,6 +184,8 @@ class MemoryStore(MemoryReplica, RangeChanges):
 
     def sweep(self, most: int) -> Deferred[bool]:
         more = self._renewals.step(self._indexes.values(), most)
+        if not self._renewals.under_way:
+            more = self._compaction.step(self._indexes.values(), most, self.held) or more
         if self._is_member or self.uncommitted.is_crowded:  # what is removed would wait for the members, too
             forget_dropped(self._dropped, most)
             return succeed(more or bool(self._dropped))

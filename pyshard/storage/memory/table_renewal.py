@@ -9,6 +9,7 @@ Rules:
   slot order has: to go through a dict means to go by all of its empty places as well;
 - an index with many records is copied some at a time, and one such index after the other. It goes on with its dicts
   until the new ones have everything: no look-up asks twice;
+- small values are copied, too: those that are left may each be alone in a pool (`pyshard.storage.memory.compaction`);
 - what changes meanwhile is put right at the end of its batch (`settle`), so little is ever to be put right at once;
 - old dicts let go of what is in them some at a time, too;
 - a step takes a millisecond or two. It takes longer when the new dict grows, 15 ms at half a million records, and when
@@ -21,6 +22,7 @@ from collections.abc import Iterable, Sequence
 from sys import getsizeof
 
 from pyshard.model.key_slots import SLOTS
+from pyshard.storage.memory.allocator_pools import copied
 from pyshard.storage.memory.dict_lookups import stored_key
 from pyshard.storage.memory.index_records import MemoryIndex
 from pyshard.storage.memory.key_bins import Place
@@ -86,7 +88,7 @@ class TableRenewal:
         return old
 
     def _copy(self, key: bytes) -> None:
-        self._records[key] = self.index.records[key]
+        self._records[key] = copied(self.index.records[key])
         expires = self.index.expiries.get(key)
         if expires is not None:
             self._expiries[key] = expires
@@ -101,6 +103,11 @@ class TableRenewals:
     def __init__(self) -> None:
         self.present: TableRenewal | None = None
         self._old: list[dict[bytes, bytes] | dict[bytes, int]] = []
+
+    @property
+    def under_way(self) -> bool:
+        """Whether there are other dicts with keys, and values, that indexes have: copies of these free nothing."""
+        return self.present is not None or bool(self._old)
 
     def settle(self) -> None:
         """Put right what a batch has changed."""
