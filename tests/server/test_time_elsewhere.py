@@ -6,7 +6,7 @@ import gc
 import weakref
 
 import pytest
-from server.turns_bench import AWAY, Bench
+from server.turns_bench import Bench
 
 from pyshard.server.address_time_shares import ASKS
 from pyshard.settings import settings
@@ -18,24 +18,6 @@ AT_ONCE, SLICE = settings.SERVED_AT_ONCE, settings.SERVED_SLICE
 def bench() -> Bench:
     """Turns by a clock of their own."""
     return Bench()
-
-
-def test_time_is_left_between_boxes_that_take_long(bench: Bench) -> None:
-    """Who asks one small thing at a time keeps most of its rate beside large things, with pings between them or not."""
-    honest = bench.peer("honest", cost=0.00003)
-    for pings in (0, 1, 20):
-        attack = bench.peer(f"attack{pings}", origin="192.0.2.1")
-        attack.costs = [0.005, *[0.00002] * pings]
-        attack.arrive(1_000_000)
-        for _ in range(2000):  # who was alone hasn't been judged yet
-            bench.ask(honest)
-        began, asked = bench.clock.seconds(), 2000
-        for _ in range(asked):
-            bench.ask(honest)
-        alone = asked * (honest.cost + AWAY)
-        assert alone / (bench.clock.seconds() - began) >= 0.7
-        bench.turns.forget(attack)
-        attack.boxes = 0
 
 
 def test_time_in_which_answers_wait_elsewhere_is_left(bench: Bench) -> None:
