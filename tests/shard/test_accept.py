@@ -5,12 +5,14 @@ from __future__ import annotations
 import attrs
 import pytest
 from shard.states import HALF, HIGH, LOW, NEXT, STATE, split_at, with_low
+from work import steps
 
 from pyshard.errors import BadRequest, ForeignCluster, PyshardError, StaleEpoch, WrongIdentity
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.range_moves import Phase, RangeMove
 from pyshard.model.shard_map import ShardMap
+from pyshard.model.slot_ranges import without
 from pyshard.shard.assignment import Assignment, accept
 
 NOW = Assignment("low", STATE)
@@ -173,3 +175,16 @@ def test_steps_of_an_epoch() -> None:
     assert accept(now, "low", later, "1d", 5) == Assignment("low", later)
     with pytest.raises(StaleEpoch, match="has epoch 7, step 3; the given epoch 7, step 2 is no newer one"):
         accept(now, "low", attrs.evolve(STATE, step=2), "1d", 5)
+
+
+def test_what_older_epochs_are_served() -> None:
+    """Without what has moved since. It is found once for each, and of many epochs the last few are remembered."""
+    since = tuple((10 * number, 10 * number + 5, number + 1) for number in range(200))
+    now = Assignment("low", attrs.evolve(STATE, since=since))
+    for epoch in [*range(200), *reversed(range(200))]:
+        gone = tuple((start, end) for start, end, moved in since if moved > epoch)
+        assert now.served_to(epoch) == without(LOW.ranges, gone)
+    fresh = Assignment("low", now.state)
+    first = steps(lambda: fresh.served_to(3))
+    assert steps(lambda: fresh.served_to(3)) * 20 < first
+    assert fresh.served_to(200) is LOW.ranges
