@@ -7,16 +7,16 @@ from itertools import count
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
+from storage.memory.alike_stores import Step, apply, check_alike, steps_on
 from stores import PLENTY, at_once
 from twisted.internet.task import Clock
 
 from pyshard.model.key_slots import SLOTS, slot_of
-from pyshard.protocol.batch_operations import Pop, Read, Remove, Run, Touch, Write
-from pyshard.storage import MemoryStore, PageBounds, Task
+from pyshard.protocol.batch_operations import Pop, Remove, Write
+from pyshard.storage import MemoryStore, Task
 from pyshard.storage.memory import compaction
-from pyshard.storage.memory.allocator_pools import PoolUse, lengths_in, pool_reader, pools_in
-from pyshard.storage.memory.compaction import Compaction, Worth, room_in, sparse
+from pyshard.storage.memory.allocator_pools import PoolUse, lengths_in, pool_reader
+from pyshard.storage.memory.compaction import Compaction, room_in
 from pyshard.storage.memory.dict_lookups import stored_key
 
 MIB = 1_048_576
@@ -26,22 +26,6 @@ LONG_KEYS = [b"%d" % number + b" " * 600 for number in range(4)]
 ALL_KEYS = [*KEYS, *LONG_KEYS]
 
 ALL_LENGTHS = range(480)
-
-REPORT = b"""
-class   size   num pools   blocks in use  avail blocks
------   ----   ---------   -------------  ------------
-    0     16           1             594           426
-   31    512           2              52            10
-
-# arenas allocated current         =                  984
-51 unused pools * 16384 bytes      =              835,584
-"""
-
-
-def apply(store: MemoryStore, run: Run) -> None:
-    """Apply one run."""
-    (answer,) = at_once(store.apply([Task(run, 0, list(map(slot_of, run.keys)))], PLENTY, PLENTY))
-    assert answer.errors == {}
 
 
 def fill(store: MemoryStore, keys: list[bytes], record: bytes = b"1", ttl: int | None = None) -> None:
@@ -81,57 +65,6 @@ def objects(store: MemoryStore) -> dict[bytes, set[int]]:
     for key in [*index.records, *index.expiries, *slot_order, *scheduled, *index._schedule._passed_over]:
         found.setdefault(key, set()).add(id(key))
     return found
-
-
-# ---------------------------------------------------------------------- when it is worth it
-
-
-def test_much_room_in_pools_is_worth_it() -> None:
-    """That is more than 16 MiB, and than an eighth of what the store holds."""
-    assert not Worth().is_worth_it(16 * MIB, 0, 0.0)
-    assert Worth().is_worth_it(16 * MIB + 1, 0, 0.0)
-    assert not Worth().is_worth_it(128 * MIB, 1024 * MIB, 0.0)
-    assert Worth().is_worth_it(128 * MIB + 1, 1024 * MIB, 0.0)
-
-
-def test_what_was_in_vain_is_not_done_soon_again() -> None:
-    """The next one is worth it when there is half as much more to win than the last one left, or some time later."""
-    worth = Worth()
-    worth.ended(50 * MIB, 38 * MIB, 40 * MIB, 100.0)
-    assert not worth.is_worth_it(60 * MIB, 0, 100.9)
-    assert worth.is_worth_it(60 * MIB + 1, 0, 100.9)
-    assert worth.is_worth_it(60 * MIB, 0, 101.0)
-    assert not worth.is_worth_it(20 * MIB, 0, 100.9)  # somebody has freed the rest
-    assert worth.is_worth_it(30 * MIB + 1, 0, 100.9)
-
-
-def test_what_is_in_vain_again_and_again() -> None:
-    """It rests twice as long each time, up to five minutes; after one that has helped it doesn't rest."""
-    worth, rests = Worth(), list[float]()
-    for _ in range(11):
-        worth.ended(MUCH, MUCH, MUCH, 0.0)
-        rests.append(next(seconds for seconds in count() if worth.is_worth_it(MUCH, 0, seconds)))
-    assert rests == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
-    worth.ended(MUCH, MUCH * 3 // 4 - 1, MUCH, 0.0)  # others have left as much meanwhile
-    assert worth.is_worth_it(MUCH, 0, 0.0)
-    worth.ended(MUCH, MUCH * 3 // 4, MUCH, 0.0)
-    assert not worth.is_worth_it(MUCH, 0, 0.9)
-
-
-def test_which_pools_have_much_room() -> None:
-    """A quarter of it, and a part of the room of all."""
-    pools = [PoolUse(16, 300, 101), PoolUse(32, 300, 100), PoolUse(48, 300, 99), PoolUse(64, 0, 0), PoolUse(80, 1, 2)]
-    assert room_in(pools) == 16 * 101 + 32 * 100 + 48 * 99 + 160
-    assert sparse(pools).keys() == {16, 80}
-    assert sparse([*pools, PoolUse(96, 0, 110)]).keys() == {16, 96}
-
-
-def test_lengths_of_what_is_in_a_pool() -> None:
-    """A bytes object takes 33 bytes beside its content; one of more than 512 is from no pool."""
-    assert list(lengths_in(48)) == list(range(16))
-    assert list(lengths_in(64)) == list(range(16, 32))
-    assert list(lengths_in(512)) == list(range(464, 480))
-    assert list(lengths_in(16)) == []
 
 
 def sweeps(store: MemoryStore) -> int:
@@ -175,12 +108,6 @@ def test_looks_take_a_small_part_of_the_time() -> None:
     for _ in range(100):
         sweeps(store)
     assert len(times) in (9, 10)
-
-
-def test_report_of_the_allocator() -> None:
-    """There is a line for each size. Without such a report nothing is known."""
-    assert pools_in(REPORT) == [PoolUse(16, 594, 426), PoolUse(512, 52, 10)]
-    assert pools_in(b"") == []
 
 
 # ---------------------------------------------------------------------- what it does
@@ -358,64 +285,15 @@ def test_dropped_indexes_are_left_out() -> None:
 
 # ---------------------------------------------------------------------- nobody sees a difference
 
-columns = st.lists(st.sampled_from(ALL_KEYS), unique=True, min_size=1, max_size=8)
-steps = st.one_of(
-    st.tuples(st.sampled_from(["write", "remove", "touch"]), columns, st.sampled_from([0, 500, 2000])),
-    st.tuples(st.sampled_from(["values", "both", "pass", "sweep", "open", "follow"]), columns, st.integers(1, 900)),
-)
-
-
-def seen(store: MemoryStore) -> object:
-    """What of a store can be seen."""
-    (answer,) = at_once(store.apply([Task(Read("", ALL_KEYS), 0, list(map(slot_of, ALL_KEYS)))], PLENTY, PLENTY))
-    page = at_once(store.page(0, 0, None, SLOTS, PageBounds(1000, PLENTY, PLENTY)))
-    index = store._indexes[0]
-    return answer.results, page, store.documents, store.used, dict(index.records), dict(index.expiries)
-
 
 @settings(max_examples=150)
-@given(st.lists(steps, max_size=60))
-def test_whatever_happens(steps: list[tuple[str, list[bytes], int]]) -> None:
+@given(steps_on(ALL_KEYS, "values", "both"))
+def test_whatever_happens(steps: list[Step]) -> None:
     """A store that is compacted gives the same as one that isn't; also to who reads a snapshot of it."""
-    clock = Clock()
-    clock.advance(1000)
-    compacted, other = MemoryStore("1d", clock.seconds), MemoryStore("1d", clock.seconds)
-    both, snapshots = (compacted, other), []
-    for at, (what, keys, number) in enumerate(steps):
-        run: Run | None = None
-        if what == "write":
-            ttls = [number] * len(keys) if number else None
-            run = Write("", [bytes(memoryview(key)) for key in keys], [b"%d" % at] * len(keys), None, ttls)
-        elif what == "remove":
-            run = Remove("", keys)
-        elif what == "touch":
-            run = Touch("", keys, [number] * len(keys))
-        elif what == "values":
-            compact(compacted, with_keys=False)
-        elif what == "both":
-            compact(compacted, with_keys=True)
-            assert {len(found) for found in objects(compacted).values()} <= {1}
-        elif what == "pass":
-            clock.advance(number / 1000)
-        elif what == "open":
-            snapshots.append((compacted.snapshot(), other.snapshot()))
-        elif what == "follow":
-            for store in both:
-                at_once(store.copy("follower"))
-        for store in both:
-            if run is not None:
-                apply(store, run)
-            if what == "sweep":
-                at_once(store.sweep(number))
-        assert seen(compacted) == seen(other)
-    for pair in snapshots:
-        found = []
-        for snapshot in pair:
-            while snapshot.count(1000) is None:
-                pass
-            rows: list[object] = []
-            while (page := snapshot.page(PLENTY, 1000)) != []:
-                rows += page or []
-            found.append(rows)
-            snapshot.close()
-        assert found[0] == found[1]
+
+    def copy_both(store: MemoryStore, _: int) -> None:
+        compact(store, with_keys=True)
+        assert {len(found) for found in objects(store).values()} <= {1}
+
+    inside = {"values": lambda store, _: compact(store, with_keys=False), "both": copy_both}
+    check_alike(ALL_KEYS, steps, inside, lambda store, number: at_once(store.sweep(number)))
