@@ -10,9 +10,12 @@ Rules:
 - objects of those sizes alone are copied whose pools have much room: a quarter for values, half for keys. These have to
   be taken out of their dict and put in again, since it has one object with the slot order and the expiries;
 - some are copied in a step, and after each step the index is as it was, to whoever looks;
+- while there is more room than the store holds, each change has some copied as well. So whoever leaves room behind pays
+  for it, and can't leave it faster than it is won back;
 - what didn't help isn't done again before there is half as much more to win, or a time has passed: a second, twice as
   long each time, five minutes at the most. Others have objects in pools, too, as snapshots have that keep what has
-  changed. Whether it helped goes by the sizes that it began with: meanwhile somebody may leave others behind;
+  changed. Whether it helped goes by the sizes that it began with: meanwhile somebody may leave others behind. If most
+  of it was done for changes, they may have left as much of those sizes, so that tells nothing;
 - larger objects are left alone. They are the C library's, which joins free neighbors of any sizes.
 """
 
@@ -30,6 +33,10 @@ _LOOKED_AT = 40  # records that are looked at in the time in which one is swept
 _COPY = 2  # records that are looked at in the time in which a value is copied
 _COPY_OF_KEY = 5  # the same for a key
 _HURRY = 3  # times that more is done in a step when there is more room than the store holds
+_FOR_A_CHANGE = (
+    8  # records that are then looked at for each change: a whole copy takes three, or five, times its records
+)
+_MOST_FOR_CHANGES = 24_000  # records that are looked at for the changes of a batch: some milliseconds
 _LOOK_EVERY = 0.4  # seconds between two looks, at the least: so each sweep of a store that has nothing to do looks
 _LOOK_REST = 200  # times that a look took: so long it is before the next one
 _FEW = 16_777_216  # bytes of room in pools that aren't worth it
@@ -114,17 +121,20 @@ class Compaction:
 
     :param pools: tells of the allocator's pools.
     :param steady: the clock that times looks.
+    :ivar is_late: whether there was more room than the store holds at the last look, and it is worth it.
     """
 
     def __init__(self, pools: ReadPools, steady: Callable[[], float]) -> None:
         self._pools, self._steady = pools, steady
         self._worth = Worth()
         self._next_look = steady()
+        self.is_late = False
         self._before: Mapping[int, PoolUse] = {}  # sparse pools, by size, when the present one began
-        self._hurry = 1  # how many times as much is done in a step
         self._of_values = self._of_keys = frozenset[int]()  # the lengths of what it copies
         self._left: list[MemoryIndex] = []  # the indexes that it hasn't done
         self._place = _BEGIN  # up to here the last of them is done
+        self._for_changes = 0  # records that may be looked at for changes in the present one, less those for sweeps
+        self._owed = 0  # those of them that weren't looked at yet; less than 0: so many more were
 
     def step(self, indexes: Iterable[MemoryIndex], most: int, held: int) -> bool:
         """Copy some records, if that is worth it.
@@ -133,34 +143,60 @@ class Compaction:
         :param held: bytes that the store's records count.
         :return: whether there is more to do.
         """
+        if not self._is_under_way(indexes, held):
+            return False
+        most *= _LOOKED_AT * (_HURRY if self.is_late else 1)
+        self._for_changes -= most
+        self._go_on(most)
+        return bool(self._left)
+
+    def keep_up(self, indexes: Iterable[MemoryIndex], changes: int, held: int) -> None:
+        """Copy some records for changes that were made; for the other parameters see `step`.
+
+        :param changes: how many.
+        """
+        if self._is_under_way(indexes, held):
+            most = min(_FOR_A_CHANGE * changes, _MOST_FOR_CHANGES)
+            self._for_changes += most
+            self._owed += most
+            if self._owed > 0:  # a list of keys is done as a whole, so the next changes may have nothing to do
+                self._owed = min(0, self._go_on(self._owed))
+
+    def _is_under_way(self, indexes: Iterable[MemoryIndex], held: int) -> bool:
+        """Whether there is something to copy, after a look if it is time for one."""
         if self._steady() >= self._next_look:
             pools = self._look()
             room, few = room_in(pools), sparse(pools)
+            worth_it = bool(self._left) or self._worth.is_worth_it(room, held, self._steady())
+            self.is_late = worth_it and room > held // 4
+            if not worth_it:
+                return False
             if not self._left:
-                if not self._worth.is_worth_it(room, held, self._steady()):
-                    return False
                 self._begin(indexes, few)
             self._of_values = lengths_of(few)  # others may have become so meanwhile
             self._of_keys = lengths_of(size for size, pool in few.items() if pool.room > pool.objects)
-            self._hurry = _HURRY if room > held else 1
-        if not self._left:
-            return False
-        self._go_on(self._hurry * most * _LOOKED_AT)
-        if self._left:
-            return True
-        pools = self._look()
-        after = room_in(pool for pool in pools if pool.size in self._before)
-        self._worth.ended(room_in(self._before.values()), after, room_in(pools), self._steady())
-        return False
+        return bool(self._left)
 
     def _begin(self, indexes: Iterable[MemoryIndex], few: Mapping[int, PoolUse]) -> None:
-        self._before, self._left, self._place = few, [*indexes], _BEGIN
+        self._before, self._left, self._place, self._for_changes = few, [*indexes], _BEGIN, 0
 
-    def _go_on(self, most: int) -> None:
+    def _go_on(self, most: int) -> int:
         """Copy some records.
 
         :param most: how many are looked at, about, or fewer if they are copied.
+        :return: how many more might be.
         """
+        most = self._copy(most)
+        if self._left:
+            return most
+        pools = self._look()
+        if self._for_changes <= 0:
+            after = room_in(pool for pool in pools if pool.size in self._before)
+            self._worth.ended(room_in(self._before.values()), after, room_in(pools), self._steady())
+        return most
+
+    def _copy(self, most: int) -> int:
+        """See `_go_on`."""
         while self._left and most > 0:
             index = self._left[-1]
             if index.dropped or not index.records or self._place[0] >= SLOTS:
@@ -169,6 +205,7 @@ class Compaction:
                 continue
             keys, self._place = index.slot_index.live_at(self._place)
             most -= 1 + copy_some(index, keys, self._of_values, self._of_keys)
+        return most
 
     def _look(self) -> Sequence[PoolUse]:
         """How well pools are filled."""

@@ -26,7 +26,7 @@ from pyshard.storage.memory.dropped_indexes import forget_dropped
 from pyshard.storage.memory.followed_memory import FollowedMemory
 from pyshard.storage.memory.hidden_records import HiddenRecords
 from pyshard.storage.memory.index_records import MemoryIndex
-from pyshard.storage.memory.table_renewal import TableRenewals
+from pyshard.storage.memory.memory_reclamation import MemoryReclamation
 from pyshard.storage.replica_log_checks import (
     can_not_undo,
     new_groups,
@@ -64,7 +64,8 @@ class MemoryReplica(FollowedMemory):
     _ballots: BallotHistory = _ALWAYS_ALONE
     _head: ChangeGroup | None = None  # of the copy that was begun
     _dropped: list[MemoryIndex]
-    _renewals: TableRenewals
+    _reclamation: MemoryReclamation
+    held: int
     _new_id: Callable[[], str]
 
     @property
@@ -215,7 +216,7 @@ class MemoryReplica(FollowedMemory):
             self._head_of_copy("load_page")
             forget_dropped(self._dropped, 2 * len(changes))
             self._hidden.absorb(changes)
-            self._renewals.settle()
+            self._reclamation.changed(self._indexes.values(), len(changes), self.held)
             self.touched = False
 
         return execute(work)
@@ -312,6 +313,6 @@ class MemoryReplica(FollowedMemory):
             self._hidden.set_ranges(group.ranges)
         self._hidden.absorb(group.changes)
         self._hidden.ahead.settle()
-        self._renewals.settle()
+        self._reclamation.changed(self._indexes.values(), len(group.changes), self.held)
         self.touched = False
         self.sequence, self.ballot = group.sequence, group.ballot

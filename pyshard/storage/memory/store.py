@@ -35,15 +35,14 @@ from pyshard.storage.batch_executor import BatchExecutor, no_such_index
 from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound
 from pyshard.storage.interface import ITSELF, Page, PageBounds, Sender, Task
 from pyshard.storage.memory.allocator_pools import ReadPools
-from pyshard.storage.memory.compaction import Compaction
 from pyshard.storage.memory.dict_lookups import has_all
 from pyshard.storage.memory.dropped_indexes import forget_dropped
 from pyshard.storage.memory.hidden_records import HiddenRecords
 from pyshard.storage.memory.index_records import MemoryIndex
+from pyshard.storage.memory.memory_reclamation import MemoryReclamation
 from pyshard.storage.memory.memory_replica import MemoryReplica
 from pyshard.storage.memory.ring_followers import RingFollowers
 from pyshard.storage.memory.store_at_moment import StoreAtMoment
-from pyshard.storage.memory.table_renewal import TableRenewals
 from pyshard.storage.page_walk import page_of
 from pyshard.storage.ranges_interface import RangeChanges
 from pyshard.storage.replica_log_checks import not_primary
@@ -92,7 +91,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
         self._next_index = DEFAULT_INDEX + 1
         self._hidden = HiddenRecords(self, self._indexes)
         self._followers = RingFollowers(bound, steady, self._take_notes)
-        self._renewals, self._compaction = TableRenewals(), Compaction(pools, steady)
+        self._reclamation = MemoryReclamation(pools, steady)
         self._newest, self.uncommitted = {}, UncommittedBytes()
         self._noting, self.noted_in = False, dict[int, MemoryIndex]()  # whether changes are kept for followers
         self.sequence, self.touched = 0, False
@@ -125,11 +124,13 @@ class MemoryStore(MemoryReplica, RangeChanges):
         executor = BatchExecutor(self._indexes.get, used, limit, room, now, self._next_versions, owned)
         answers = list(map(executor.answer, tasks))
         if self.touched:
-            if not (self._followers.ring or self._hidden.ahead.ranges or self._renewals.present):  # as `_changed` does
+            if not (
+                self._followers.ring or self._hidden.ahead.ranges or self._reclamation.wants_changes
+            ):  # as `_changed` does
                 self.touched = False
                 self.sequence += 1
             else:
-                self._changed(address=sender.address)
+                self._changed(address=sender.address, changes=sum(len(task.run.keys) for task in tasks))
         return succeed(answers)
 
     def apply_seen(
@@ -183,9 +184,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
         return is_new
 
     def sweep(self, most: int) -> Deferred[bool]:
-        more = self._renewals.step(self._indexes.values(), most)
-        if not self._renewals.under_way:
-            more = self._compaction.step(self._indexes.values(), most, self.held) or more
+        more = self._reclamation.step(self._indexes.values(), most, self.held)
         if self._is_member or self.uncommitted.is_crowded:  # what is removed would wait for the members, too
             forget_dropped(self._dropped, most)
             return succeed(more or bool(self._dropped))
@@ -298,7 +297,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
         self._hidden.set_ranges(ranges)
         self._hidden.absorb(changes)
         if self.touched or raised or ranges != before:
-            self._changed(ranges=None if ranges == before else ranges)
+            self._changed(ranges=None if ranges == before else ranges, changes=len(changes))
 
     def _set_ranges(self, ranges: StoreRanges) -> None:
         if ranges != self.ranges:
@@ -312,20 +311,22 @@ class MemoryStore(MemoryReplica, RangeChanges):
         text: bytes | None = None,
         ranges: StoreRanges | None = None,
         address: str = "",
+        changes: int = 0,
     ) -> None:
         """Give what has changed a number, and keep it for followers.
 
         :param address: whose change it is.
+        :param changes: how many records a batch has changed, about.
         """
         self.touched = False
         self.sequence += 1
         self._hidden.ahead.settle()
-        self._renewals.settle()
+        self._reclamation.changed(self._indexes.values(), changes, self.held)
         if self._noting:
             noted_in, self.noted_in = self.noted_in, {}
-            changes = [change for index in noted_in.values() for change in index.changes()]
+            noted = [change for index in noted_in.values() for change in index.changes()]
             next_index = 0 if indexes is None else self._next_index
-            group = ChangeGroup(self.sequence, self.ballot, self._version, changes, indexes, text, next_index, ranges)
+            group = ChangeGroup(self.sequence, self.ballot, self._version, noted, indexes, text, next_index, ranges)
             size = group.size
             if self.role is ReplicaRole.PRIMARY:
                 self._note_uncommitted(group)

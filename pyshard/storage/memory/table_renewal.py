@@ -30,6 +30,7 @@ from pyshard.storage.memory.spare_room import takes_too_much
 
 _COPIED = 20  # records that are copied in the time in which one is swept
 _FREED = 8192  # bytes of a dict that are freed in the time in which a record is copied
+_FOR_A_CHANGE = 2  # records that are copied, or freed, for each change where a store is to keep up with changes
 _ALL_BINS = 500  # records that are copied in the time in which all bins are looked for
 
 
@@ -127,10 +128,22 @@ class TableRenewals:
             index.unused.give_back()
             if room > 0 and (takes_too_much(index.records) or takes_too_much(index.expiries)):
                 room = self._renew(index, room)
-        if self.present is not None and self.present.copy(max(room, most)):
+        self._copy(max(room, most))
+        return room <= 0 or self.present is not None or bool(self._old)
+
+    def keep_up(self, changes: int) -> None:
+        """Go on with what was begun, for changes that were made.
+
+        :param changes: how many.
+        """
+        if self._let_go(_FOR_A_CHANGE * changes) > 0:
+            self._copy(_FOR_A_CHANGE * changes)
+
+    def _copy(self, most: int) -> None:
+        """Copy some records of the present index, and have it use its new dicts if these are the last."""
+        if self.present is not None and self.present.copy(most):
             self._old += self.present.finish()
             self.present = None
-        return room <= 0 or self.present is not None or bool(self._old)
 
     def _renew(self, index: MemoryIndex, room: int) -> int:
         """Renew the dicts of an index that has few records, or begin with those of one that has many.

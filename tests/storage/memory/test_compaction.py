@@ -42,7 +42,7 @@ def compact(store: MemoryStore, with_keys: bool) -> None:
     made._begin(store._indexes.values(), {})
     made._of_values = frozenset(ALL_LENGTHS)
     made._of_keys = frozenset(ALL_LENGTHS if with_keys else ())
-    made._go_on(PLENTY)
+    made._copy(PLENTY)
     assert made._left == []
 
 
@@ -79,7 +79,7 @@ def test_lengths_that_are_copied() -> None:
     given = looks([half, quarter], [quarter], [PoolUse(96, 1, 10)])
     store = MemoryStore("1d", clock.seconds, steady=clock.seconds, pools=given)
     fill(store, [b"%d" % number for number in range(20_000)])
-    made = store._compaction
+    made = store._reclamation.compaction
     assert at_once(store.sweep(100))
     assert made._of_values == {*lengths_in(48), *lengths_in(64)}
     assert made._of_keys == {*lengths_in(48)}
@@ -243,13 +243,13 @@ def test_it_waits_for_new_dicts() -> None:
     assert at_once(store.sweep(100))
     for start in range(0, 34_000, 1000):
         apply(store, Remove("", keys[start : start + 1000]))
-    place = store._compaction._place
+    place = store._reclamation.compaction._place
     assert at_once(store.sweep(100))
-    while store._renewals.under_way:
-        assert store._compaction._place == place
+    while store._reclamation.renewals.under_way:
+        assert store._reclamation.compaction._place == place
         at_once(store.sweep(100))
     sweeps(store)
-    assert store._compaction._left == []
+    assert store._reclamation.compaction._left == []
     assert {len(found) for key, found in objects(store).items() if key in store._indexes[0].records} == {1}
 
 
@@ -280,7 +280,7 @@ def test_dropped_indexes_are_left_out() -> None:
     assert at_once(store.sweep(100))
     at_once(store.set_indexes({}))
     sweeps(store)
-    assert (store.documents, store.used, store._compaction._left) == (0, 0, [])
+    assert (store.documents, store.used, store._reclamation.compaction._left) == (0, 0, [])
 
 
 # ---------------------------------------------------------------------- nobody sees a difference

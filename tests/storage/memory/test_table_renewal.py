@@ -64,7 +64,7 @@ def table_bytes(store: MemoryStore) -> int:
 
 def being_renewed(store: MemoryStore) -> MemoryIndex | None:
     """The index that is being copied."""
-    return None if store._renewals.present is None else store._renewals.present.index
+    return None if store._reclamation.renewals.present is None else store._reclamation.renewals.present.index
 
 
 def by_remove(store: MemoryStore, number: int, keys: list[bytes], clock: Clock) -> None:
@@ -130,13 +130,13 @@ def test_a_large_index_takes_small_steps(become: str) -> None:
     steps, expected = 0, set(keys[:12_000])
     while at_once(store.sweep(100)):
         steps += 1
-        if store._renewals.present is not None:
-            assert len(store._renewals.present._records) <= steps * 2500
+        if store._reclamation.renewals.present is not None:
+            assert len(store._reclamation.renewals.present._records) <= steps * 2500
             if become == "alone":
                 take_out(store, 0, [keys[steps]])
                 fill(store, 0, [b"new %d" % steps], ttl=100_000)
                 expected ^= {keys[steps], b"new %d" % steps}
-                assert not store._renewals.present._changed  # each batch has that put right
+                assert not store._reclamation.renewals.present._changed  # each batch has that put right
     assert steps > 10
     index = store._indexes[0]
     assert index.records is not records
@@ -203,14 +203,16 @@ def test_whatever_happens(steps: list[Step]) -> None:
     """A store whose dicts are renewed gives the same as one whose dicts aren't; also to who reads a snapshot of it."""
 
     def renew(store: MemoryStore, number: int) -> None:
-        store._renewals.step(store._indexes.values(), number // 30)  # so it takes a few steps, and is changed meanwhile
+        store._reclamation.renewals.step(
+            store._indexes.values(), number // 30
+        )  # so it takes a few steps, and is changed meanwhile
 
     def sweep(store: MemoryStore, number: int) -> None:  # without the renewals that a sweep of the store brings on
         store._indexes[0].sweep(store._now(), number)
         store._changed()
 
     renewed = check_alike([*KEYS, *LONG_KEYS], steps, {"renew": renew}, sweep)
-    while renewed._renewals.present is not None:
+    while renewed._reclamation.renewals.present is not None:
         renew(renewed, 1000)
 
 
