@@ -9,6 +9,7 @@ Rules:
   with the first of them until all of that is committed;
 - a checkpoint begins when the memtable has many records or the log is long: the more records, the fewer pages of LMDB
   are written for each of them;
+- so it does when the log's active file has many groups, since a follower goes by all of them to find its place;
 - while somebody follows the log, it begins earlier: what is kept for followers is kept and counted by whole segments;
 - each later group flushes about twice as much as the group before it brought, so no update waits for long.
 """
@@ -24,6 +25,9 @@ PAGE = 4096
 
 #: Bytes of the log's active file from which on a checkpoint begins, too; the same while somebody follows the log.
 _MOST_LOG_BYTES, _MOST_FOLLOWED_BYTES = 64 * 1024 * 1024, 16 * 1024 * 1024
+
+#: Groups of the log's active file from which on it does, too: a reader goes by so many in some 0.03 s.
+MOST_GROUPS = 100_000
 
 _FLUSHES = 25  # how many flushes a checkpoint of many records takes: enough that none takes long
 
@@ -90,15 +94,17 @@ class CheckpointSchedule:
         """Which part of what is due background work has brought, as often as its time is counted."""
         return self.background_due / self.pages_due if self.pages_due else 0.0
 
-    def may_begin(self, changed: int, log_bytes: int, is_followed: bool) -> bool:
+    def may_begin(self, changed: int, log_bytes: int, log_groups: int, is_followed: bool) -> bool:
         """Whether a checkpoint is to begin now.
 
         :param changed: records that the memtable has.
         :param log_bytes: of the log's active file.
+        :param log_groups: how many groups that has.
         :param is_followed: whether somebody follows the log.
         """
         most = _MOST_FOLLOWED_BYTES if is_followed else _MOST_LOG_BYTES
-        return self.current is None and (changed >= self._most_changed or log_bytes >= most)
+        many = changed >= self._most_changed or log_bytes >= most or log_groups >= MOST_GROUPS
+        return self.current is None and many
 
     def begin(self, memtable: Memtable, sequence: int) -> None:
         """Begin a checkpoint of all that the memtable has.

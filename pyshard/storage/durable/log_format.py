@@ -136,6 +136,24 @@ def place_behind(data: bytes, lap: Lap, sequence: int) -> int | None:
     return place if last == sequence else None
 
 
+def skip_groups(data: bytes, place: int, salt: bytes, last: int, until: int) -> tuple[int, int]:
+    """Go by groups of a lap, by their heads alone: a tenth of the time that it takes to look at all of each.
+
+    :param data: some bytes of the file.
+    :param place: where the group behind `last` begins in them.
+    :param until: the number of the last group that is gone by.
+    :return: the number of the last one, and the place behind it, which may be beyond these bytes. They are as they were
+        given if no whole head of the lap's next group is there.
+    """
+    unpack, end = _GROUP.unpack_from, len(data) - _GROUP.size
+    while last < until and place <= end:
+        found, sequence, _, _, size, _ = unpack(data, place)
+        if found != salt or sequence != last + 1:
+            break
+        last, place = sequence, place + _GROUP.size + size
+    return last, place
+
+
 def size_of_group(head: bytes, salt: bytes) -> int | None:
     """How many bytes a group has, given its first `GROUP_BYTES`; None: that is no group of the lap."""
     if len(head) < _GROUP.size or head[:SALT_BYTES] != salt:

@@ -4,7 +4,8 @@ Rules:
 
 - a group is taken only if it has the salt of its lap, the next number and the right checksum. So a file that is used
   again meanwhile is noticed, and so is a group that is gone: nothing is ever left out;
-- a reader remembers where it is, and looks for its place in a segment only when it begins;
+- a reader remembers where it is, and looks for its place in a segment only when it begins. Then it goes by the heads of
+  the groups before it, of which a segment has a bounded number (`pyshard.storage.durable.checkpoint`);
 - bytes behind the last group that may be read are never looked at: they may be old, or be undone.
 """
 
@@ -14,7 +15,14 @@ import os
 from collections.abc import Callable, Sequence
 
 from pyshard.protocol.log_groups import LogGroup
-from pyshard.storage.durable.log_format import GROUP_BYTES, HEADER_BYTES, group_at, lap_of, size_of_group
+from pyshard.storage.durable.log_format import (
+    GROUP_BYTES,
+    HEADER_BYTES,
+    group_at,
+    lap_of,
+    size_of_group,
+    skip_groups,
+)
 from pyshard.storage.durable.write_ahead_log import Segment
 
 _CHUNK = 256 * 1024  # bytes that are read at a time
@@ -120,11 +128,10 @@ class LogReader:
         except ValueError:  # it is being written over
             return None
         sequence = lap.base
-        while True:
-            size = size_of_group(os.pread(file, GROUP_BYTES, place), lap.salt)
-            found = None if size is None else group_at(os.pread(file, size, place), 0, lap.salt)
-            if size is None or found is None or found[0].sequence != sequence + 1:
+        while sequence < self.sequence:
+            last, passed = skip_groups(os.pread(file, _CHUNK, place), 0, lap.salt, sequence, self.sequence)
+            if last == sequence:
                 return None
-            if sequence == self.sequence:
-                return place
-            sequence, place = sequence + 1, place + size
+            sequence, place = last, place + passed
+        head = os.pread(file, GROUP_BYTES, place)
+        return place if skip_groups(head, 0, lap.salt, sequence, sequence + 1)[0] > sequence else None

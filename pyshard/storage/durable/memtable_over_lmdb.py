@@ -254,7 +254,8 @@ class MemtableOverLmdb:
         """Begin a checkpoint if it is time, and flush what is due of the one that goes on; mend a broken log."""
         if self.log.broken:
             self.transact([])
-        if self.checkpoints.may_begin(len(self.memtable.records), self.log.size, self.retention.places.any):
+        changed, log, is_followed = len(self.memtable.records), self.log, self.retention.places.any
+        if self.checkpoints.may_begin(changed, log.size, log.groups_in_segment, is_followed):
             self.retention.make_room_to_rotate(self.lmdb.counters.sequence)
             if self.log.files > self.lmdb.meta.log.files:
                 self.transact([])

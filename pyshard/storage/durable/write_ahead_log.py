@@ -160,6 +160,11 @@ class WriteAheadLog:
         return self.active.size
 
     @property
+    def groups_in_segment(self) -> int:
+        """How many groups the segment has that takes new ones."""
+        return self.active.sequence - self.active.lap.base
+
+    @property
     def file_bytes(self) -> int:
         """Bytes of all segments that have groups; for any thread."""
         return sum([segment.size for segment in self.kept]) + self.size

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from stores import PLENTY, START, at_once, check_consistent, task
 
 from pyshard.protocol.batch_operations import Write
 from pyshard.storage import DataDirectory, LmdbStore
-from pyshard.storage.durable.checkpoint import PAGE, Checkpoint, CheckpointSchedule
+from pyshard.storage.durable import checkpoint as checkpoints
+from pyshard.storage.durable.checkpoint import MOST_GROUPS, PAGE, Checkpoint, CheckpointSchedule
 from pyshard.storage.durable.memtable import Memtable
 
 
@@ -97,6 +99,33 @@ def test_a_checkpoint_goes_on_after_a_restart(path: Path) -> None:
     check_consistent(again)
     assert again.documents == 24
     at_once(again.close())
+
+
+def test_when_one_begins() -> None:
+    """With many records, or a log of many bytes, of which fewer are many where somebody follows, or of many groups."""
+    schedule = CheckpointSchedule(100)
+    mib = 1024 * 1024
+    assert schedule.may_begin(100, 0, 0, False)
+    assert not schedule.may_begin(99, 64 * mib - 1, MOST_GROUPS - 1, False)
+    assert schedule.may_begin(0, 64 * mib, 0, False)
+    assert not schedule.may_begin(0, 16 * mib - 1, 0, True)
+    assert schedule.may_begin(0, 16 * mib, 0, True)
+    assert schedule.may_begin(1, 0, MOST_GROUPS, False)
+    schedule.begin(changed(a=20), 7)
+    assert not schedule.may_begin(100, 64 * mib, MOST_GROUPS, True)
+
+
+def test_a_segment_has_a_bounded_number_of_groups(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if they are tiny and all change the same record."""
+    monkeypatch.setattr(checkpoints, "MOST_GROUPS", 10)
+    store = LmdbStore(DataDirectory(path), lambda: START, most_changed=100)
+    groups = list[int]()
+    for _ in range(35):
+        at_once(store.apply([task(Write("", [b"1"], [b""]))], PLENTY, PLENTY))
+        groups.append(store._engine.log.groups_in_segment)
+    assert max(groups) == 10
+    check_consistent(store)
+    at_once(store.close())
 
 
 def test_whose_pages_are_due() -> None:
