@@ -18,6 +18,7 @@ from pyshard.errors import ConfigError
 from pyshard.model import cluster_state_json, config_file
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
+from pyshard.model.layout_change import layout_change, with_other_ranges
 from pyshard.model.moved_ranges import moved_since, newest_move
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.net.connection_url import parse_url
@@ -70,6 +71,35 @@ def test_maps_of_many_shards() -> None:
         return take
 
     assert growth(work, 100) < LINEAR
+
+
+@pytest.mark.parametrize("each", [1, 20])
+def test_configs_of_many_shards(each: int) -> None:
+    """A config is compared with the cluster, and its moves are planned, at the same cost for each range of a shard."""
+
+    def work(number: int) -> Callable[[], None]:
+        width = SLOTS // (number * each)
+        parts = [(place * width, (place + 1) * width) for place in range(number * each)]
+        parts[-1] = (parts[-1][0], SLOTS)
+
+        def layout(turn: int) -> ShardMap:
+            return ShardMap(
+                MapShard(f"s{one}", tuple(parts[(one + turn) % number :: number]), 1, "h", one + 1)
+                for one in range(number)
+            )
+
+        state, wanted = ClusterState("c", 2, layout(0), {}), layout(1)
+
+        def plan() -> None:
+            change = layout_change(state, wanted)
+            planned = state.with_moves(change.transfers)
+            assert len(planned.moves) == number
+            assert layout_change(planned, wanted).nothing
+            assert_equal(with_other_ranges(planned, []), wanted)
+
+        return plan
+
+    assert growth(work, 12) < LINEAR
 
 
 @pytest.mark.parametrize("distinct", [True, False], ids=["each moved by itself", "all moved together"])

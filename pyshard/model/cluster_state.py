@@ -19,14 +19,14 @@ Rules:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import attrs
 
 from pyshard.errors import BadRequest, ConfigError, IndexExists, IndexNotFound, InvalidIndexName, shown_value
-from pyshard.model.move_requests import check_move
+from pyshard.model.move_requests import planned_moves
 from pyshard.model.move_stores import with_next_group, without_store
 from pyshard.model.moved_ranges import MovedRanges, moved_since
 from pyshard.model.plain_values import plain_key
@@ -188,17 +188,15 @@ class ClusterState:
         stay = [changed.get(shard.name, shard) for shard in self.map.shards if shard.name not in leaving]
         return self._with_shards([*stay, *added])
 
-    def with_moves(self, transfers: Iterable[Transfer]) -> ClusterState:
+    def with_moves(self, transfers: Sequence[Transfer]) -> ClusterState:
         """The next state, with these moves planned.
 
-        :raises BadRequest: as `pyshard.model.move_requests.check_move`.
+        :raises BadRequest: as `pyshard.model.move_requests.planned_moves`.
         """
-        state, layout = self, {shard.name: shard.ranges for shard in self.map.shards}
-        for transfer in transfers:
-            move = RangeMove(state.next_move, transfer.source, transfer.target, union(transfer.ranges))
-            check_move(move, layout, state.moves)
-            state = attrs.evolve(state, moves=(*state.moves, move), next_move=state.next_move + 1)
-        return attrs.evolve(state, step=self.step + 1)
+        layout = {shard.name: shard.ranges for shard in self.map.shards}
+        planned = planned_moves(transfers, self.next_move, layout, self.moves)
+        moves, next_move = (*self.moves, *planned), self.next_move + len(planned)
+        return attrs.evolve(self, step=self.step + 1, moves=moves, next_move=next_move)
 
     def with_move(self, move: RangeMove) -> ClusterState:
         """The next state, in which a move has become what it is now; a committed one changes the map.

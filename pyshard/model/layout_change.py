@@ -50,12 +50,18 @@ class LayoutChange:
 
 
 def layout_after(layout: Layout, moves: Sequence[RangeMove]) -> dict[str, SlotRanges]:
-    """Which ranges each shard will own when these moves are done."""
-    after = dict(layout)
+    """Which ranges each shard will own when these moves are done, of which no two move the same slots."""
+    given: dict[str, list[SlotRanges]] = {}
+    taken: dict[str, list[SlotRanges]] = {}
     for move in moves:
         if not move.has_ended:
-            after[move.source] = without(after[move.source], move.ranges)
-            after[move.target] = union(after[move.target], move.ranges)
+            given.setdefault(move.source, []).append(move.ranges)
+            taken.setdefault(move.target, []).append(move.ranges)
+    after = dict(layout)
+    for name, ranges in given.items():
+        after[name] = without(after[name], union(*ranges))
+    for name, ranges in taken.items():
+        after[name] = union(after[name], *ranges)
     return after
 
 
@@ -80,7 +86,7 @@ def layout_change(state: ClusterState, wanted: ShardMap) -> LayoutChange:
         removed=removed,
         emptied=[shard.name for shard in gone if shard.name not in removed],
         transfers=moving,
-        moved=moved(after, layout),
+        moved=moved(moving),
         least=least_moved(after, layout),
     )
 
@@ -88,7 +94,9 @@ def layout_change(state: ClusterState, wanted: ShardMap) -> LayoutChange:
 def with_other_ranges(state: ClusterState, changed: Sequence[Transfer]) -> ShardMap:
     """The shards of a cluster as a config would have them after its moves and some more transfers."""
     layout = layout_after({shard.name: shard.ranges for shard in state.map.shards}, state.moves)
-    for number, transfer in enumerate(changed):
-        move = RangeMove(number, transfer.source, transfer.target, union(transfer.ranges), phase=Phase.PLANNED)
-        layout = layout_after(layout, [move])
+    more = [
+        RangeMove(number, transfer.source, transfer.target, union(transfer.ranges), phase=Phase.PLANNED)
+        for number, transfer in enumerate(changed)
+    ]
+    layout = layout_after(layout, more)
     return ShardMap(attrs.evolve(shard, ranges=layout[shard.name]) for shard in state.map.shards)

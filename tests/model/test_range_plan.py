@@ -58,24 +58,35 @@ def test_least(now: Layout, wanted: Mapping[str, Fraction]) -> None:
     total = sum(wanted.values())
     for name, ranges in layout.items():
         assert abs(slot_count(ranges) - wanted[name] * SLOTS / total) < 1
-    assert moved(now, layout) == least_moved(now, layout)
+    assert moved(transfers(now, layout)) == least_moved(now, layout)
     assert proposed(layout, wanted) == layout
     after = dict(now)
     for transfer in transfers(now, layout):
         assert common(after[transfer.source], transfer.ranges) == transfer.ranges
         assert transfer.source != transfer.target
-    assert moved(now, layout) == SLOTS - sum(
+    assert moved(transfers(now, layout)) == SLOTS - sum(
         slot_count(common(now[name], layout[name])) for name in now if name in layout
     )
+
+
+@given(layouts(), layouts())
+def test_transfers_are_what_each_pair_has_in_common(now: Layout, wanted: Layout) -> None:
+    """As if each shard were compared with each other one, in their order."""
+    assert transfers(now, wanted) == [
+        Transfer(source, target, ranges)
+        for source, owned in now.items()
+        for target, claimed in wanted.items()
+        if source != target and (ranges := common(owned, claimed))
+    ]
 
 
 def test_from_four_to_more() -> None:
     """From 4 equal shards to 6 a third moves, from 4 to 5 a fifth."""
     now = equal("a", "b", "c", "d")
     six = proposed(now, weights("a", "b", "c", "d", "e", "f"))
-    assert abs(moved(now, six) - SLOTS / 3) < 6
+    assert abs(moved(transfers(now, six)) - SLOTS / 3) < 6
     five = proposed(now, weights("a", "b", "c", "d", "e"))
-    assert moved(now, five) == SLOTS // 5
+    assert moved(transfers(now, five)) == SLOTS // 5
     assert {name: len(ranges) for name, ranges in five.items()} == {"a": 1, "b": 1, "c": 1, "d": 1, "e": 4}
 
 
@@ -108,7 +119,7 @@ def test_drained() -> None:
     """A shard that isn't wanted any more, or has no weight, gives all that it has."""
     now = equal("a", "b", "c", "d")
     layout = proposed(now, weights("a", "b", "d"))
-    assert moved(now, layout) == SLOTS // 4
+    assert moved(transfers(now, layout)) == SLOTS // 4
     assert proposed(now, {**weights("a", "b", "d"), "c": Fraction(0)})["c"] == ()
 
 
@@ -117,5 +128,5 @@ def test_transfers_by_pairs() -> None:
     now: Layout = {"a": ((0, 10), (20, 30)), "b": ((10, 20), (30, SLOTS))}
     wanted: Layout = {"a": (), "b": ((0, 5), (10, SLOTS)), "c": ((5, 10),)}
     assert transfers(now, wanted) == [Transfer("a", "b", ((0, 5), (20, 30))), Transfer("a", "c", ((5, 10),))]
-    assert moved(now, wanted) == 20
+    assert moved(transfers(now, wanted)) == 20
     assert least_moved(now, wanted) == 20

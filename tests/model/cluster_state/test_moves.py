@@ -125,5 +125,17 @@ def test_only_so_many() -> None:
     state = STATE.with_moves(each[:-1])
     assert len(state.moves) == settings.MAX_MOVES
     assert from_json(to_json(state)) == state
-    with pytest.raises(BadRequest, match="1,000 moves, the most"):
+    with pytest.raises(BadRequest, match="has 1,000 moves, and may have 1,000"):
         state.with_moves(each[-1:])
+
+
+def test_transfers_of_the_same_slots() -> None:
+    """Also two that are to be planned together are refused; a move that has ended is in nobody's way."""
+    part = Transfer("low", "high", ((10, 20), (30, 40)))
+    with pytest.raises(BadRequest, match=r"found \[3.9e-06, 4e-06\), which move 1 has already"):
+        STATE.with_moves([part, Transfer("low", "high", ((20, 30),)), Transfer("low", "high", ((39, 41),))])
+    beside = [part, Transfer("low", "high", ((20, 30),)), Transfer("low", "high", ((40, 41),))]
+    assert [move.number for move in STATE.with_moves(beside).moves] == [1, 2, 3]
+    planned = STATE.with_moves([part])
+    ended = planned.with_move(planned.moves[0].cancelled("no"))
+    assert [move.number for move in ended.with_moves([part]).moves] == [1, 2]

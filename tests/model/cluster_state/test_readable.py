@@ -110,4 +110,5 @@ def test_work_of_a_change() -> None:
     state = ClusterState("c1", 7, ShardMap(shards))
     changed = state.with_identity(shards[7].name, "new", True)
     text = to_json(changed)
+    from_json(text)  # msgspec looks at its classes when they are used for the first time
     assert steps(lambda: check_readable(changed, state)) * 10 < steps(lambda: from_json(text))
