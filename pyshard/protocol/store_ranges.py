@@ -15,6 +15,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import msgspec
 from msgspec.structs import replace
@@ -61,7 +62,7 @@ class Seal(msgspec.Struct, array_like=True, frozen=True):
     attempt: int
 
 
-class StoreRanges(msgspec.Struct, array_like=True, frozen=True):
+class StoreRanges(msgspec.Struct, array_like=True, frozen=True, dict=True):  # a dict for what is found once
     """The slots of a store, by what they are.
 
     :param owned: what it serves, but for what is sealed.
@@ -75,11 +76,11 @@ class StoreRanges(msgspec.Struct, array_like=True, frozen=True):
     left: SlotRanges = ()
     sealed: Mapping[str, Seal] = {}
 
-    @property
+    @cached_property
     def served(self) -> SlotRanges:
-        """What operations may go to."""
+        """What operations may go to. It is asked for each batch, and compared as an object."""
         if not self.sealed:
-            return self.owned  # the same object each time, as is mostly so: it is compared for each batch
+            return self.owned
         return without(self.owned, union(*(seal.ranges for seal in self.sealed.values())))
 
     @property

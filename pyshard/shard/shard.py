@@ -42,6 +42,7 @@ from pyshard.shard.assignment import Assignment, accept, not_owned, remembered_a
 from pyshard.shard.batch_plan import BatchPlan, bytes_given, have_any_of
 from pyshard.shard.lost_copies import give_up_lost_copies
 from pyshard.shard.parked_requests import ParkedRequests
+from pyshard.shard.served_slots import FoundServedSlots, ServedSlots
 from pyshard.shard.shard_replica import ShardReplica
 from pyshard.shard.store_stat import store_stat
 from pyshard.storage import ITSELF, IStore, Page, PageBounds, Sender
@@ -78,6 +79,7 @@ class Shard:
             self.assignment = remembered_assignment(remembered)
         self._taken_on = self.assignment  # what the store goes by, too
         self._sealing: SlotRanges = ()  # what the store is about to have sealed
+        self._served = FoundServedSlots()
         self.parked: ParkedRequests | None = None
         self.replica: ShardReplica | None = None
         self.pause: Callable[[], Deferred[None]] = lambda: succeed(None)
@@ -272,8 +274,8 @@ class Shard:
                 self.operations += operations
                 return succeed([Answer(at_hand, {})])
         served = self._served_to(assignment, epoch)
-        plan = BatchPlan(assignment, self._store, runs, served)
-        if may_wait and plan.refuses and have_any_of(assignment, runs, without(assignment.served_to(epoch), served)):
+        plan = BatchPlan(assignment, self._store, runs, served.ranges)
+        if may_wait and plan.refuses and have_any_of(assignment, runs, served.closed):
             return None
         self.operations += operations
         applied = self._store.apply(plan.tasks, assignment.own.limit, settings.ANSWER_BYTES, sender)
@@ -292,10 +294,11 @@ class Shard:
             assignment = self._current(epoch)
             if not 0 <= slot < SLOTS:
                 raise BadRequest(f"slot: found {slot}, expected 0 to {SLOTS - 1}")
-            owned = range_with(slot, self._served_to(assignment, epoch))
+            served = self._served_to(assignment, epoch)
+            owned = range_with(slot, served.ranges)
             if owned is not None:
                 return ask(assignment, owned[1])
-            if may_wait and in_ranges(slot, assignment.served_to(epoch)):
+            if may_wait and in_ranges(slot, served.closed):
                 return None
             raise not_owned(assignment, slot)
 
@@ -329,15 +332,8 @@ class Shard:
         if self.parked is not None:
             self.parked.release()
 
-    def _served_to(self, assignment: Assignment, epoch: int) -> SlotRanges:
-        """What the shard serves to who routed by an epoch.
-
-        That is what it is to own, as far as its store owns it already, and hasn't sealed it, nor is about to.
-        """
-        served, by_store = assignment.served_to(epoch), self._store.ranges.served
-        if self._sealing:
-            by_store = without(by_store, self._sealing)
-        return by_store if by_store == served else common(by_store, served)
+    def _served_to(self, assignment: Assignment, epoch: int) -> ServedSlots:
+        return self._served.of(assignment, epoch, self._store.ranges.served, self._sealing)
 
     def _current(self, epoch: int) -> Assignment:
         assignment = self.assignment or self.configured()
