@@ -4,12 +4,15 @@ Rules:
 
 - Twisted's client takes headers and bodies of any length. Here the connection counts what has come since the last
   request went out, and is cut off past the bound.
+- An answer's headers have a bound of their own, and are given to Twisted only when it is kept: what is in them takes 35
+  times its bytes. So nothing goes before the answer itself, such as a status of 100.
 - A connection never waits for its peer to end. One whose answer isn't wanted to its end is cut off, with what the peer
   hasn't read of the request.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any, Protocol, cast
 
 from twisted.internet.defer import Deferred, succeed
@@ -53,6 +56,13 @@ class BytesBody:
         """See `IBodyProducer`."""
 
 
+#: Bytes of an answer's status and headers, at the most; etcd's have some 300.
+LONGEST_HEAD = 16 * 1024
+
+_END_OF_HEAD = re.compile(rb"\n\r?\n")
+_NOT_THE_ANSWER = re.compile(rb"HTTP/\d\.\d 1")  # a status of 100 to 199
+
+
 class NotConnected(Exception):
     """There is no connection, so nothing was sent."""
 
@@ -69,17 +79,31 @@ class _CountedConnection(ProtocolWrapper):
     """A connection that is cut off when an answer is too long, and at its end."""
 
     _received = 0
+    _head: bytes | None = b""  # what has come of an answer's status and headers; None: they have ended
 
     def write(self, data: bytes) -> None:
-        self._received = 0
+        self._begin()
         super().write(data)
 
     def writeSequence(self, data: list[bytes]) -> None:  # the transport's
-        self._received = 0
+        self._begin()
         super().writeSequence(data)
+
+    def _begin(self) -> None:
+        """Expect an answer."""
+        self._received, self._head = 0, b""
 
     def dataReceived(self, data: bytes) -> None:  # the protocol's
         self._received += len(data)
+        if self._head is not None:
+            self._head += data
+            end = _END_OF_HEAD.search(self._head)
+            if end is None and len(self._head) <= LONGEST_HEAD:
+                return
+            if end is None or end.end() > LONGEST_HEAD or _NOT_THE_ANSWER.match(self._head):
+                cast("IAbortable", self.transport).abortConnection()
+                return
+            data, self._head = self._head, None
         if self._received > cast("_CountingFactory", self.factory).longest:
             cast("IAbortable", self.transport).abortConnection()
         else:

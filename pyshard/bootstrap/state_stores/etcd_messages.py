@@ -4,7 +4,8 @@ Rules:
 
 - keys and values are in base64, and numbers of 64 bits are strings, as the gateway has them;
 - one key has the state, with the id of the swap that put it there (`Entry`). So who sent a swap knows it again;
-- an error may stand in an answer of status 200, too. It is looked for first.
+- an error may stand in an answer of status 200, too. It is looked for first;
+- an answer has a few elements. One that has thousands isn't decoded: it would take 30 times its bytes.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from pyshard.settings import settings
 FORMAT = 1
 
 RANGE, TXN, WATCH, AUTHENTICATE = b"/v3/kv/range", b"/v3/kv/txn", b"/v3/watch", b"/v3/auth/authenticate"
+
+_MOST_ELEMENTS = 1000  # of JSON in an answer, at the most; the state is one text in it
 
 _T = TypeVar("_T")
 _Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -134,8 +137,8 @@ def authenticate_request(user: str, password: str) -> bytes:
 def read_error(status: int, answer: bytes) -> EtcdError | None:
     """The error that an answer is; None: it is none."""
     try:
-        found = msgspec.json.decode(answer, type=_ErrorAnswer, strict=False)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found = _decoded(answer, _ErrorAnswer)
+    except BadRequest:
         if status == 200:
             return None
         return EtcdError(ErrorMeaning.UNKNOWN, f"it answered with HTTP status {status}")
@@ -212,6 +215,9 @@ def _decoded(answer: bytes, kind: type[_T]) -> _T:
 
     :raises BadRequest: it can't be.
     """
+    elements = sum(map(answer.count, (b",", b"[", b"{")))
+    if elements > _MOST_ELEMENTS:
+        raise BadRequest(f"it has about {elements:,} elements, expected at most {_MOST_ELEMENTS:,}")
     try:
         return msgspec.json.decode(answer, type=kind, strict=False)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -13,8 +13,10 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.web._newclient import HTTP11ClientProtocol
 from zope.interface import implementer
 
+from pyshard.bootstrap.state_stores.bounded_http import LONGEST_HEAD
 from pyshard.bootstrap.state_stores.etcd_gateway import ANSWERED_WITHIN, EtcdGateway
 from pyshard.bootstrap.state_stores.etcd_state_store import EtcdStateStore
 from pyshard.bootstrap.state_stores.state_address import EtcdAddress
@@ -134,6 +136,8 @@ def test_connections_are_kept_for_the_next_request() -> None:
     watch(bench.store.get())
     assert not transport.disconnecting
     assert len(bench.member.opened) == 1
+    bench.store.get().addErrback(lambda _: None)
+    assert bench.member.send(OK + b"a: b\r\n" * LONGEST_HEAD).disconnected
 
 
 def test_the_end_comes_while_a_connection_is_made() -> None:
@@ -152,3 +156,58 @@ def test_connections_end_with_the_state_store() -> None:
     transport = bench.member.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
     bench.store.close()
     assert transport.disconnected
+
+
+# -- the head of an answer -------------------------------------------------------------------------------------------
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
+
+
+@pytest.mark.parametrize("each", [1, 7, 100_000])
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+def test_a_head_comes_in_any_pieces(each: int, end: bytes) -> None:
+    """What begins an answer is kept until all of it is there; what comes behind it isn't lost."""
+    bench = Bench()
+    asked = watch(bench.store.get())
+    answer = OK + b"X-Long: " + b"x" * (LONGEST_HEAD - 60) + b"\r\n" + end + b"{}"
+    for start in range(0, len(answer), each):
+        assert not bench.member.send(answer[start : start + each]).disconnected
+    assert asked == [None]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(OK + b"X-Long: " + b"x" * LONGEST_HEAD + b"\r\n\r\n{}", id="one long header"),
+        pytest.param(OK + b"a: b\r\n" + b" c\r\n" * (LONGEST_HEAD // 4) + b"\r\n{}", id="many lines"),
+        pytest.param(OK + b"X-Long: " + b"x" * LONGEST_HEAD, id="no end"),
+        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"\r\n{}", id="a status before the answer"),
+    ],
+)
+@pytest.mark.parametrize("each", [1000, 100_000])
+def test_a_head_that_is_no_answer(head: bytes, each: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is cut off before Twisted has seen any of it."""
+    seen = list[bytes]()
+    monkeypatch.setattr(HTTP11ClientProtocol, "dataReceived", lambda _, data: seen.append(data))
+    bench = Bench()
+    asked = watch(bench.store.get())
+    transport = bench.member.opened[-1][1]
+    for start in range(0, len(head), each):
+        if not transport.disconnected:
+            bench.member.send(head[start : start + each])
+    assert transport.disconnected
+    assert seen == []
+    bench.clock.pump([0.1] * 60)
+    assert [type(outcome) for outcome in asked] == [Unavailable]
+
+
+def test_each_answer_has_a_head_of_its_own() -> None:
+    """The next one over the same connection is read like the first."""
+    bench = Bench()
+    for _ in range(3):
+        asked = watch(bench.store.get())
+        bench.member.send(OK + b"\r\n{}")
+        assert asked == [None]
+    assert len(bench.member.opened) == 1
+    bench.store.get().addErrback(lambda _: None)
+    assert bench.member.send(OK + b"a: b\r\n" * LONGEST_HEAD).disconnected

@@ -132,6 +132,21 @@ def test_an_answer_that_can_not_be_read(bench: EtcdBench) -> None:
         bench.run(bench.store.swap(NEXT, first, "a-2"))
 
 
+@pytest.mark.parametrize(
+    "text", [b'{"kvs":[' + b"{}," * 2000 + b"{}]}", b'{"error":[' + b"[]," * 2000 + b"[]]}", b"[" * 2000]
+)
+def test_an_answer_of_many_elements(bench: EtcdBench, text: bytes) -> None:
+    """It isn't decoded, whatever it is: also not to find out whether it is an error."""
+    first = bench.put()
+    bench.do(0, answer(200, text))
+    with pytest.raises(Unavailable, match=r"can't be read: it has about [24],00[0-9] elements, expected at most 1,000"):
+        bench.run(bench.store.get())
+    bench.do(0, answer(500, text))
+    bench.do(1, answer(200, text.replace(b"kvs", b"responses")))
+    with pytest.raises(OutcomeUnknown, match="HTTP status 500"):
+        bench.run(bench.store.swap(NEXT, first, "a-2"))
+
+
 def test_nobody_answers(bench: EtcdBench) -> None:
     """A swap that nobody was asked for hasn't happened; the message names a member, and why."""
     first = bench.put()
