@@ -43,7 +43,6 @@ from pyshard.client_core.operation_errors import in_doubt, refused_by, too_late
 from pyshard.client_core.read_sizes import ReadSizes
 from pyshard.client_core.retry_decision import Attempt, Verdict, decide, index_is_missing
 from pyshard.errors import ClientClosed, IndexNotFound, PyshardError
-from pyshard.model import cluster_state_json
 from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import MapShard
@@ -300,7 +299,7 @@ class BlockingCluster:
         def accept(pool: ConnectionPool, answer: dict[str, bytes]) -> tuple[ClusterState, bool]:
             read = self.network.now()
             try:
-                state = cluster_state_json.from_json(answer["state"])
+                state = self.servers.states.read(answer["state"])
                 self.servers.check_cluster(state.cluster)
             finally:
                 self._pace.took(read, self.network.now())

@@ -22,6 +22,7 @@ from pyshard.client_core.combined_error import error_of_all
 from pyshard.errors import NotConfigured, PyshardError
 from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
+from pyshard.model.cluster_state_json import StateReader
 from pyshard.protocol import commands
 from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.greeting import Greeting
@@ -60,6 +61,7 @@ class MapServerPools:
     :param servers: each address, for messages, and where it leads.
     :ivar pools: that of each address.
     :ivar in_vain: how often a newer map was asked for, and there was none.
+    :ivar states: reads the maps that come.
     """
 
     def __init__(self, network: Network, random: Random, servers: Sequence[tuple[str, ConnectionTarget]]) -> None:
@@ -67,6 +69,7 @@ class MapServerPools:
         self._cluster: list[str] = []  # its id, once it is known
         alone = len(servers) == 1
         self.in_vain = 0
+        self.states = StateReader()
         self.pools = [
             MapServerPool(network, random, target, address, alone, self._cluster) for address, target in servers
         ]

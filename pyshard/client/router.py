@@ -37,9 +37,9 @@ from pyshard.client_core.operation import Operation
 from pyshard.client_core.operation_queue import Entry
 from pyshard.client_core.read_sizes import ReadSizes
 from pyshard.errors import ClientClosed, PyshardError
-from pyshard.model import cluster_state_json
 from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
 from pyshard.model.cluster_state import ClusterState
+from pyshard.model.cluster_state_json import StateReader
 from pyshard.model.shard_map import MapShard
 from pyshard.net.client_endpoints import Dial
 from pyshard.net.dialed_connection import DialedConnection
@@ -84,6 +84,7 @@ class Router:
         self._shards_rest = 0.0  # until when no map of a shard's is taken up
         self._confirming: IDelayedCall | None = None
         self._pace = map_fetching.MapPace()
+        self._states = StateReader()
         self._waiters: list[Deferred[None]] = []
         self._refreshing: IDelayedCall | None = None
         self._known = False
@@ -292,7 +293,7 @@ class Router:
         """Take up the map that a peer has, if it is this cluster's."""
         read = self._clock.seconds()
         try:
-            state = cluster_state_json.from_json(answer["state"])
+            state = self._states.read(answer["state"])
             self._check_cluster(state.cluster)
             self.fetched = began
             before = self._rank

@@ -4,14 +4,15 @@ Rules:
 
 - a state that comes from outside is checked, and its numbers have bounds, since code computes with them;
 - so have its texts, which people are shown: no name, host or id has characters that do something to a terminal;
-- the text of a state is made once, as each shard and each client gets it, and it may have megabytes.
+- the text of a state is made once, as each shard and each client gets it, and it may have megabytes;
+- who is given one state after the other reads those shards alone whose texts are others than before (`StateReader`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
 
@@ -30,6 +31,11 @@ from pyshard.settings import settings
 FORMAT = 4
 
 _NO_STATE = "this is no cluster state"
+
+#: So many shards of a map are put in one by one; for more it is made anew.
+_FEW_SHARDS = 10
+
+_S = TypeVar("_S")
 
 # The bounds of what a state may say, whoever sends it.
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=settings.MAX_NAME)]
@@ -86,11 +92,11 @@ class _JsonFormat(msgspec.Struct):
     format: int
 
 
-class _JsonState(msgspec.Struct):
+class _JsonState(msgspec.Struct, Generic[_S]):
     format: int
     cluster: Id
     epoch: _Large
-    shards: Annotated[list[_JsonShard], msgspec.Meta(max_length=settings.MAX_SHARDS)]
+    shards: Annotated[list[_S], msgspec.Meta(max_length=settings.MAX_SHARDS)]
     indexes: dict[_Name, _IndexId]
     next_index: _IndexId
     step: _Large
@@ -116,24 +122,63 @@ def from_json(text: bytes) -> ClusterState:
 
     :raises BadRequest: it is no state; the message says what is wrong.
     """
-    _check_length(text)
-    try:
-        read = _decoded(text)
-        shards = ShardMap(map(_shard, read.shards))
-        moves = tuple(_move(move, shards) for move in read.moves)
-    except ConfigError as error:
-        raise BadRequest(f"{_NO_STATE}: {plain(str(error))}") from None
-    return ClusterState(
-        read.cluster,
-        read.epoch,
-        shards,
-        read.indexes,
-        read.next_index,
-        read.step,
-        moves,
-        read.next_move,
-        tuple(read.since),
-    )
+    return StateReader().read(text)
+
+
+class StateReader:
+    """Reads one state after the other. Most shards of each are as they were in the one before."""
+
+    def __init__(self) -> None:
+        self._last: ClusterState | None = None
+        self._shards: dict[bytes, MapShard] = {}  # by their texts
+
+    def read(self, text: bytes) -> ClusterState:
+        """The state of a JSON text; see `from_json`."""
+        last = self._last
+        if last is not None and last.text == text:
+            return last
+        _check_length(text)
+        try:
+            read = _decoded(text)
+            found = [(bytes(raw), self._shards.get(bytes(raw))) for raw in read.shards]
+            shards = [(raw, _shard_of(raw) if known is None else known) for raw, known in found]
+            shard_map = _map_of([shard for _, shard in shards], None if last is None else last.map)
+            moves = tuple(_move(move, shard_map) for move in read.moves)
+        except ConfigError as error:
+            raise BadRequest(f"{_NO_STATE}: {plain(str(error))}") from None
+        state = ClusterState(
+            read.cluster,
+            read.epoch,
+            shard_map,
+            read.indexes,
+            read.next_index,
+            read.step,
+            moves,
+            read.next_move,
+            tuple(read.since),
+        )
+        object.__setattr__(state, "text", text)
+        self._last, self._shards = state, dict(shards)
+        return state
+
+
+def _map_of(shards: Sequence[MapShard], before: ShardMap | None) -> ShardMap:
+    """The map of some shards.
+
+    :param before: one that may have most of them.
+    :raises ConfigError: they can't be those of a map.
+    """
+    if before is None or {shard.name for shard in shards} != {shard.name for shard in before.shards}:
+        return ShardMap(shards)
+    changed = [shard for shard in shards if before.named(shard.name) is not shard]
+    if len(shards) > len(before.shards) or len(changed) > _FEW_SHARDS:
+        return ShardMap(shards)
+    for shard in changed:
+        known = before.named(shard.name)
+        if known is None or known.ranges != shard.ranges or known.addresses != shard.addresses:
+            return ShardMap(shards)  # one by one two shards can't have each other's ranges
+        before = before.with_shard(shard)
+    return before
 
 
 def check_readable(state: ClusterState, readable: ClusterState | None = None) -> None:
@@ -152,7 +197,7 @@ def check_readable(state: ClusterState, readable: ClusterState | None = None) ->
     shards = [shard for shard in state.map.shards if readable.map.named(shard.name) is not shard]
     try:
         read = _decoded(_encoded(state, shards))
-        if [_shard(shard) for shard in read.shards] != shards:
+        if [_shard_of(bytes(raw)) for raw in read.shards] != shards:
             raise BadRequest("the cluster state has shards that would be read as other ones")
         for move in read.moves:
             _move(move, state.map)
@@ -165,7 +210,7 @@ def _check_length(text: bytes) -> None:
         raise BadRequest(f"the cluster state has {len(text):,} bytes; one has at most {settings.MAX_STATE_BYTES:,}")
 
 
-def _decoded(text: bytes) -> _JsonState:
+def _decoded(text: bytes) -> _JsonState[msgspec.Raw]:
     """What a text says, if its shards and moves aren't looked at.
 
     :raises BadRequest: it is no state of this format, or its indexes or moved ranges can't be.
@@ -173,7 +218,7 @@ def _decoded(text: bytes) -> _JsonState:
     given = decode_json(text, _JsonFormat, _NO_STATE).format  # first, as other formats have other fields
     if given != FORMAT:
         raise BadRequest(f"the cluster state is of format {given}; this version knows format {FORMAT}")
-    read = decode_json(text, _JsonState, _NO_STATE)
+    read = decode_json(text, _JsonState[msgspec.Raw], _NO_STATE)
     if len(read.indexes) > settings.MAX_INDEXES:
         raise BadRequest(
             f"the cluster state has {len(read.indexes):,} indexes; one has at most {settings.MAX_INDEXES:,}"
@@ -243,11 +288,12 @@ def _json_group(group: ReplicaGroup) -> _JsonGroup:
     return _JsonGroup(group.ballot, group.primary, sorted(group.members), replicas, group.least, group.lease)
 
 
-def _shard(read: _JsonShard) -> MapShard:
-    """A shard.
+def _shard_of(text: bytes) -> MapShard:
+    """The shard of a JSON text.
 
-    :raises BadRequest: its replicas can't be those of a shard that is where it is.
+    :raises BadRequest: it is none, or its replicas can't be those of a shard that is where it is.
     """
+    read = decode_json(text, _JsonShard, f"{_NO_STATE}: shard")
     group = None if read.group is None else _group(read.name, read.group)
     shard = MapShard(read.name, read.ranges, read.size, read.host, read.port, read.identity, read.durable, group)
     if group is not None and shard.led_by_group(group) != shard:

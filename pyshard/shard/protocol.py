@@ -136,7 +136,7 @@ class ShardProtocol(ServerConnection):
         return {"state": cluster_state_json.to_json(self._shard.configured().state)}
 
     def configure(self, name: str, state: bytes) -> Deferred[Arguments]:
-        return self._shard.configure(name, cluster_state_json.from_json(state)).addCallback(lambda _: {})
+        return self._shard.configure(name, self._shard.states.read(state)).addCallback(lambda _: {})
 
     def apply(self, box: Box) -> Deferred[list[Answer]]:
         try:

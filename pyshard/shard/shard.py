@@ -32,6 +32,7 @@ from pyshard.errors import BadRequest, IndexNotFound, NotConfigured, ShardBehind
 from pyshard.metrics.batch_counts import BatchCounts
 from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
+from pyshard.model.cluster_state_json import StateReader
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.slot_ranges import SlotRanges, common, in_ranges, range_with, without
 from pyshard.protocol.batch_answers import Answer, Result
@@ -80,6 +81,7 @@ class Shard:
         self._taken_on = self.assignment  # what the store goes by, too
         self._sealing: SlotRanges = ()  # what the store is about to have sealed
         self._served = FoundServedSlots()
+        self.states = StateReader()
         self.parked: ParkedRequests | None = None
         self.replica: ShardReplica | None = None
         self.pause: Callable[[], Deferred[None]] = lambda: succeed(None)

@@ -20,6 +20,7 @@ from ports import free_port
 
 from pyshard import Pyshard
 from pyshard.bootstrap.state_stores.etcd_messages import read_range
+from pyshard.model.cluster_state_json import StateReader
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.protocol.commands import Stat
 
@@ -90,7 +91,7 @@ class NetworkedCluster(ReplicatedCluster):
         for number in range(len(ETCD)):
             with suppress(OSError):
                 answer = self.etcd.call(number, "kv/range", {"key": _KEY})
-                found = read_range(json.dumps(answer).encode())
+                found = read_range(json.dumps(answer).encode(), StateReader())
                 assert found is not None, "no bootstrap has written a state yet"
                 group = found.state.map.shards[0].group
                 assert group is not None

@@ -20,6 +20,7 @@ from pyshard.bootstrap.state_stores.state_store import Revision, StoredState, Sw
 from pyshard.errors import BadRequest, ConfigError, of_peer
 from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
+from pyshard.model.cluster_state_json import StateReader
 from pyshard.settings import settings
 
 #: The format number of what stands under the key.
@@ -151,19 +152,21 @@ def read_error(status: int, answer: bytes) -> EtcdError | None:
     return EtcdError(ErrorMeaning.DEFINITE if code in _DEFINITE else ErrorMeaning.UNKNOWN, of_peer(message))
 
 
-def read_range(answer: bytes) -> StoredState | None:
+def read_range(answer: bytes, states: StateReader) -> StoredState | None:
     """What stands under the key, as a range's answer has it.
 
+    :param states: reads it.
     :raises BadRequest: it is no such answer.
     :raises ConfigError: it is no state.
     """
-    return _stored(_decoded(answer, _RangeAnswer))
+    return _stored(_decoded(answer, _RangeAnswer), states)
 
 
-def read_txn(answer: bytes, write: str) -> SwapOutcome:
+def read_txn(answer: bytes, write: str, states: StateReader) -> SwapOutcome:
     """What became of a swap.
 
     :param write: its id.
+    :param states: reads what is there.
     :raises BadRequest: it is no answer of a transaction.
     :raises ConfigError: what is there is no state.
     """
@@ -173,7 +176,7 @@ def read_txn(answer: bytes, write: str) -> SwapOutcome:
     there = next((each.response_range for each in found.responses if each.response_range is not None), None)
     if there is None:
         raise BadRequest("it doesn't say what is there")
-    stored = _stored(there)
+    stored = _stored(there, states)
     if stored is not None and stored.write == write:
         return SwapApplied(stored.revision)
     return SwapRefused(stored)
@@ -224,7 +227,7 @@ def _decoded(answer: bytes, kind: type[_T]) -> _T:
         raise BadRequest(of_peer(str(error))) from None
 
 
-def _stored(found: _RangeAnswer) -> StoredState | None:
+def _stored(found: _RangeAnswer, states: StateReader) -> StoredState | None:
     if not found.kvs:
         return None
     there = found.kvs[0]
@@ -232,7 +235,7 @@ def _stored(found: _RangeAnswer) -> StoredState | None:
         entry = msgspec.json.decode(there.value, type=Entry)
         if entry.format != FORMAT:
             raise ConfigError(f"the key's content is of format {entry.format}; this version knows format {FORMAT}")
-        state = cluster_state_json.from_json(bytes(entry.state))
+        state = states.read(bytes(entry.state))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadRequest) as error:
         raise ConfigError(f"the key has something else than a cluster's state: {of_peer(str(error))}") from None
     return StoredState(state, Revision(there.mod_revision), entry.write)

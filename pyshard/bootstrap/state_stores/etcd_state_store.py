@@ -25,6 +25,7 @@ from pyshard.bootstrap.state_stores.state_address import EtcdAddress
 from pyshard.bootstrap.state_stores.state_store import Revision, StoredState, SwapOutcome
 from pyshard.errors import BadRequest, ConfigError, OutcomeUnknown, Unavailable
 from pyshard.model.cluster_state import ClusterState
+from pyshard.model.cluster_state_json import StateReader
 
 
 class EtcdStateStore:
@@ -42,6 +43,7 @@ class EtcdStateStore:
         self.name = str(address)
         self._key = address.key
         self._gateway = gateway
+        self._states = StateReader()
 
     def get(self, end: float = inf) -> Deferred[StoredState | None]:
         """See `StateStore`."""
@@ -62,7 +64,7 @@ class EtcdStateStore:
     async def _get(self, end: float) -> StoredState | None:
         answer = await self._gateway.ask(RANGE, range_request(self._key), end)
         try:
-            return read_range(answer)
+            return read_range(answer, self._states)
         except BadRequest as error:
             raise Unavailable(f"{self.name}: etcd's answer can't be read: {error}") from None
         except ConfigError as error:
@@ -71,7 +73,7 @@ class EtcdStateStore:
     async def _swap(self, state: ClusterState, expected: Revision, write: str, end: float) -> SwapOutcome:
         answer = await self._gateway.transact(txn_request(self._key, expected, state, write), end)
         try:
-            return read_txn(answer, write)
+            return read_txn(answer, write, self._states)
         except BadRequest as error:
             raise OutcomeUnknown(f"{self.name}: etcd's answer can't be read: {error}") from None
         except ConfigError as error:
