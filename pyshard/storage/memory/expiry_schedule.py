@@ -6,6 +6,8 @@ Rules:
 - a set is known by its *start*: no key in it expires earlier. Its start is the key's expiry without some of its lowest
   digits (of 64): the digits in which it differs from the time that was reached, all but the first of these;
 - a set whose start has come is taken apart key by key: what is not due yet goes on into a finer set, a few times;
+- what is due and can't go yet is passed over: it is due again after `look_again`, behind all else, one key after the
+  other. To say so copies nothing, however many they are;
 - no step looks at all keys, but for the growth of a set itself (some 60 ms at a million, half of what a dict takes). A
   set that has lost most of its keys is copied, which takes a fraction of that.
 """
@@ -23,12 +25,17 @@ class ExpirySchedule:
     """The keys of an index that expire.
 
     :param reached: milliseconds since 1970 of about now. Expiries near to it cost least.
+    :ivar rounds: how often all that was due had come, and what was passed over became due again. So two rounds later
+        each key that was due has come, or is removed, however often `look_again` is called.
     """
 
     def __init__(self, reached: int = 0) -> None:
         self._reached = reached
         self._sets: dict[int, set[bytes]] = {}  # start → keys
-        self._passed_over: dict[bytes, int] = {}  # key → expiry of what isn't due now, though it has expired
+        self._passed_over: set[bytes] = set()  # what isn't due now, though it has expired
+        self._again: set[bytes] = set()  # what was passed over, and is due again
+        self._looks_again = False  # whether what is passed over is due again as well, when `_again` has nothing left
+        self.rounds = 0
 
     def __len__(self) -> int:
         return sum(map(len, self._sets.values()))
@@ -55,9 +62,14 @@ class ExpirySchedule:
 
         :param expires: the expiry that it was added with.
         """
-        if self._passed_over and self._passed_over.pop(key, None) is not None:
+        if key in self._passed_over:
+            self._passed_over.remove(key)
             if is_thin(self._passed_over):
-                self._passed_over = dict(self._passed_over)
+                self._passed_over = set(self._passed_over)
+            return
+        if key in self._again:
+            self._again.remove(key)
+            self._note_come_again()
             return
         start = self._start_of(key, expires)
         keys = self._sets[start]
@@ -66,40 +78,57 @@ class ExpirySchedule:
 
     def replace(self, key: bytes, expires: int, new: bytes) -> None:
         """Have an equal key, another object, in place of one; for the parameters see `remove`."""
-        if self._passed_over.pop(key, None) is not None:
-            self._passed_over[new] = expires
-            return
-        keys = self._sets[self._start_of(key, expires)]
+        keys = next((keys for keys in (self._passed_over, self._again) if key in keys), None)
+        if keys is None:
+            keys = self._sets[self._start_of(key, expires)]
         keys.remove(key)
         keys.add(new)
 
-    def pass_over(self, key: bytes, expires: int) -> None:
+    def pass_over(self, key: bytes) -> None:
         """Put a key back that `next_due` has given, which isn't due again before `look_again`."""
-        self._passed_over[key] = expires
+        self._passed_over.add(key)
 
     def look_again(self) -> None:
         """Have all keys be due again that were passed over."""
-        passed_over, self._passed_over = self._passed_over, {}
-        for key, expires in passed_over.items():
-            self.add(key, expires)
+        self._looks_again = True
 
     def next_due(self, now: int) -> bytes | None:
         """Take out a key that has expired, or that must be looked at: its caller adds it again if it hasn't expired.
 
         :param now: milliseconds since 1970.
         """
+        if self._again:
+            return self._next_again()
         if self._reached > now or self._reached not in self._sets:
             self._reached = min(now, min(self._sets, default=now))
         keys = self._sets.get(self._reached)
         if keys is None:
-            return None
+            return self._begin_round()
         key = keys.pop()
         self._note_removed(self._reached, keys)
         return key
 
     def is_due(self, now: int) -> bool:
         """Whether `next_due` gives a key."""
-        return bool(self._sets) and min(self._sets) <= now
+        return bool(self._again or (self._looks_again and self._passed_over)) or min(self._sets, default=now + 1) <= now
+
+    def _begin_round(self) -> bytes | None:
+        """Have those be due again that were passed over, if they are to be, and take one of them out."""
+        looks_again, self._looks_again = self._looks_again, False
+        if not (looks_again and self._passed_over):
+            return None
+        self.rounds += 1
+        self._again, self._passed_over = self._passed_over, set()
+        return self._next_again()
+
+    def _next_again(self) -> bytes:
+        key = self._again.pop()
+        self._note_come_again()
+        return key
+
+    def _note_come_again(self) -> None:
+        if is_thin(self._again):
+            self._again = set(self._again)
 
     def _note_removed(self, start: int, keys: set[bytes]) -> None:
         """Drop a set that has no key any more, and the room of one that has lost most of them."""

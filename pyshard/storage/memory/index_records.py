@@ -243,7 +243,7 @@ class MemoryIndex:
             if expires > now:
                 self._schedule.add(key, expires)
             elif hidden and in_ranges(slot, hidden):
-                self._schedule.pass_over(key, expires)
+                self._schedule.pass_over(key)
                 for watcher in self._watchers:  # of which some may be from before the slot was hidden
                     watcher.keep(key, slot)
             else:
@@ -280,6 +280,11 @@ class MemoryIndex:
     def sweep_again(self) -> None:
         """Have `sweep` look again at what it has passed over, since other slots are hidden now."""
         self._schedule.look_again()
+
+    @property
+    def sweep_rounds(self) -> int:
+        """How often sweeps began to look again at what they had passed over; see `ExpirySchedule.rounds`."""
+        return self._schedule.rounds
 
     def replace_key(self, key: bytes, new: bytes) -> None:
         """Have another object as a key that is there; the slot order is its caller's."""
