@@ -15,7 +15,7 @@ from typing import TypeAlias
 import attrs
 
 from pyshard.errors import BadRequest
-from pyshard.model.slot_ranges import SlotRanges, shown, union, without
+from pyshard.model.slot_ranges import SlotRanges, common, shown, union, without
 from pyshard.protocol.store_ranges import LEFT, StoreRanges
 from pyshard.storage.slot_histogram import BUCKET_BITS
 
@@ -138,10 +138,12 @@ class HiddenCounts:
             self.ranges = new
             return
         counted: dict[str, list[Tallies]] = {}
+        had = union(old.owned, old.hidden)  # elsewhere are no records
         for name, staging in new.staged.items():
             known = old.staged.get(name)
             same = known is not None and known.ranges == staging.ranges
-            counted[name] = [areas.get(name, {}) if same else tallies_of(records(staging.ranges))]
+            begun = () if same else common(staging.ranges, had)  # nothing, but where a copy replaces what was there
+            counted[name] = [areas.get(name, {}) if same else tallies_of(records(begun) if begun else ())]
         ended = {name: staging for name, staging in old.staged.items() if name not in new.staged}
         known_left = {LEFT: old.left} | {name: staging.ranges for name, staging in ended.items()}
         known_left = {name: each for name, each in known_left.items() if each and not without(each, new.left)}

@@ -55,7 +55,7 @@ class IRangedStore(Protocol):
         the ranges that it owns, nothing is counted any more. One of several replicas counts for the group by which it
         will give them up, as a member or as the primary.
 
-        :param most: how many records at the most, so that no operation waits long for it.
+        :param most: how many records at the most, with those that lie between them, so that no operation waits long.
         :return: a Deferred of whether there are more.
         """
         ...

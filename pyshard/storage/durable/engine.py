@@ -160,8 +160,9 @@ class StorageEngine(MemtableOverLmdb):
                 self.checkpoints.add(len(changes.records), len(payload), background)
                 self.take(changes, counters, self.log.active.sequence, len(payload))
                 self.ahead.take(difference, counters.hidden.ranges.owned)
-            elif changes.swept is not None:
-                self.swept = changes.swept
+            else:  # what was looked at in vain is behind the next sweep, too
+                self.swept = self.swept if changes.swept is None else changes.swept
+                self.trimmed = self.trimmed if changes.trimmed is None else changes.trimmed
         except Exception as error:  # noqa: BLE001  # see `FailureLog.outcomes`
             self._make_room(error)
             return self._failures.outcomes(self._commit_group, updates[:tried] or updates)

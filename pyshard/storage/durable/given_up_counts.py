@@ -41,7 +41,7 @@ class CountsAhead:
         """Count on, or count other ranges instead of those before.
 
         :param view: the records as the last group has left them.
-        :param most: how many records, at the most.
+        :param most: how many records are looked at, at the most.
         :return: whether all of them are counted.
         """
         if ranges != self.ranges:
@@ -50,7 +50,8 @@ class CountsAhead:
             looked_at = 0
             for db_key, value in islice(records_between(view, counters, ranges, self._place), most):
                 looked_at += 1
-                _add(self._tallies, db_key, value, 1)
+                if value is not None:
+                    _add(self._tallies, db_key, value, 1)
                 self._place = db_key + b"\0"
             self._done = looked_at < most
         return self._done

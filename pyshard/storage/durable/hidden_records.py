@@ -5,13 +5,14 @@ Rules:
 - ranges change as a part of a group. Records stay as they are: who may see them changes;
 - what is left over is removed through the log, some hundred records at a time. When nothing of it is left, the last
   group says so, and the slots are free;
-- what isn't there isn't left over, so slots without records are free at once.
+- what isn't there isn't left over, so slots without records are free at once;
+- where there are many indexes and ranges, records that nobody wants lie between those that are wanted. They are told
+  of, so that whoever asks can count them. A few of them are walked through; then it goes on behind all of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 
 from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol.store_ranges import StoreRanges
@@ -20,11 +21,15 @@ from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.index_records import DurableIndex
 from pyshard.storage.durable.merged_view import MergedView
+from pyshard.storage.durable.wanted_places import WantedPlaces
 from pyshard.storage.hidden_counts import Tallies
 from pyshard.storage.store_index import cost
 
 #: How many times the time of a trim is counted as background work: nobody waits for what it gives back.
 TRIM_COUNTED = 2
+
+_LOOKS = 4  # records that are looked at in the time in which one is removed
+_IN_VAIN = 16  # records that are walked through in the time in which others are looked for
 
 
 def set_ranges(
@@ -55,7 +60,16 @@ def trim(view: MergedView, counters: Counters, changes: GroupChanges, place: byt
     if counters.follows:
         return False
     left = counters.hidden.ranges.left
-    found = list(islice(records_between(view, counters, left, changes.trimmed or place), most))
+    found: list[tuple[bytes, memoryview]] = []
+    for looked_at, (db_key, value) in enumerate(records_between(view, counters, left, changes.trimmed or place)):
+        if len(found) >= most or looked_at >= most * _LOOKS:
+            more = True
+            break
+        changes.trimmed = db_key
+        if value is not None:
+            found.append((db_key, value))
+    else:
+        more = False
     for db_key, value in found:
         number, slot = lmdb_encoding.PREFIX.unpack_from(db_key)
         key = lmdb_encoding.whole_key(memoryview(db_key), value)
@@ -64,11 +78,9 @@ def trim(view: MergedView, counters: Counters, changes: GroupChanges, place: byt
         size = cost(key, old)
         DurableIndex(view, number, counters, changes).remove(db_key, key, slot, size)
         counters.hidden.note(number, slot, -1, -size)
-    if found:
-        changes.trimmed = found[-1][0]
-    if len(found) < most and left:
+    if left and not more:
         set_ranges(view, counters, changes, counters.hidden.ranges.trimmed())
-    return len(found) == most
+    return more
 
 
 def recount(view: MergedView, counters: Counters) -> None:
@@ -81,16 +93,34 @@ def recount(view: MergedView, counters: Counters) -> None:
 def _counted(view: MergedView, counters: Counters, ranges: SlotRanges) -> Iterator[tuple[int, int, int]]:
     """Index id, slot and used bytes of each record in some ranges."""
     for db_key, value in records_between(view, counters, ranges):
-        number, slot = lmdb_encoding.PREFIX.unpack_from(db_key)
-        yield number, slot, lmdb_encoding.used_by(db_key, value)
+        if value is not None:
+            number, slot = lmdb_encoding.PREFIX.unpack_from(db_key)
+            yield number, slot, lmdb_encoding.used_by(db_key, value)
 
 
 def records_between(
     view: MergedView, counters: Counters, ranges: SlotRanges, place: bytes = b""
-) -> Iterator[tuple[bytes, memoryview]]:
-    """Database key and value of the records in some ranges, in order, from a place on."""
-    for number in sorted(counters.documents):
-        for start, end in ranges:
-            first, behind = (lmdb_encoding.PREFIX.pack(number, slot) for slot in (start, end))
-            if place < behind:
-                yield from view.between(max(first, place), behind)
+) -> Iterator[tuple[bytes, memoryview | None]]:
+    """Database key and value of the records in some ranges, in order, and of others between them the key alone.
+
+    :param place: from here on.
+    """
+    wanted = WantedPlaces(sorted(counters.documents), ranges)
+    span = wanted.span_at(place)
+    while span is not None:
+        place, in_vain = max(place, span[0]), 0
+        for db_key, value in view.entries(place, wanted.behind):
+            if db_key >= span[1]:
+                span = wanted.span_at(db_key)
+                if span is None:
+                    return
+            if db_key >= span[0]:
+                in_vain = 0
+                yield db_key, value or None
+                continue
+            yield db_key, None
+            in_vain += 1
+            if in_vain == _IN_VAIN:
+                break
+        else:
+            return

@@ -20,6 +20,7 @@ from pyshard.protocol.pages import Row
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.log_changes import change_of
 from pyshard.storage.durable.memtable import Memtable
+from pyshard.storage.durable.wanted_places import WantedPlaces
 
 
 def live_rows(
@@ -33,7 +34,11 @@ def live_rows(
     :param now: the snapshot's moment, in milliseconds since 1970.
     :param owned: the slots that the store owned then.
     """
-    for db_key, value in _stored(cursor, indexes, owned):
+    for found in _stored(cursor, indexes, owned):
+        if found is None:
+            yield None
+            continue
+        db_key, value = found
         live = db_key not in memtable.records and not 0 < lmdb_encoding.expiry_of(value) <= now
         yield _row(db_key, value) if live else None
     for db_key, changed in memtable.records.items():
@@ -54,25 +59,30 @@ def all_records(
 
     :param ranges: which slots are wanted; None: all.
     """
-    for db_key, value in _stored(cursor, indexes, EVERYTHING if ranges is None else ranges):
-        yield None if db_key in memtable.records else change_of(db_key, value)
+    for found in _stored(cursor, indexes, EVERYTHING if ranges is None else ranges):
+        yield None if found is None or found[0] in memtable.records else change_of(*found)
     for db_key, changed in memtable.records.items():
         index, slot = lmdb_encoding.PREFIX.unpack_from(db_key)
         wanted = bool(changed) and index in indexes and in_ranges(slot, ranges)
         yield change_of(db_key, changed) if wanted else None
 
 
-def _stored(cursor: lmdb.Cursor, indexes: Sequence[int], ranges: SlotRanges) -> Iterator[tuple[bytes, memoryview]]:
-    """Database key and value of LMDB's records of some indexes and slots."""
-    for index in indexes:
-        for start, end in ranges:
-            behind = lmdb_encoding.PREFIX.pack(index, end)
-            if cursor.set_range(lmdb_encoding.PREFIX.pack(index, start)):
-                for key, buffer in cursor.iternext():
-                    db_key = bytes(key)
-                    if db_key >= behind:
-                        break
-                    yield db_key, memoryview(buffer)
+def _stored(
+    cursor: lmdb.Cursor, indexes: Sequence[int], ranges: SlotRanges
+) -> Iterator[tuple[bytes, memoryview] | None]:
+    """Database key and value of LMDB's records of some indexes and slots, and None for each other that was come by."""
+    wanted = WantedPlaces(indexes, ranges)
+    span, db_key = wanted.span_at(b""), b""
+    while span is not None and cursor.set_range(max(span[0], db_key)):
+        for key, buffer in cursor.iternext():
+            db_key = bytes(key)
+            if db_key >= span[1]:
+                break
+            yield db_key, memoryview(buffer)
+        else:
+            return
+        yield None
+        span = wanted.span_at(db_key)
 
 
 def _row(db_key: bytes, value: memoryview) -> Row:

@@ -226,6 +226,7 @@ class MemoryReplica(FollowedMemory):
 
         def work() -> None:
             head = self._head_of_copy("end_copy")
+            self._hidden.set_ranges(StoreRanges())  # so that all records are counted that are hidden then
             self._hidden.set_ranges(head.ranges or StoreRanges())
             self._version, self._remembered, self.ballot = head.version, head.text, head.ballot
             self._ballots = ((head.ballot, head.sequence),)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from storage.contract.ranges import BELOW, HIGH, LOW, records_from, stage
 from storage.contract.replica_steps import follow, keys_of, lead, load_copy, next_groups, pull
 from storage.followers.following import everything
 from stores import PLENTY, Bench, prepared
@@ -80,6 +81,20 @@ def test_groups_for_members_are_kept(bench: Bench) -> None:
 
 
 # -- copies ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hidden", ["staged", "left"])
+def test_a_copy_with_hidden_records(bench: Bench, other: Bench, hidden: str) -> None:
+    """What the primary hides its member hides, and counts as the primary does."""
+    bench.result(bench.store.own(BELOW))
+    stage(bench, records_from(HIGH))
+    bench.fill(dict.fromkeys(LOW, b"text"))
+    if hidden == "left":
+        bench.result(bench.store.unstage("m"))
+    lead(bench, 4)
+    follow(bench, other, 4)
+    assert (other.store.documents, other.store.used) == (bench.store.documents, bench.store.used)
+    assert other.store.documents == len(LOW)
 
 
 def test_a_copy(bench: Bench, other: Bench) -> None:
