@@ -3,13 +3,14 @@
 A store counts all records that it has. What it hides is counted once more, here, and subtracted from what anybody is
 told. So records become visible, or hidden, without being counted anew: but for those of slots that were owned and are
 left over now. These are counted ahead, some at a time, while they are owned (`IRangedStore.count_ahead`).
+
+Each batch asks for these counts, and `stat` asks again and again. So sums of all indexes are kept beside those of each.
 """
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import attrs
@@ -48,6 +49,12 @@ class Tally:
         self.used += other.used
         self.buckets.update(other.buckets)
 
+    def take_away(self, other: Tally) -> None:
+        """Count no more what another one counts."""
+        self.documents -= other.documents
+        self.used -= other.used
+        self.buckets.subtract(other.buckets)
+
     def copy(self) -> Tally:
         """The same counts, for others to change."""
         return Tally(self.documents, self.used, self.buckets.copy())
@@ -55,6 +62,41 @@ class Tally:
 
 #: Index id → the counts of it.
 Tallies: TypeAlias = dict[int, Tally]
+
+
+@attrs.define
+class Area:
+    """The counts of all records that are hidden for one reason.
+
+    :param total: of all indexes together.
+    :param indexes: of each.
+    """
+
+    total: Tally = attrs.field(factory=Tally)
+    indexes: Tallies = attrs.field(factory=dict)
+
+    @classmethod
+    def of(cls, tallies: Tallies) -> Area:
+        """The area of some counts by index, which it shares."""
+        found = cls(indexes=tallies)
+        for tally in tallies.values():
+            found.total.merge(tally)
+        return found
+
+    def add(self, other: Area) -> None:
+        """Count what another one counts, and change no tally that is shared."""
+        self.total.merge(other.total)
+        for index, tally in other.indexes.items():
+            if index in self.indexes:
+                both = self.indexes[index] = self.indexes[index].copy()
+                both.merge(tally)
+            else:
+                self.indexes[index] = tally
+
+    def copy(self) -> Area:
+        """The same counts; the tallies of indexes are shared."""
+        return Area(self.total.copy(), dict(self.indexes))
+
 
 #: What gives index id, slot and used bytes of each record in some ranges.
 Records = Callable[[SlotRanges], Iterable[tuple[int, int, int]]]
@@ -64,14 +106,15 @@ Records = Callable[[SlotRanges], Iterable[tuple[int, int, int]]]
 class HiddenCounts:
     """The counts of all hidden records of a store.
 
-    A copy shares the counts of its original, until one of both is to change them.
+    A copy shares the counts of its original, until one of both is to change them: then it copies what it changes.
 
     :param ranges: the store's ranges.
     """
 
     ranges: StoreRanges = attrs.field(factory=StoreRanges)
-    _areas: dict[str, Tallies] = attrs.field(factory=dict)
-    _shared: bool = False
+    _areas: dict[str, Area] = attrs.field(factory=dict)
+    _shared: bool = False  # whether others have these areas, too
+    _own: set[tuple[str, int]] = attrs.field(factory=set)  # area and index of the tallies that nobody else has
 
     def copy(self) -> HiddenCounts:
         """The same counts."""
@@ -81,8 +124,9 @@ class HiddenCounts:
 
     def documents(self, index: int | None = None) -> int:
         """How many documents are hidden, in an index; None: in all."""
-        found = (tallies.items() for tallies in self._areas.values())
-        return sum(tally.documents for each in found for number, tally in each if index in (None, number))
+        if index is None:
+            return sum(area.total.documents for area in self._areas.values())
+        return sum(area.indexes[index].documents for area in self._areas.values() if index in area.indexes)
 
     def used(self, staged: bool = True) -> int:
         """How many bytes hidden records count.
@@ -91,19 +135,12 @@ class HiddenCounts:
         """
         if not self._areas:  # as nearly always
             return 0
-        areas = self._areas if staged else {LEFT: self._areas.get(LEFT, {})}
-        return sum(tally.used for tallies in areas.values() for tally in tallies.values())
+        return sum(area.total.used for name, area in self._areas.items() if staged or name == LEFT)
 
-    def visible(self, bucket_counts: array[int]) -> array[int]:
-        """Counts of buckets, without what is hidden of them."""
-        if not self._areas:
-            return bucket_counts
-        visible = bucket_counts[:]
-        for tallies in self._areas.values():
-            for tally in tallies.values():
-                for bucket, documents in tally.buckets.items():
-                    visible[bucket] -= documents
-        return visible
+    @property
+    def buckets(self) -> Sequence[Mapping[int, int]]:
+        """Bucket → documents of what is hidden, for each reason."""
+        return [area.total.buckets for area in self._areas.values()]
 
     def note(self, index: int, slot: int, documents: int, used: int) -> None:
         """Records were put or removed; those of a slot that isn't hidden aren't counted here.
@@ -111,21 +148,23 @@ class HiddenCounts:
         :param documents: how many more there are of the index and slot.
         :param used: how many more bytes they count.
         """
-        area = self.ranges.hides(slot) if self._areas else None
-        if area is not None:
-            self._own()
-            tallies = self._areas[area]
-            tally = tallies.get(index)
-            if tally is None:
-                tally = tallies[index] = Tally()
-            tally.add(slot, documents, used)
+        name = self.ranges.hides(slot) if self._areas else None
+        if name is not None:
+            self._have_own_areas()
+            area = self._areas[name]
+            area.total.add(slot, documents, used)
+            if (name, index) not in self._own:
+                self._own.add((name, index))
+                area.indexes[index] = area.indexes[index].copy() if index in area.indexes else Tally()
+            area.indexes[index].add(slot, documents, used)
 
     def drop_index(self, index: int) -> None:
         """Forget what is counted of an index: its records are those of a dropped one now."""
-        if any(index in tallies for tallies in self._areas.values()):
-            self._own()
-            for tallies in self._areas.values():
-                tallies.pop(index, None)
+        if any(index in area.indexes for area in self._areas.values()):
+            self._have_own_areas()
+            for area in self._areas.values():
+                if index in area.indexes:
+                    area.total.take_away(area.indexes.pop(index))
 
     def set_ranges(self, new: StoreRanges, records: Records, given_up: Tallies | None = None) -> None:
         """The store's ranges are others now.
@@ -137,13 +176,16 @@ class HiddenCounts:
         if old.left == new.left and _staged(old) == _staged(new):
             self.ranges = new
             return
-        counted: dict[str, list[Tallies]] = {}
+        counted: dict[str, Area] = {}
         had = union(old.owned, old.hidden)  # elsewhere are no records
         for name, staging in new.staged.items():
             known = old.staged.get(name)
             same = known is not None and known.ranges == staging.ranges
             begun = () if same else common(staging.ranges, had)  # nothing, but where a copy replaces what was there
-            counted[name] = [areas.get(name, {}) if same else tallies_of(records(begun) if begun else ())]
+            if same:
+                counted[name] = areas.get(name) or Area()
+            else:
+                counted[name] = Area.of(tallies_of(records(begun) if begun else ()))
         ended = {name: staging for name, staging in old.staged.items() if name not in new.staged}
         known_left = {LEFT: old.left} | {name: staging.ranges for name, staging in ended.items()}
         known_left = {name: each for name, each in known_left.items() if each and not without(each, new.left)}
@@ -151,20 +193,21 @@ class HiddenCounts:
         if new.left:
             if given_up is None:
                 given_up = tallies_of(records(rest) if rest else ())
-            counted[LEFT] = [*(areas.get(name, {}) for name in known_left), given_up]
-        self.ranges = new
-        self._areas = {name: merged(several) for name, several in counted.items()}
-        self._shared = False
+            counted[LEFT] = Area()
+            for area in (*(areas[name] for name in known_left if name in areas), Area.of(given_up)):
+                counted[LEFT].add(area)
+        self.ranges, self._areas = new, counted
+        self._shared, self._own = True, set()
 
     def nothing_is_left(self) -> bool:
         """Whether no record is left over, so that `left` may be nothing."""
-        return not any(tally.documents for tally in self._areas.get(LEFT, {}).values())
+        return LEFT not in self._areas or not self._areas[LEFT].total.documents
 
-    def _own(self) -> None:
-        """Have counts of one's own, to change them."""
+    def _have_own_areas(self) -> None:
+        """Have areas of one's own, to change them; the tallies in them may still be others', too."""
         if self._shared:
-            self._areas = {name: merged([tallies]) for name, tallies in self._areas.items()}
-            self._shared = False
+            self._areas = {name: area.copy() for name, area in self._areas.items()}
+            self._shared, self._own = False, set()
 
 
 def _staged(ranges: StoreRanges) -> dict[str, SlotRanges]:

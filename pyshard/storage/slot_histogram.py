@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from pyshard.model.key_slots import SLOTS
@@ -29,10 +30,13 @@ def new_bucket_counts(saved: bytes = b"") -> array[int]:
     return counts
 
 
-def histogram(bucket_counts: array[int], start: int, end: int, bars: int) -> list[int]:
+def histogram(
+    bucket_counts: array[int], start: int, end: int, bars: int, hidden: Sequence[Mapping[int, int]] = ()
+) -> list[int]:
     """Cut the slots [start, end) into equal bars, and count each bucket of them in the bar where its middle is.
 
     :param bars: how many bars; at least 1.
+    :param hidden: bucket → documents of those that don't count.
     :return: documents in each bar.
     """
 
@@ -40,4 +44,9 @@ def histogram(bucket_counts: array[int], start: int, end: int, bars: int) -> lis
     up_to_middle = (1 << (BUCKET_BITS - 1)) - 1
     inner = [(slot + up_to_middle) >> BUCKET_BITS for slot in firsts]
     bounds = [start >> BUCKET_BITS, *inner, ((end - 1) >> BUCKET_BITS) + 1]
-    return [sum(bucket_counts[begin:behind]) for begin, behind in pairwise(bounds)]
+    found = [sum(bucket_counts[begin:behind]) for begin, behind in pairwise(bounds)]
+    for counts in hidden:
+        for bar, (begin, behind) in enumerate(pairwise(bounds)):
+            if found[bar]:
+                found[bar] -= sum(counts.get(bucket, 0) for bucket in range(begin, behind))
+    return found

@@ -220,7 +220,7 @@ class LmdbStore(DurableReplica, RangeChanges):
 
     def histogram(self, start: int, end: int, bars: int) -> list[int]:
         counters = self._engine.counters
-        return histogram(counters.hidden.visible(counters.bucket_counts), start, end, bars)
+        return histogram(counters.bucket_counts, start, end, bars, counters.hidden.buckets)
 
     def snapshot(self) -> Snapshot[Row]:
         return self._snapshots.open(self._now())

@@ -201,7 +201,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
         return succeed(more or any(index.may_be_swept(now) for index in self._indexes.values()))
 
     def histogram(self, start: int, end: int, bars: int) -> list[int]:
-        return histogram(self._hidden.counts.visible(self.bucket_counts), start, end, bars)
+        return histogram(self.bucket_counts, start, end, bars, self._hidden.counts.buckets)
 
     def snapshot(self) -> Snapshot[Row]:
         now = self._now()
