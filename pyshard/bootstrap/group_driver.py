@@ -24,12 +24,12 @@ from twisted.python.failure import Failure
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.repeated_questions import Question, RepeatedQuestions
 from pyshard.errors import PyshardError
+from pyshard.metrics.line_pace import LinePace
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.range_moves import StoreId
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.replication.group_decision import next_group
 from pyshard.replication.wishes import ReplicaReport
-from pyshard.server.paced_log import LinePace
 from pyshard.settings import settings
 
 _EVERY = 0.1  # seconds between two questions

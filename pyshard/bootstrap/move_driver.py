@@ -30,6 +30,7 @@ from pyshard.bootstrap.move_progress import MoveProgress
 from pyshard.bootstrap.repeated_questions import Question, RepeatedQuestions
 from pyshard.bootstrap.state_changes import Change
 from pyshard.errors import BadRequest, ConfigError, OutcomeUnknown, Unavailable
+from pyshard.metrics.line_pace import LinePace
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.move_requests import changed_move
 from pyshard.model.range_moves import (
@@ -43,7 +44,6 @@ from pyshard.model.range_moves import (
 )
 from pyshard.protocol.listed_moves import ListedMove
 from pyshard.protocol.move_reports import MoveReports
-from pyshard.server.paced_log import LinePace
 from pyshard.settings import settings
 
 #: Identity and ballot of each shard of a move: what its primary said then counts under no other ones.

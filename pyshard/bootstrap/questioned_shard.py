@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.errors import BadRequest, PyshardError, Unavailable, plain, shortened
+from pyshard.metrics.line_pace import LinePace
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.disconnect_reason import reason_of
 from pyshard.protocol import commands
@@ -21,7 +22,6 @@ from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import ReadItem
 from pyshard.protocol.move_reports import MoveReports, decode_reports
 from pyshard.replication.wishes import ReplicaReport
-from pyshard.server.paced_log import LinePace
 from pyshard.settings import settings
 
 _MOVES_WITHIN = 2.0  # seconds that a shard has to say how its moves are

@@ -38,6 +38,7 @@ from pyshard.errors import (
     plain,
     shortened,
 )
+from pyshard.metrics.line_pace import LinePace
 from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import MapShard
@@ -46,7 +47,6 @@ from pyshard.net.disconnect_reason import reason_of
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
 from pyshard.protocol.greeting import Greeting
-from pyshard.server.paced_log import LinePace
 from pyshard.settings import settings
 
 _UNANSWERED = 6  # pings, one behind the other's time: longer than a box may take to come (`UNFINISHED_BOX`)

@@ -30,9 +30,9 @@ from pyshard.bootstrap.change_turns import Asker, ChangeTurns
 from pyshard.bootstrap.state_room import check_room
 from pyshard.bootstrap.state_stores.state_store import NOTHING, StateStore, StoredState, SwapApplied, SwapOutcome
 from pyshard.errors import ConfigError, OutcomeUnknown, PyshardError, Unavailable
+from pyshard.metrics.line_pace import LinePace
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.cluster_state_json import check_readable
-from pyshard.server.paced_log import LinePace
 from pyshard.settings import settings
 
 #: Gives the next state, given the present one. It raises `PyshardError` when there is none, and may be asked again.

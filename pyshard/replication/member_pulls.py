@@ -3,6 +3,7 @@
 Rules:
 
 - it says that it has what is safe in its store, and nothing else;
+- what goes wrong it tells a few times in a minute, however often it tries, and whatever the primary says;
 - it goes on under one ballot after the other, as long as the primary is the same;
 - what its network can't do is tried again soon, and what its store can't do a little later. It never stops by itself;
 - what it then shows, and how old that is, it notes for reads (`pyshard.replication.stale_reads`);
@@ -23,6 +24,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyshard.errors import BadRequest, FollowerBehind, PyshardError, SnapshotEnded
+from pyshard.message_texts import shortened
+from pyshard.metrics.line_pace import LinePace
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.protocol.log_groups import ReplicatedGroup
 from pyshard.protocol.log_positions import ballot_at, cut_off
@@ -34,6 +37,8 @@ from pyshard.replication.store_turns import StoreTurns
 
 _PAUSE = 0.05  # seconds before a question that failed is asked again
 _LONG_PAUSE = 1.0  # seconds before a store that couldn't do something is asked again
+_LINES = 0.2  # a second in the log, of all that goes wrong
+_LOGGED = 500  # characters of a reason that stand there
 _BALLOTS = 200  # that a question names: how far back two logs may part
 
 _T = TypeVar("_T")
@@ -98,6 +103,7 @@ class MemberPulls:
         self._turns = turns
         self._clock = clock
         self._owner = owner
+        self._pace = LinePace(_LINES)
         self._told = 0  # all groups up to this number are committed, and the log has them
         self._settled: float | None = None  # when it was asked, if these were all that were committed then
 
@@ -113,14 +119,18 @@ class MemberPulls:
             except CancelledError:
                 raise
             except (PyshardError, OSError) as error:
-                self._log.debug("{primary}: {why}", primary=self._address, why=error)
+                if (more := self._pace.ending(self._clock.seconds())) is not None:
+                    why = shortened(str(error), _LOGGED)
+                    self._log.debug("{primary}: {why}{more}", primary=self._address, why=why, more=more)
                 pause = _PAUSE
             except _StoreTrouble as error:
-                self._log.warn("this replica's store can't go on: {why}", why=error)
+                if (more := self._pace.ending(self._clock.seconds())) is not None:
+                    self._log.warn("this replica's store can't go on: {why}{more}", why=error, more=more)
                 self._owner.store_can(str(error))
                 pause = _LONG_PAUSE
             except Exception:  # noqa: BLE001  # whatever it is, a replica that stops for good helps nobody
-                self._log.failure("this replica couldn't follow its primary; it tries again")
+                if (more := self._pace.ending(self._clock.seconds())) is not None:
+                    self._log.failure("this replica couldn't follow its primary; it tries again{more}", more=more)
                 pause = _LONG_PAUSE
             if pause:
                 await deferLater(self._clock, pause)

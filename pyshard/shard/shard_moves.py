@@ -26,6 +26,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyshard.errors import PyshardError, ShardFull, WrongIdentity, shortened
+from pyshard.metrics.line_pace import LinePace
 from pyshard.model.range_moves import RangeMove, StoreId, next_in_line
 from pyshard.net.client_endpoints import Dial
 from pyshard.net.dialed_connection import DialedConnection
@@ -34,7 +35,6 @@ from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol.greeting import Greeting
 from pyshard.protocol.move_reports import MAX_REASON, MoveReports
 from pyshard.protocol.store_ranges import Origin
-from pyshard.server.paced_log import LinePace
 from pyshard.settings import settings
 from pyshard.shard.copy_verdict import CopyVerdict, judged_report
 from pyshard.shard.followed_shard import FollowedShard

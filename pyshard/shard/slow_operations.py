@@ -19,10 +19,10 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from pyshard.metrics.line_pace import LinePace
 from pyshard.protocol.batch_operations import Run, verb_of
 from pyshard.protocol.command_boxes import Command
 from pyshard.server.accepted_connection import AcceptedConnection
-from pyshard.server.paced_log import LinePace
 
 _LINES = 1.0  # a second
 _REFUSED = "refused"  # what stands for the verb of runs that weren't decoded, since the peer's role doesn't permit them

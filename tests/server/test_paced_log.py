@@ -8,10 +8,11 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
+from pyshard.metrics.line_pace import BURST, LinePace
 from pyshard.security.tokens_and_roles import parse
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
-from pyshard.server.paced_log import BURST, LinePace, paced_log
+from pyshard.server.paced_log import paced_log
 from pyshard.settings import settings
 
 
