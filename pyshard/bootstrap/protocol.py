@@ -28,7 +28,7 @@ class BootstrapProtocol(ServerConnection):
     """One connection to the bootstrap.
 
     :param bootstrap: what answers.
-    :param settle: gives a Deferred that fires when every shard in reach has the present state, or a later one.
+    :param settle: has shards told the present state; see `StateTelling.settle`.
     :param application: applies configs.
     :param driver: brings moves on.
     :param replicas: changes groups of replicas.
@@ -117,7 +117,7 @@ class BootstrapProtocol(ServerConnection):
         return changed.addCallback(lambda _: self._settle()).addCallback(lambda _: {})
 
     def _changed(self, decide: Change) -> Deferred[Arguments]:
-        """Change the state, and answer when every shard in reach has it."""
+        """Change the state, and answer when every shard in reach has it, or that takes too long."""
         self.operations += 1
         return Deferred.fromCoroutine(self._change_and_settle(decide))
 

@@ -127,5 +127,5 @@ class BootstrapService(DescribedService):
         return unready(self.bootstrap, self.factory)
 
     def settle(self) -> Deferred[None]:
-        """A Deferred that fires when every shard in reach has the present state, or a later one."""
+        """See `StateTelling.settle`."""
         return self.telling.settle()

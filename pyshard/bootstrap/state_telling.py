@@ -32,13 +32,13 @@ class StateTelling:
     """Tells the shards of one cluster its state.
 
     :param bootstrap: has the state.
-    :param clock: the reactor: times pushes.
+    :param clock: the reactor: times pushes, and who waits for them.
     :ivar stores: takes up stores that have greeted.
     """
 
     def __init__(self, bootstrap: Bootstrap, clock: IReactorTime) -> None:
         self._bootstrap = bootstrap
-        self._told: ToldStates[NamedShard] = ToldStates()
+        self._told: ToldStates[NamedShard] = ToldStates(clock)
         self._pushes = PushTurns(clock, lambda: len(to_json(bootstrap.state)))
         self.stores = GreetedStores(bootstrap.change, self._pushes.busy, clock)
         self._pushes.idle = self.stores.go_on
@@ -64,7 +64,10 @@ class StateTelling:
         self._told.forget(shard)
 
     def settle(self) -> Deferred[None]:
-        """A Deferred that fires when every shard and replica in reach has the present state, or a later one."""
+        """Wait until every shard and replica in reach has the present state, or a later one.
+
+        :return: a Deferred that fires then, or after `settings.TIMEOUT`.
+        """
         return self._told.wait(self._bootstrap.state.order)
 
     # ------------------------------------------------------------------ inside

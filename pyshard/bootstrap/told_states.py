@@ -1,17 +1,23 @@
 """Which state each shard in reach was told, and who waits until all of them have one.
 
-In a cluster of thousands, thousands may wait. So nobody waits for each shard by itself: what counts is the oldest state
-that any of them has.
+Rules:
+
+- in a cluster of thousands, thousands may wait. So nobody waits for each shard by itself: what counts is the oldest
+  state that any of them has;
+- nobody waits for longer than one answer may take (`settings.TIMEOUT`). Else shards that come and go in turn, and take
+  no state on, would have everybody wait for ever.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from heapq import heappop, heappush
-from itertools import count
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from pyshard.settings import settings
 
 #: `ClusterState.order`: of two states the newer one has the larger.
 Order: TypeAlias = tuple[int, int]
@@ -22,15 +28,30 @@ NOTHING_TOLD: Order = (0, 0)
 _K = TypeVar("_K")
 
 
-class ToldStates(Generic[_K]):
-    """What the shards in reach were told."""
+class _Waiter(NamedTuple):
+    """Who waits for a state.
 
-    def __init__(self) -> None:
+    :param end: when it waits no more.
+    """
+
+    order: Order
+    end: float
+    done: Deferred[None]
+
+
+class ToldStates(Generic[_K]):
+    """What the shards in reach were told.
+
+    :param clock: the reactor: times who waits.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
         self._told: dict[_K, Order] = {}
         self._counts: Counter[Order] = Counter()  # how many shards have each state
         self._orders: list[Order] = []  # a heap of these states, and of some that no shard has any more
-        self._waiters: list[tuple[Order, int, Deferred[None]]] = []  # a heap
-        self._numbers = count()
+        self._waiters: deque[_Waiter] = deque()  # as they came, so that neither their states nor their ends fall
+        self._next: IDelayedCall | None = None  # when it is looked whose time is over
 
     @property
     def shards(self) -> list[_K]:
@@ -56,11 +77,15 @@ class ToldStates(Generic[_K]):
         self._let_go()
 
     def wait(self, order: Order) -> Deferred[None]:
-        """A Deferred that fires when every shard in reach has this state, or a later one."""
-        waiter: Deferred[None] = Deferred()
-        heappush(self._waiters, (order, next(self._numbers), waiter))
+        """Wait until every shard in reach has this state, or a later one; for a state that others wait for, at least.
+
+        :return: a Deferred that fires then, or when that takes too long. Who lacks the state is told all the same.
+        """
+        done: Deferred[None] = Deferred()
+        latest = max(order, self._waiters[-1].order) if self._waiters else order
+        self._waiters.append(_Waiter(latest, self._clock.seconds() + settings.TIMEOUT, done))
         self._let_go()
-        return waiter
+        return done
 
     # ------------------------------------------------------------------ inside
 
@@ -79,6 +104,18 @@ class ToldStates(Generic[_K]):
 
     def _let_go(self) -> None:
         oldest = self._oldest()
-        while self._waiters and (oldest is None or oldest >= self._waiters[0][0]):
-            heappop(self._waiters)[2].callback(None)
+        while self._waiters and self._is_over(self._waiters[0], oldest):
+            self._waiters.popleft().done.callback(None)
             oldest = self._oldest()  # what followed may have changed it
+        if self._next is not None and not self._waiters:
+            self._next.cancel()
+            self._next = None
+        elif self._next is None and self._waiters:
+            self._next = self._clock.callLater(self._waiters[0].end - self._clock.seconds(), self._look)
+
+    def _is_over(self, waiter: _Waiter, oldest: Order | None) -> bool:
+        return oldest is None or oldest >= waiter.order or self._clock.seconds() >= waiter.end
+
+    def _look(self) -> None:
+        self._next = None
+        self._let_go()

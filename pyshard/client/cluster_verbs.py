@@ -41,7 +41,7 @@ class ClusterVerbs:
         self._default_index = default_index
 
     def create_index(self, name: str, *, deadline: float | None = None) -> Deferred[None]:
-        """Create an index; every shard in reach has it when the Deferred fires.
+        """Create an index; every shard in reach that answers in time has it when the Deferred fires.
 
         :raises IndexExists: (in the Deferred) there is one of that name.
         """
