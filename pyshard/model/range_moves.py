@@ -13,6 +13,8 @@ Rules:
 - Before it is sealed, a copy is compared with the source. A move whose copy differs again and again is cancelled.
 - A seal that brings nothing on in time is taken back, and the next one is a new attempt. Only the state says so: a
   source that hears nothing stays sealed.
+- The next seal waits for longer each time, and a move has a few of them: else a target that never has all would keep
+  the slots closed for ever.
 - A committed move only goes forward. It ends when both sides have done what is left to do.
 - One whose target can't catch up, or can't complete its copy, is cancelled with the reason, so that each move ends.
 - One that is paused isn't begun, copies nothing and isn't sealed. It can't be paused between its seal and its end.
@@ -33,6 +35,12 @@ from pyshard.settings import settings
 
 #: Seconds after which a seal is taken back that has brought nothing on.
 SEALED_AT_MOST = 2.0
+
+#: Seconds between the first seal that is taken back and the next one; twice as many before each further one.
+SEALED_AGAIN = 5.0
+
+#: A move that was sealed so often, and never committed, is cancelled.
+MOST_SEALS = 5
 
 #: A target is nearly even when it lacks no more bytes of changes than these, and no more seconds of them.
 BYTES_BEHIND, SECONDS_BEHIND = 1024 * 1024, 0.1
@@ -256,7 +264,7 @@ def next_step(
         if target is not None and not move.paused and (why := _cannot_end(target)):
             return move.cancelled(why)
         ready = not move.paused and source is not None and target is not None and target.complete
-        return move.sealing() if ready and _is_nearly_even(target) else None
+        return _sealed_anew(move, seconds) if ready and _is_nearly_even(target) else None
     if target is not None and target.sealed == move.attempt:
         return move.committed()
     if seconds >= SEALED_AT_MOST:
@@ -282,6 +290,18 @@ def is_over(move: RangeMove, source: SourceReport | None, target: TargetReport |
         return False
     sides = ((source, move.source_store), (target, move.target_store))
     return all(report is not None and (report.clean or report.store != began) for report, began in sides)
+
+
+def _sealed_anew(move: RangeMove, seconds: float) -> RangeMove | None:
+    """What a move becomes whose target is nearly even; see `next_step`."""
+    if move.attempt >= MOST_SEALS:
+        return move.cancelled(
+            f"these slots were closed {move.attempt} times, and each time opened again, the last time since "
+            f"{move.why}; see why shard {move.target!r} is slow, or move less at a time"
+        )
+    if move.attempt and seconds < SEALED_AGAIN * 2 ** (move.attempt - 1):
+        return None
+    return move.sealing()
 
 
 def _is_nearly_even(target: TargetReport | None) -> bool:

@@ -17,7 +17,7 @@ from pyshard.errors import BadRequest, ConfigError
 from pyshard.model import shard_map
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.cluster_state_json import check_readable, to_json
-from pyshard.model.range_moves import SEALED_AT_MOST, Phase, SourceReport, StoreId
+from pyshard.model.range_moves import MOST_SEALS, SEALED_AGAIN, SEALED_AT_MOST, Phase, SourceReport, StoreId
 from pyshard.model.range_plan import Transfer
 from pyshard.protocol.move_reports import MoveReports
 from pyshard.settings import settings
@@ -43,7 +43,28 @@ def test_a_seal_is_taken_back_in_time(bench: Bench) -> None:
         bench.pass_time(0.1)
         assert bench.phase() is Phase.COPYING
         assert "within 2 s" in bench.bootstrap.state.moves[0].why
-        bench.pass_time(0.05)
+        bench.pass_time(SEALED_AGAIN - 0.2)
+        assert bench.phase() is Phase.COPYING
+        while attempt == 1 and bench.phase() is Phase.COPYING:
+            bench.pass_time(0.01)
+
+
+def test_slots_that_a_target_keeps_closed(bench: Bench) -> None:
+    """They are open most of the time; at last the move is cancelled, and they stay so."""
+    bench.pass_time()
+    bench.target = EVEN
+    closed = [0.0]
+    while bench.phase() is not Phase.CANCELLED:
+        bench.pass_time(0.1)
+        if bench.phase() is Phase.SEALING:
+            closed[-1] += 0.1
+        elif closed[-1]:
+            closed.append(0.0)
+    assert len(closed) == MOST_SEALS + 1
+    assert max(closed) < SEALED_AT_MOST + 0.2
+    assert sum(closed) < bench.clock.seconds() / 8
+    bench.pass_time(60)
+    assert bench.phase() is Phase.CANCELLED
 
 
 def test_who_does_not_answer_holds_up_its_move(bench: Bench) -> None:

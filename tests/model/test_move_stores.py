@@ -6,7 +6,16 @@ import attrs
 import pytest
 
 from pyshard.model.move_stores import with_next_group, without_store
-from pyshard.model.range_moves import Phase, RangeMove, SourceReport, StoreId, TargetReport, is_over, next_step
+from pyshard.model.range_moves import (
+    SEALED_AGAIN,
+    Phase,
+    RangeMove,
+    SourceReport,
+    StoreId,
+    TargetReport,
+    is_over,
+    next_step,
+)
 from pyshard.model.replica_group import MapReplica, ReplicaGroup
 from pyshard.model.shard_map import MapShard
 
@@ -38,7 +47,7 @@ def test_goes_on_with_a_member(after: ReplicaGroup) -> None:
     assert (sealed.phase, sealed.attempt, sealed.source_store) == (Phase.COPYING, 1, B)
     assert "another replica of shard 'giver'" in sealed.why
     everything = TargetReport(D, complete=True, sealed=1)
-    step = next_step(sealed, SourceReport(B), everything, 0)
+    step = next_step(sealed, SourceReport(B), everything, SEALED_AGAIN)
     assert step is not None
     assert (step.phase, step.attempt) == (Phase.SEALING, 2), "what was reached before isn't committed"
     again = handed(copying, after.switched_to("g:1") if "g:1" in after.members else after, after)

@@ -13,6 +13,8 @@ from pyshard.model.range_moves import (
     BYTES_BEHIND,
     FOLLOWS,
     MOST_DIFFERED,
+    MOST_SEALS,
+    SEALED_AGAIN,
     SEALED_AT_MOST,
     SECONDS_BEHIND,
     Phase,
@@ -57,7 +59,7 @@ def test_sealed_when_nearly_even() -> None:
     assert next_step(MOVE, SOURCE, EVEN, 0) == attrs.evolve(MOVE, phase=Phase.SEALING, attempt=1)
     again = MOVE.sealing().unsealed("why")
     assert (again.phase, again.attempt, again.why) == (Phase.COPYING, 1, "why")
-    assert next_step(again, SOURCE, EVEN, 0) == attrs.evolve(MOVE, phase=Phase.SEALING, attempt=2)
+    assert next_step(again, SOURCE, EVEN, SEALED_AGAIN) == attrs.evolve(MOVE, phase=Phase.SEALING, attempt=2)
     at_most = attrs.evolve(EVEN, bytes_behind=BYTES_BEHIND, seconds_behind=SECONDS_BEHIND)
     assert next_step(MOVE, SOURCE, at_most, 0) is not None
 
@@ -113,6 +115,32 @@ def test_seal_taken_back(target: TargetReport | None) -> None:
     assert step is not None
     assert (step.phase, step.attempt) == (Phase.COPYING, 1)
     assert "within 2 s" in step.why
+
+
+def test_seals_that_never_bring_anything_on() -> None:
+    """The next one waits twice as long each time; after some of them the move is cancelled, but none that is paused."""
+    move, waited = MOVE, 0.0
+    for attempt in range(1, MOST_SEALS + 1):
+        before = 0.0 if attempt == 1 else SEALED_AGAIN * 2 ** (attempt - 2)
+        if before:
+            assert next_step(move, SOURCE, EVEN, before - 0.01) is None
+        step = next_step(move, SOURCE, EVEN, before)
+        assert step == attrs.evolve(move, phase=Phase.SEALING, attempt=attempt, why="")
+        back = next_step(step, SOURCE, EVEN, SEALED_AT_MOST)
+        assert back is not None
+        move, waited = back, waited + before
+    assert waited == SEALED_AGAIN * (2 ** (MOST_SEALS - 1) - 1)
+    assert next_step(move.waiting(True), SOURCE, EVEN, 0) is None
+    ended = next_step(move, SOURCE, EVEN, 0)
+    assert ended is not None
+    assert (ended.phase, ended.attempt) == (Phase.CANCELLED, MOST_SEALS)
+    assert ended.why == (
+        "these slots were closed 5 times, and each time opened again, the last time since the target hadn't all within "
+        "2 s of the seal; see why shard 'taker' is slow, or move less at a time"
+    )
+    assert next_step(attrs.evolve(move, attempt=2**63), SOURCE, EVEN, 0) == attrs.evolve(
+        ended, attempt=2**63, why=ended.why.replace("5 times", f"{2**63} times")
+    )
 
 
 @pytest.mark.parametrize("move", [MOVE, MOVE.sealing()])
