@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
-import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -26,6 +25,7 @@ from pyshard.bootstrap.change_turns import Asker
 from pyshard.bootstrap.operator_calls import OperatorCalls
 from pyshard.errors import BadRequest, ConfigError, StaleEpoch, Unavailable
 from pyshard.model import config_file
+from pyshard.model.bounded_json import decode_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.layout_change import LayoutChange, layout_change
 from pyshard.model.shard_map import ShardMap
@@ -146,9 +146,11 @@ class ConfigApplication:
         if shard is None:
             raise has_left(name)
         try:
-            return msgspec.json.decode(await shard.ask_statistics(), type=ShardStatistics).load()
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise Unavailable(f"shard {name!r} says of itself what can't be read, so nothing can be planned") from None
+            return decode_json(await shard.ask_statistics(), ShardStatistics, "its statistics").load()
+        except BadRequest as error:
+            raise Unavailable(
+                f"shard {name!r} says of itself what can't be read, so nothing can be planned ({error})"
+            ) from None
 
 
 def _check_order(state: ClusterState, order: tuple[int, int]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import cast
 
-import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -12,8 +11,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyshard.bootstrap.bootstrap import Bootstrap
-from pyshard.errors import BadRequest, PyshardError, Unavailable, plain, shortened
+from pyshard.errors import BadRequest, PyshardError, Unavailable, shortened
 from pyshard.metrics.line_pace import LinePace
+from pyshard.model.bounded_json import decode_json
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.disconnect_reason import reason_of
 from pyshard.protocol import commands
@@ -24,8 +24,12 @@ from pyshard.protocol.move_reports import MoveReports, decode_reports
 from pyshard.replication.wishes import ReplicaReport
 from pyshard.settings import settings
 
+#: Bytes of its statistics: those of a shard with the most ranges have half of them.
+LONGEST_STATISTICS = 1024 * 1024
+
 _MOVES_WITHIN = 2.0  # seconds that a shard has to say how its moves are
 _REPORT_WITHIN = 0.5  # seconds that a replica has to say how it is: others wait for that
+_LONGEST_REPORT = 64 * 1024  # bytes of what a replica says of itself: its longest text has 2,000 characters
 _LOGGED = 500  # characters of a reason that the log has
 
 
@@ -60,10 +64,8 @@ class QuestionedShard(Service):
             return succeed(None)
 
         def read(answer: dict[str, object]) -> ReplicaReport:
-            try:
-                return msgspec.json.decode(cast("bytes", answer["report"]), type=ReplicaReport)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise BadRequest(f"report of a replica: found what can't be read, {plain(str(error))}") from None
+            text = cast("bytes", answer["report"])
+            return decode_json(text, ReplicaReport, "report of a replica: found what can't be read", _LONGEST_REPORT)
 
         asked = connection.call(commands.ReportReplica, _REPORT_WITHIN, name=self.shard)
         return asked.addCallback(read).addErrback(self._not_told, "itself")
@@ -100,7 +102,7 @@ class QuestionedShard(Service):
     def ask_statistics(self) -> Deferred[bytes]:
         """How the shard fares, in JSON.
 
-        :raises Unavailable: (in the Deferred) it can't be asked now, or doesn't answer in time.
+        :raises Unavailable: (in the Deferred) it can't be asked now, doesn't answer in time, or tells too much.
         """
         connection = self.connection
         if connection is None:
@@ -109,8 +111,14 @@ class QuestionedShard(Service):
         def not_told(failure: Failure) -> bytes:
             raise Unavailable(f"shard {self.shard!r} can't be asked: {reason_of(failure)}")
 
+        def bounded(answer: dict[str, object]) -> bytes:
+            stat = cast("bytes", answer["stat"])
+            if len(stat) > LONGEST_STATISTICS:
+                raise BadRequest(f"it tells {len(stat):,} bytes, expected at most {LONGEST_STATISTICS:,}")
+            return stat
+
         asked = connection.call(commands.Stat, settings.TIMEOUT)
-        return asked.addCallback(lambda answer: cast("bytes", answer["stat"])).addErrback(not_told)
+        return asked.addCallback(bounded).addErrback(not_told)
 
     def read_item(self, run: ReadItem) -> Deferred[bytes | PyshardError | None]:
         """The item of one key, as the shard answers it; None: there is none; or why it isn't given.

@@ -22,6 +22,9 @@ from pyshard.settings import settings
 #: Characters of the reason why a move doesn't go on: a state has room for it, with what is said before it.
 MAX_REASON = 500
 
+#: Bytes of the reports of one shard: those of all moves that a cluster may have take about half of them.
+LONGEST = 4 * 1024 * 1024
+
 _Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _OfEachMove = msgspec.Meta(max_length=settings.MAX_MOVES)
 
@@ -54,7 +57,7 @@ def decode_reports(text: bytes) -> MoveReports:
 
     :raises BadRequest: these are none.
     """
-    read = decode_json(text, _JsonReports, "reports of moves: found what can't be read")
+    read = decode_json(text, _JsonReports, "reports of moves: found what can't be read", LONGEST)
     return MoveReports(read.given, _with_short_reasons(read.taken))
 
 

@@ -8,10 +8,8 @@ from typing import Annotated
 import attrs
 import msgspec
 
+from pyshard.bootstrap.questioned_shard import LONGEST_STATISTICS
 from pyshard.errors import BadRequest, of_peer
-
-#: Bytes of a `stat` that are read: that of a shard with the most ranges has half of them.
-LONGEST = 1024 * 1024
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
@@ -100,8 +98,8 @@ def read_figures(stat: bytes, at: float) -> ShardFigures:
     :param at: when it was asked for, in seconds of a steady clock.
     :raises BadRequest: they can't be read.
     """
-    if len(stat) > LONGEST:
-        raise BadRequest(f"what it tells has {len(stat):,} bytes, expected at most {LONGEST:,}")
+    if len(stat) > LONGEST_STATISTICS:
+        raise BadRequest(f"what it tells has {len(stat):,} bytes, expected at most {LONGEST_STATISTICS:,}")
     try:
         found = _decoder.decode(stat)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

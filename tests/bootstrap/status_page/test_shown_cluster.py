@@ -11,8 +11,9 @@ import pytest
 from bootstrap.states import HIGH, LOW, STATE
 
 from pyshard.bootstrap.bootstrap import Condition, ShardReadiness
+from pyshard.bootstrap.questioned_shard import LONGEST_STATISTICS
 from pyshard.bootstrap.status_page.shard_colors import COLORS, colors_of
-from pyshard.bootstrap.status_page.shard_figures import LONGEST, ShardFigures, read_figures
+from pyshard.bootstrap.status_page.shard_figures import ShardFigures, read_figures
 from pyshard.bootstrap.status_page.shown_cluster import (
     MOST_INDEXES,
     MOST_MOVE_RANGES,
@@ -245,7 +246,7 @@ def test_figures() -> None:
         json.dumps(STAT | {"index_documents": {"a": None}}).encode(),
         json.dumps(STAT | {"replica": {"others": [{"address": "h:1", "stale": "<script>"}]}}).encode(),
         json.dumps(STAT | {"replica": {"others": [{"address": "h:1", "stale": -1}]}}).encode(),
-        json.dumps(STAT | {"x": "x" * LONGEST}).encode(),
+        json.dumps(STAT | {"x": "x" * LONGEST_STATISTICS}).encode(),
     ],
 )
 def test_hostile_figures(stat: bytes) -> None:
