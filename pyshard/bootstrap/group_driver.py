@@ -5,7 +5,8 @@ Rules:
 - what becomes of a group, `pyshard.replication.group_decision` says; whether it does, the state store;
 - a group has one change at a time, and is asked anew after it: what was said of another group counts no more;
 - all replicas of a group are asked at once, and those that don't answer in time have said nothing;
-- a replica that came to hold another copy of its store says so in its report. The group learns it, too.
+- a replica that came to hold another copy of its store says so in its report. The group learns it, too;
+- how often a group may change so is bounded (`pyshard.bootstrap.group_paces`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyshard.bootstrap.bootstrap import Bootstrap
+from pyshard.bootstrap.group_paces import ChangePace, GroupPace
 from pyshard.bootstrap.repeated_questions import Question, RepeatedQuestions
 from pyshard.errors import PyshardError
 from pyshard.metrics.line_pace import LinePace
@@ -74,6 +76,7 @@ class GroupDriver(Service):
         self._clock = clock
         self._find = find
         self._heard: dict[str, dict[str, HeardReport]] = {}  # by shard and address
+        self._paces: dict[str, GroupPace] = {}  # by shard
         self._pace = LinePace(settings.SHARD_LINES)
         self._questions = RepeatedQuestions(clock, _EVERY, self._due, self._failed)
         bootstrap.on_change(self._state_changed)
@@ -125,15 +128,25 @@ class GroupDriver(Service):
     def _state_changed(self) -> None:
         names = self._due().keys()
         self._heard = {name: heard for name, heard in self._heard.items() if name in names}
+        self._paces = {name: pace for name, pace in self._paces.items() if name in names}
         self._questions.wake()
 
     async def _bring_on(self, name: str, group: ReplicaGroup) -> None:
         reports = await self.ask(name, group)
-        wanted = with_seen_stores(group, reports)
-        if wanted is group:
-            wanted = next_group(group, reports) or group
-        if wanted is not group and self.running:
-            await self._change(name, group, wanted)
+        if not self.running:
+            return
+        pace, now, held = self._paces.setdefault(name, GroupPace()), self._clock.seconds(), False
+        for address, report in reports.items():
+            seen = with_seen_stores(group, {address: report})
+            if seen is not group and pace.of_stores(address).admits(now):
+                await self._change(name, group, seen, pace.of_stores(address))
+                return
+            held = held or seen is not group
+        wanted = next_group(group, reports)
+        if wanted is not None and pace.others.admits(now):
+            await self._change(name, group, wanted, pace.others)
+        elif held or wanted is not None:
+            self._warn(f"the replicas of shard {name!r} want its group changed all the time: the next change waits")
 
     def _ask(self, name: str, address: str) -> Deferred[ReplicaReport | None]:
         replica = self._find(name, address)
@@ -141,7 +154,7 @@ class GroupDriver(Service):
             return succeed(None)
         return replica.ask_replica()
 
-    async def _change(self, name: str, group: ReplicaGroup, wanted: ReplicaGroup) -> None:
+    async def _change(self, name: str, group: ReplicaGroup, wanted: ReplicaGroup, pace: ChangePace) -> None:
         """Change a group, if it is still the one whose replicas were asked."""
         made = False
 
@@ -153,6 +166,7 @@ class GroupDriver(Service):
 
         await self._bootstrap.change(decide)
         if made:
+            pace.count()
             self._log.info(
                 "shard {shard}: ballot {ballot}, primary {primary}, members {members}, learners {learners}",
                 shard=name,
@@ -164,9 +178,13 @@ class GroupDriver(Service):
 
     def _failed(self, failure: Failure) -> None:
         failure.trap(PyshardError)
-        more = self._pace.ending(self._clock.seconds())  # it is tried again soon
+        self._warn(f"a group of replicas waits: {failure.getErrorMessage()}")
+
+    def _warn(self, why: str) -> None:
+        """Log a line, unless there were many of late: everything is tried again soon."""
+        more = self._pace.ending(self._clock.seconds())
         if more is not None:
-            self._log.warn("a group of replicas waits: {why}{more}", why=failure.getErrorMessage(), more=more)
+            self._log.warn("{why}{more}", why=why, more=more)
 
 
 def with_seen_stores(group: ReplicaGroup, reports: dict[str, ReplicaReport]) -> ReplicaGroup:

@@ -11,11 +11,14 @@ from twisted.internet.task import Clock
 
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.group_driver import GroupDriver, with_seen_stores
+from pyshard.bootstrap.group_paces import AT_ONCE, EVERY, ChangePace
 from pyshard.bootstrap.state_stores.memory_state_store import MemoryStateStore
+from pyshard.errors import ConfigError
 from pyshard.model.range_moves import StoreId
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.protocol.log_positions import LogPosition
 from pyshard.replication.wishes import ReplicaReport, Wish, WishKind
+from pyshard.settings import settings
 
 A, B, C = FIRST.address, SECOND.address, THIRD.address
 LEARNER = attrs.evolve(THIRD, store=StoreId("3d", "c"), durable=True)
@@ -133,6 +136,56 @@ def test_another_copy() -> None:
     seen = with_seen_stores(GROUP, {C: report("3d", "d")})
     assert seen.holds(C, StoreId("3d", "d"))
     assert with_seen_stores(GROUP, {C: report("9f", "d")}) is GROUP
+
+
+def test_another_store_each_time(bench: Bench, log_lines: list[str]) -> None:
+    """A replica that never has the same one makes some changes at once, then one in some seconds; few lines say so."""
+    for number in range(600):
+        bench.says[C] = report("3d", f"another{number}", ballot=bench.group.ballot)
+        bench.pass_time()
+    assert bench.group.ballot - GROUP.ballot == AT_ONCE + int(bench.clock.seconds() / EVERY)
+    lines = [line for line in log_lines if "want its group changed all the time" in line]
+    assert 1 <= len(lines) <= 5 + settings.SHARD_LINES * bench.clock.seconds()
+    bench.says[A], bench.says[B] = None, report("2d", "b", Wish(WishKind.LEAD, B), ballot=bench.group.ballot)
+    bench.pass_time()
+    assert bench.group.primary == B, "a member that is well leads as soon as ever"
+    for incarnation in "cde":
+        bench.says[B] = report("2d", incarnation, ballot=bench.group.ballot)
+        bench.pass_time()
+        assert bench.group.holds(B, StoreId("2d", incarnation)), "and may have another store"
+
+
+def test_another_wish_each_time(bench: Bench) -> None:
+    """So it is with a primary that wants a learner to join, and to go, by turns."""
+    for number in range(600):
+        kind = WishKind.REMOVE if C in bench.group.members else WishKind.JOIN
+        bench.says[A] = report("1d", "a", Wish(kind, C), ballot=bench.group.ballot)
+        bench.pass_time()
+        if number < AT_ONCE:
+            assert bench.group.ballot == GROUP.ballot + number + 1
+    assert bench.group.ballot - GROUP.ballot == AT_ONCE + int(bench.clock.seconds() / EVERY)
+
+
+def test_changes_that_can_not_be_saved(bench: Bench) -> None:
+    """They don't count: the next one is made as soon as it can be."""
+    bench.store.away = ConfigError("no room")
+    bench.says[A] = report("1d", "a", Wish(WishKind.JOIN, C))
+    for _ in range(10 * AT_ONCE):
+        bench.pass_time()
+    assert bench.group == GROUP
+    bench.store.away = None
+    bench.pass_time()
+    assert bench.group.members == {A, B, C}
+
+
+def test_pace_of_changes() -> None:
+    """What wasn't used is kept, up to what may come at once."""
+    pace, made = ChangePace(), list[float]()
+    for now in [1000.0] * 30 + [1000 + EVERY, 1000 + EVERY, 9000.0]:
+        while pace.admits(now):
+            pace.count()
+            made.append(now)
+    assert made == [1000.0] * AT_ONCE + [1000 + EVERY] + [9000.0] * AT_ONCE
 
 
 def test_a_stopped_driver(bench: Bench) -> None:
