@@ -6,7 +6,9 @@ Rules:
 - a group has one change at a time, and is asked anew after it: what was said of another group counts no more;
 - all replicas of a group are asked at once, and those that don't answer in time have said nothing;
 - a replica that came to hold another copy of its store says so in its report. The group learns it, too;
-- how often a group may change so is bounded (`pyshard.bootstrap.group_paces`).
+- how often a group may change so is bounded (`pyshard.bootstrap.group_paces`);
+- while the primary is silent, learners' other copies are passed over: nobody can bring them on, and each would be a new
+  ballot, under which the members wait anew before one of them leads.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from pyshard.metrics.line_pace import LinePace
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.range_moves import StoreId
 from pyshard.model.replica_group import ReplicaGroup
-from pyshard.replication.group_decision import next_group
+from pyshard.replication.group_decision import counts, next_group
 from pyshard.replication.wishes import ReplicaReport
 from pyshard.settings import settings
 
@@ -136,7 +138,11 @@ class GroupDriver(Service):
         if not self.running:
             return
         pace, now, held = self._paces.setdefault(name, GroupPace()), self._clock.seconds(), False
+        leading = reports.get(group.primary)
+        is_led = leading is not None and counts(group, group.primary, leading)
         for address, report in reports.items():
+            if not is_led and address not in group.members:
+                continue
             seen = with_seen_stores(group, {address: report})
             if seen is not group and pace.of_stores(address).admits(now):
                 await self._change(name, group, seen, pace.of_stores(address))

@@ -29,7 +29,7 @@ def next_group(group: ReplicaGroup, reports: Mapping[str, ReplicaReport]) -> Rep
     :param reports: address → what the replica there said just now.
     :raises BadRequest: the primary wants what can't be.
     """
-    counting = {address: report for address, report in reports.items() if _counts(group, address, report)}
+    counting = {address: report for address, report in reports.items() if counts(group, address, report)}
     primary = counting.get(group.primary)
     if primary is not None and not primary.failed:
         wish = primary.wish
@@ -47,7 +47,8 @@ def next_group(group: ReplicaGroup, reports: Mapping[str, ReplicaReport]) -> Rep
     return group.led_by(max(standing, key=lambda address: (counting[address].position, address)))
 
 
-def _counts(group: ReplicaGroup, address: str, report: ReplicaReport) -> bool:
+def counts(group: ReplicaGroup, address: str, report: ReplicaReport) -> bool:
+    """Whether a report is of the store that the group knows, and under the group's ballot."""
     return report.ballot == group.ballot and group.holds(address, StoreId(report.identity, report.incarnation))
 
 

@@ -141,6 +141,7 @@ def test_another_copy() -> None:
 def test_another_store_each_time(bench: Bench, log_lines: list[str]) -> None:
     """A replica that never has the same one makes some changes at once, then one in some seconds; few lines say so."""
     for number in range(600):
+        bench.says[A] = report("1d", "a", ballot=bench.group.ballot)
         bench.says[C] = report("3d", f"another{number}", ballot=bench.group.ballot)
         bench.pass_time()
     assert bench.group.ballot - GROUP.ballot == AT_ONCE + int(bench.clock.seconds() / EVERY)
@@ -153,6 +154,21 @@ def test_another_store_each_time(bench: Bench, log_lines: list[str]) -> None:
         bench.says[B] = report("2d", incarnation, ballot=bench.group.ballot)
         bench.pass_time()
         assert bench.group.holds(B, StoreId("2d", incarnation)), "and may have another store"
+
+
+def test_another_store_while_nobody_leads(bench: Bench) -> None:
+    """A learner that never has the same one has no member hear of a new ballot, so one of them can stand, and lead."""
+    bench.says[A] = None
+    for number in range(50):
+        bench.says[C] = report("3d", f"another{number}")
+        bench.pass_time()
+    assert bench.group == GROUP
+    bench.says[B] = report("2d", "b", Wish(WishKind.LEAD, B))
+    bench.pass_time()
+    assert (bench.group.primary, bench.group.ballot) == (B, GROUP.ballot + 1)
+    bench.says[B] = report("2d", "b", ballot=bench.group.ballot)
+    bench.pass_time()
+    assert bench.group.holds(C, StoreId("3d", "another49")), "who leads can bring it on"
 
 
 def test_another_wish_each_time(bench: Bench) -> None:
