@@ -3,7 +3,8 @@
 Rules:
 
 - What comes next is decided by `pyshard.model.range_moves` alone, and takes effect when the state is saved and told.
-- Whoever bootstraps next goes on from the state: the driver itself remembers nothing but how long a seal has lasted.
+- Whoever bootstraps next goes on from the state: the driver itself remembers nothing but how long a seal has lasted,
+  and which shards have said that they have nothing left of a cancelled move.
 - Other bootstraps may bring the same moves on. A step is for the move as it was when its shards were asked, and for
   their replicas: when either is another one by now, or that was long ago, nothing is done, and they are asked again.
 - A shard that doesn't answer in time has nothing to say; its moves wait for it, and no other move does.
@@ -32,14 +33,15 @@ from pyshard.bootstrap.state_changes import Change
 from pyshard.errors import BadRequest, ConfigError, OutcomeUnknown, Unavailable
 from pyshard.metrics.line_pace import LinePace
 from pyshard.model.cluster_state import ClusterState
+from pyshard.model.move_order import next_in_line
 from pyshard.model.move_requests import changed_move
 from pyshard.model.range_moves import (
     Phase,
     RangeMove,
     SourceReport,
     TargetReport,
+    done_sides,
     is_over,
-    next_in_line,
     next_step,
 )
 from pyshard.protocol.listed_moves import ListedMove
@@ -82,6 +84,7 @@ class MoveDriver(Service):
         self._progress = MoveProgress()
         self._moves: dict[int, RangeMove] = {}  # those of the last state that was seen
         self._since: dict[int, float] = {}  # move → since when it has its phase and attempt
+        self._done: dict[int, tuple[Led, set[str]]] = {}  # move that has ended → whose shards have nothing left of it
         self._pace = LinePace(settings.SHARD_LINES)
         self._questions = RepeatedQuestions(clock, _EVERY, self._due, self._failed)
         bootstrap.on_change(self._state_changed)
@@ -128,6 +131,7 @@ class MoveDriver(Service):
         for number, move in before.items():
             if number not in self._moves:
                 self._since.pop(number, None)
+                self._done.pop(number, None)
                 self._progress.ended(move, now)
         for number, move in self._moves.items():
             known = before.get(number)
@@ -144,8 +148,13 @@ class MoveDriver(Service):
 
     def _due(self) -> dict[int, Question]:
         """The numbers of moves that may go on, and what brings each on."""
-        moves = next_in_line(self._bootstrap.state.moves) if self._bootstrap.has_state else ()
+        moves = next_in_line(self._bootstrap.state.moves, self._has_left) if self._bootstrap.has_state else ()
         return {move.number: partial(self._bring_on, move) for move in moves}
+
+    def _has_left(self, move: RangeMove, name: str) -> bool:
+        """Whether a shard may have something left of a move that has ended."""
+        led, done = self._done.get(move.number, ([], set[str]()))
+        return name not in done or led != _led(self._bootstrap.state, move)
 
     def _failed(self, failure: Failure) -> None:
         self._warn(f"moves don't go on for now: {failure.getErrorMessage()}")
@@ -156,6 +165,9 @@ class MoveDriver(Service):
         target = (await self._reports(move.target)).taken.get(move.number)
         if self.running and move in self._bootstrap.state.moves:  # it may have been cancelled meanwhile
             self._progress.report(move, target)
+            if move.has_ended:
+                led, done = self._done.get(move.number, (asked, set[str]()))
+                self._done[move.number] = asked, done_sides(move, source, target) | (done if led == asked else set())
             await self._step(move, asked, source, target)
 
     async def _reports(self, name: str) -> MoveReports:

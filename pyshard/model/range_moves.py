@@ -5,7 +5,7 @@ these slots, and its last group is final. When the target has that, the move is 
 
 Rules:
 
-- A move is planned until its shards have no other one: a shard has one move at a time.
+- A move is planned until its shards have no other one: a shard has one at a time (`pyshard.model.move_order`).
 - From then on it names both stores, by identity and incarnation. If one of them is another store, or has lost what it
   had, the move is cancelled. With the next primary of a shard it goes on (`pyshard.model.move_stores`).
 - Each seal has a number, its attempt. Nobody goes by an older one: neither source, nor target, nor commit.
@@ -22,7 +22,6 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import Enum
 from typing import Annotated
 
@@ -242,7 +241,7 @@ def next_step(
 ) -> RangeMove | None:
     """What a move becomes now; None: it stays as it is. One that has ended stays, too (`is_over`).
 
-    One that is planned is to be asked about when it is its turn (`next_in_line`).
+    One that is planned is to be asked about when it is its turn (`pyshard.model.move_order`).
 
     :param source: None: it can't be asked now.
     :param target: as the source.
@@ -281,15 +280,18 @@ def other_store(name: str) -> str:
 
 
 def is_over(move: RangeMove, source: SourceReport | None, target: TargetReport | None) -> bool:
-    """Whether a move can be forgotten: it has ended, and neither side has anything left of it.
+    """Whether a move can be forgotten: it has ended, and neither side has anything left of it."""
+    return move.has_ended and len(done_sides(move, source, target)) == 2
+
+
+def done_sides(move: RangeMove, source: SourceReport | None, target: TargetReport | None) -> set[str]:
+    """The names of the shards that say that they have nothing left of a move that has ended.
 
     A store that isn't the one with which it began has nothing of it, either. A shard with replicas is asked at the
     primary that leads by then.
     """
-    if not move.has_ended:
-        return False
-    sides = ((source, move.source_store), (target, move.target_store))
-    return all(report is not None and (report.clean or report.store != began) for report, began in sides)
+    sides = ((move.source, source, move.source_store), (move.target, target, move.target_store))
+    return {name for name, report, began in sides if report is not None and (report.clean or report.store != began)}
 
 
 def _sealed_anew(move: RangeMove, seconds: float) -> RangeMove | None:
@@ -330,19 +332,3 @@ def _cannot_end(target: TargetReport) -> str:
             "changes (--followed-log-size), or move less at a time"
         )
     return ""
-
-
-def next_in_line(moves: Sequence[RangeMove]) -> list[RangeMove]:
-    """The moves that go on now: those that have begun, and of those that are planned the ones whose shards are free.
-
-    :param moves: in the order in which they were planned.
-    """
-    busy: set[str] = set()
-    going = [move for move in moves if move.phase is not Phase.PLANNED]
-    for move in going:
-        busy |= {move.source, move.target}
-    for move in moves:
-        if move.phase is Phase.PLANNED and not busy & {move.source, move.target}:
-            going.append(move)
-        busy |= {move.source, move.target}  # also of one that waits: those behind it don't overtake it
-    return going

@@ -27,7 +27,8 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import PyshardError, ShardFull, WrongIdentity, shortened
 from pyshard.metrics.line_pace import LinePace
-from pyshard.model.range_moves import RangeMove, StoreId, next_in_line
+from pyshard.model.move_order import next_in_line
+from pyshard.model.range_moves import RangeMove, StoreId
 from pyshard.net.client_endpoints import Dial
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.disconnect_reason import reason_of
@@ -200,8 +201,7 @@ class ShardMoves:
     def update(self) -> None:
         """The shard has another assignment, or what failed is to be tried again."""
         self.carriers.update()
-        assignment = self._shard.assignment
-        replica = self._shard.replica
+        assignment, replica = self._shard.assignment, self._shard.replica
         if assignment is None or self._closed:
             return
         if replica is not None and not replica.leads:
@@ -227,7 +227,7 @@ class ShardMoves:
         identity, now = StoreId(store.identity, store.incarnation), self._clock.seconds()
         remembered, replica = self._shard.remembers, self._shard.replica
         has_enough = replica is None or replica.takes_changes
-        going = next_in_line(assignment.state.moves)
+        going = next_in_line(assignment.state.moves, lambda *_: False)  # the bootstrap knows what others have left
         given = {
             move.number: source_report(move, identity, store.ranges, self._followers.names, remembered)
             for move in going

@@ -77,6 +77,57 @@ def test_moves_do_not_wait_for_each_other() -> None:
     assert [move.phase for move in bench.bootstrap.state.moves] == [Phase.PLANNED, Phase.SEALING]
 
 
+def behind_a_cancelled_move() -> Bench:
+    """A cancelled move from low to high, and behind it one from low to third; nobody is asked yet."""
+    bench = Bench()
+    bench.driver.stopService()
+    third = MapShard("third", (), 1 << 30, "third.example", 5050)
+    change_state(bench.bootstrap, bench.bootstrap.state.with_shards([third], [], []))
+    planned = [Transfer("low", name, ranges) for name, ranges in (("high", ((0, 100),)), ("third", ((100, 200),)))]
+    change_state(bench.bootstrap, bench.bootstrap.state.with_moves(planned))
+    first = bench.bootstrap.state.moves[0].begun(A, B).cancelled("why")
+    change_state(bench.bootstrap, bench.bootstrap.state.with_move(first))
+    return bench
+
+
+@pytest.mark.parametrize("gone", [None, EVEN])
+def test_behind_a_target_that_is_never_done(gone: TargetReport | None) -> None:
+    """A cancelled move whose target is away, or keeps something, holds up neither its source nor what comes behind."""
+    bench = behind_a_cancelled_move()
+    low = {1: SourceReport(A), 2: SourceReport(A)}
+    shards = {"low": Says(MoveReports(low, {})), "third": Says(MoveReports({}, {2: EVEN}))}
+    shards["high"] = Says(MoveReports({}, {} if gone is None else {1: gone}))
+    driver = MoveDriver(bench.bootstrap, bench.clock, lambda name: shards[name])
+    driver.startService()
+    bench.pass_time(1)
+    assert bench.bootstrap.state.moves[1].phase is Phase.PLANNED
+    low[1] = SourceReport(A, clean=True)
+    bench.pass_time(1)
+    assert [move.phase for move in bench.bootstrap.state.moves] == [Phase.CANCELLED, Phase.SEALING]
+
+
+def test_done_with_a_cancelled_move_under_one_ballot() -> None:
+    """What a shard's primary has said of it counts for its next primary no more."""
+    bench = behind_a_cancelled_move()
+    low, takes = {1: SourceReport(A, clean=True), 2: SourceReport(A)}, dict[int, TargetReport]()
+    shards = {
+        "low": Says(MoveReports(low, {})),
+        "high": Says(MoveReports()),
+        "third": Says(MoveReports({}, takes)),
+    }
+    driver = MoveDriver(bench.bootstrap, bench.clock, lambda name: shards[name])
+    driver.startService()
+    bench.pass_time(1)
+    low[1], takes[2] = SourceReport(A), EVEN
+    group = new_group([MapReplica("127.0.0.1", 5050, A), MapReplica("127.0.0.1", 6050)])
+    change_state(bench.bootstrap, bench.bootstrap.state.with_group("low", group))
+    bench.pass_time(1)
+    assert [move.phase for move in bench.bootstrap.state.moves] == [Phase.CANCELLED, Phase.PLANNED]
+    low[1] = SourceReport(A, clean=True)
+    bench.pass_time(1)
+    assert [move.phase for move in bench.bootstrap.state.moves] == [Phase.CANCELLED, Phase.SEALING]
+
+
 def test_cancelled_while_the_shards_are_asked(bench: Bench) -> None:
     """An answer to a question about a move that has changed meanwhile changes nothing."""
     bench.pass_time()

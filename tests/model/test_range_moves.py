@@ -22,8 +22,8 @@ from pyshard.model.range_moves import (
     SourceReport,
     StoreId,
     TargetReport,
+    done_sides,
     is_over,
-    next_in_line,
     next_step,
 )
 from pyshard.settings import settings
@@ -41,17 +41,6 @@ def test_begun_when_both_are_there() -> None:
     assert (MOVE.phase, MOVE.source_store, MOVE.target_store) == (Phase.COPYING, A, B)
     assert next_step(PLANNED, None, TargetReport(B), 0) is None
     assert next_step(PLANNED, SourceReport(A), None, 0) is None
-
-
-def test_one_move_a_shard() -> None:
-    """Moves wait for those before them that have a shard of theirs, also for ones that wait themselves."""
-    first = RangeMove(1, "a", "b", ((0, 1),)).begun(A, B)
-    waits, behind = RangeMove(2, "b", "c", ((1, 2),)), RangeMove(3, "c", "d", ((2, 3),))
-    free, again = RangeMove(4, "e", "f", ((3, 4),)), RangeMove(5, "f", "e", ((4, 5),))
-    moves = [first, waits, behind, free, again]
-    assert next_in_line(moves) == [first, free]
-    assert next_in_line(moves[1:]) == [waits, free]
-    assert next_in_line([first.cancelled("why"), waits]) == [first.cancelled("why")]
 
 
 def test_sealed_when_nearly_even() -> None:
@@ -208,6 +197,16 @@ def test_forgotten_when_both_are_clean() -> None:
         assert not is_over(ended, clean_source, EVEN)
         assert not is_over(ended, None, clean_target)
     assert not is_over(MOVE, clean_source, clean_target)
+
+
+def test_each_side_is_done_by_itself() -> None:
+    """Whatever the other one says, or doesn't."""
+    clean = attrs.evolve(SOURCE, clean=True)
+    for target in (None, EVEN):
+        assert done_sides(MOVE.cancelled("why"), clean, target) == {"giver"}
+        assert done_sides(MOVE.cancelled("why"), SourceReport(LOST), target) == {"giver"}
+    assert done_sides(MOVE.cancelled("why"), SOURCE, attrs.evolve(EVEN, clean=True)) == {"taker"}
+    assert done_sides(MOVE.cancelled("why"), None, None) == set()
 
 
 def test_phases_follow_as_the_table_says() -> None:

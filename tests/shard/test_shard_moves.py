@@ -97,3 +97,7 @@ def test_only_what_goes_on_is_reported(shard: Shard, clock: Clock) -> None:
     assert list(shard_moves.reports().given) == [1]
     result(shard.configure("low", attrs.evolve(NEXT, step=1, moves=tuple(moves[1:]), next_move=500)))
     assert list(shard_moves.reports().given) == [2]
+    cancelled = RangeMove(1, "high", "low", ((HALF, HALF + 1),)).cancelled("why")
+    result(shard.configure("low", attrs.evolve(NEXT, step=2, moves=(cancelled, *moves[1:]), next_move=500)))
+    reports = shard_moves.reports()
+    assert (list(reports.given), list(reports.taken)) == ([2], [1]), "who has something left of it, a bootstrap knows"
