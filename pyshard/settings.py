@@ -315,6 +315,9 @@ class Settings:
     BULK_OPERATIONS: int = 4000
     #: Bytes that a bulk verb has in flight.
     BULK_BYTES: int = 8 * 1024 * 1024
+    #: Bytes of answers after which a walk over documents, such as `items`, reads nothing more before it has given out
+    #: what has come. What is in flight then comes on top. Two such reads may be kept.
+    WALK_BYTES: int = 16 * 1024 * 1024
 
     # -- statistics ------------------------------------------------------------------------------------------------
 

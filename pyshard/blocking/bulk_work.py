@@ -6,7 +6,7 @@ Rules:
 - Operations on one key stay in their order (`pyshard.client_core.operation_queue`).
 - A change whose answer was lost is in doubt, key by key; a read is sent again.
 - What the shard doesn't own any more is left over, for whoever has a newer map.
-- A shard that let a deadline pass is sent nothing more of this bulk verb.
+- A shard that let a deadline pass is sent nothing more of this bulk verb. A read for which there is no room isn't sent.
 """
 
 from __future__ import annotations
@@ -145,6 +145,8 @@ class ShardWork:
             return
         try:
             yield from self._send(connection)
+            if not self._in_flight:  # what waited was a read for which there is no room any more
+                return
             until = min(self._until(batch.entries[0]) for batch in self._in_flight.values())
             due = min(batch.sent for batch in self._in_flight.values()) + settings.DEADLINE
             yield from primary_silence.any_answer(self._pool, connection, min(until, due))

@@ -212,7 +212,7 @@ class Pyshard(RecordCalls):
     def items(self, index: str | None = None, *, deadline: float | None = None) -> Iterator[tuple[str, Document]]:
         """All keys of an index with their documents, in slot order, page by page. See `pyshard.Client.items`."""
         pages = self._key_pages(index, deadline)
-        return ItemScan(pages, lambda page: self._read_at_primary(page, index, deadline))
+        return ItemScan(self._index_name(index), pages, lambda keys: self._read_results(keys, index, deadline))
 
     def add(
         self,

@@ -5,7 +5,7 @@ Rule: a record is not looked into, so one that can't be read is given, too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 from pyshard.blocking.pyshard import Pyshard
@@ -29,17 +29,20 @@ def read_record(app: Pyshard, key: Key, index: str | None) -> bytes | None:
     return cast("bytes | None", found)
 
 
-def read_results(app: Pyshard, keys: Sequence[Key], index: str | None) -> Sequence[object]:
-    """What primaries answer to reads of many keys: each record behind its version; None where one is missing.
+def read_results(app: Pyshard, keys: list[str], index: str | None) -> list[object]:
+    """What primaries answer to a read of a walk: what `pyshard.client_core.walked_records.WalkedRecords.took` takes.
 
     :param index: its name; None: the client's own.
-    :raises PyshardError: as `Pyshard.read_many`.
     """
-    return app._on_keys(Read, keys, index, None, None, _as_answered, at_primary=True)
+    return app._read_results(keys, index, None)
 
 
-def _as_answered(_: Run, __: Sequence[int], ___: Sequence[int], results: list[Result]) -> list[object]:
-    return list(results)
+def key_pages(app: Pyshard, index: str | None) -> Iterator[list[str]]:
+    """The pages of keys of an index, none of them empty.
+
+    :param index: its name; None: the client's own.
+    """
+    return app._key_pages(index, None)
 
 
 def _undecoded(_: Run, __: Sequence[int], ___: Sequence[int], results: list[Result]) -> list[object]:

@@ -14,7 +14,10 @@ from pyshard.client_core.bulk_input import Pairs, keys_of, on_keys, pairs_of, wr
 from pyshard.client_core.bulk_outcomes import Progress
 from pyshard.client_core.everyday_verbs import LEAST, DocumentUpdate, outrun
 from pyshard.client_core.operation import NO_OPTIONS, VerbOptions, increment_of, options_for
+from pyshard.client_core.read_room import ReadRoom
 from pyshard.client_core.result_decoding import Decode, Item, Record, outcomes_of
+from pyshard.client_core.walked_records import as_answered, results_in, room_for_records
+from pyshard.errors import PartialFailure
 from pyshard.model import document_encoding
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.document_encoding import Storable
@@ -175,17 +178,23 @@ class RecordCalls(ClusterCalls):
         progress: Progress | None,
         decode: Decode = outcomes_of,
         at_primary: bool = False,
+        room: ReadRoom | None = None,
     ) -> list[object]:
         """Do a verb on many keys.
 
         :param at_primary: whether it is done by primaries also if it only reads.
+        :param room: what the answers may take; None: there is no bound.
         """
         name, changes = self._index_name(index), verb in (Pop, Remove)
         bulk = self._bulk(changes, deadline, progress, name if verb is Read else None, at_primary or changes)
-        return bulk.all(keys_of(keys), lambda window, size: on_keys(verb, window, name, size, decode))
+        return bulk.all(keys_of(keys), lambda window, size: on_keys(verb, window, name, size, decode, room))
 
-    def _read_at_primary(self, keys: list[str], index: str | None, deadline: float | None) -> list[Record | None]:
-        return cast("list[Record | None]", self._on_keys(Read, keys, index, deadline, None, at_primary=True))
+    def _read_results(self, keys: list[str], index: str | None, deadline: float | None) -> list[object]:
+        """What primaries answer to a read of a walk: what `WalkedRecords.took` takes."""
+        try:
+            return self._on_keys(Read, keys, index, deadline, None, as_answered, True, room_for_records())
+        except PartialFailure as failure:
+            return results_in(failure)
 
     def _bulk(
         self,

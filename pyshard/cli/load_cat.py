@@ -4,7 +4,8 @@ Rules:
 
 - the operations of a window are in flight together;
 - no pipe is read or written meanwhile, so a slow pipe can't use up their deadlines;
-- only one window is held in memory;
+- only one window is held in memory, and of `cat` no more of its documents than a read has room for, whatever their size
+  (`pyshard.client_core.walked_records`);
 - lines are parsed and made many at a time (`pyshard.cli.bulk_document_text`).
 """
 
@@ -15,14 +16,13 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from io import BufferedReader
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar, cast
 
 import click
 
 from pyshard.blocking import Pyshard
-from pyshard.blocking.raw_records import read_results
+from pyshard.blocking.raw_records import key_pages, read_results
 from pyshard.cli.cat_lines import record_lines
 from pyshard.cli.common_options import Target, on_cluster
 from pyshard.cli.document_text import TextError
@@ -38,17 +38,17 @@ from pyshard.cli.whole_file import whole_file
 from pyshard.client_core.bulk_input import EncodedDocument
 from pyshard.client_core.result_decoding import Record
 from pyshard.client_core.result_decoding import outcomes_of as decoded
+from pyshard.client_core.walked_records import WalkedRecords
 from pyshard.errors import IndexExists, PartialFailure, PyshardError, UnreadableRecord
 from pyshard.model.document_encoding import Document
 from pyshard.model.key_slots import Key
 from pyshard.protocol.batch_answers import Result
 from pyshard.protocol.batch_operations import Read
+from pyshard.settings import settings
 
 _T = TypeVar("_T")
 
-#: Bytes of documents that `cat` wants in flight together, as far as it can tell beforehand.
-_CAT_BYTES = 16 * 1024 * 1024
-_CAT_FIRST = 10  # reads of the first window
+_KEY_BYTES = 1024 * 1024  # characters of keys after which a window of `cat` takes no further page of them
 
 
 @click.command()
@@ -197,39 +197,47 @@ def _cat(
 ) -> None:
     """Write all documents of an index."""
     total = app.count(index) if bar is not None and bar.shown else None
-    keys = app.keys(index)
-    count, done = _CAT_FIRST, 0
-    while window := list(islice(keys, count)):
-        count = next_count(count, len(window), _print_all(app, index, window, jsonl, unreadable, write))
-        done += len(window)
-        if bar is not None:
-            bar.show(done, total)
+    pages = key_pages(app, index)
+    records, done = WalkedRecords(WINDOW, settings.PAGE_KEYS), 0
+    while window := next_window(pages, records.count):
+        records.add(window)
+        while keys := records.next_keys():
+            records.took(read_results(app, keys, index))
+            while portion := records.next_portion():
+                _print_all(*portion, index, jsonl, unreadable, write)
+                done += len(portion[0])
+                if bar is not None:
+                    bar.show(done, total)
+
+
+def next_window(pages: Iterator[list[str]], count: int) -> list[str]:
+    """The keys of some pages: of one, and then until there are so many keys, or 1 MiB of them; none at the end."""
+    window: list[str] = []
+    size = 0
+    while len(window) < count and size < _KEY_BYTES and (page := next(pages, None)):
+        window += page
+        size += sum(map(len, page))
+    return window
 
 
 def _print_all(
-    app: Pyshard,
-    index: str | None,
     keys: list[str],
+    results: list[object],
+    index: str | None,
     jsonl: bool,
     unreadable: UnreadableCount,
     write: Callable[[bytes], object],
-) -> int:
-    """Print the documents of some keys, except those removed meanwhile, and those that can't be read.
-
-    :return: the bytes printed.
-    """
-    results = list(outcomes_of(lambda: read_results(app, keys, index)))
-    printed = place = 0
+) -> None:
+    """Print the documents of some keys, except those removed meanwhile, and those that can't be read."""
+    place = 0
     while place < len(keys):
         lines, end = record_lines(keys, results, place, jsonl)
         if end == place:
-            printed += _print_one(keys[place], results[place], index, jsonl, unreadable, write)
+            _print_one(keys[place], results[place], index, jsonl, unreadable, write)
             end += 1
         else:
             write(lines)
-            printed += len(lines)
         place = end
-    return printed
 
 
 def _print_one(
@@ -239,10 +247,9 @@ def _print_one(
     jsonl: bool,
     unreadable: UnreadableCount,
     write: Callable[[bytes], object],
-) -> int:
+) -> None:
     """Print the document of a key, or count its record as one that can't be read.
 
-    :return: the bytes of its line, or of the record.
     :raises CommandFailed: it can't be printed.
     """
     if isinstance(result, PyshardError):
@@ -250,25 +257,14 @@ def _print_one(
     [found] = decoded(Read(index or "", [key.encode()]), [0], (), [cast("Result", result)])
     if isinstance(found, UnreadableRecord):
         unreadable.add(str(found))
-        return len(found.record)
+        return
     if found is None:
-        return 0
+        return
     try:
         line = f"{format_line(key, cast('Record', found)['record'], jsonl)}\n".encode()
     except TextError as error:
         raise CommandFailed(str(error), ExitCode.USAGE) from None
     write(line)
-    return len(line)
-
-
-def next_count(count: int, keys: int, size: int) -> int:
-    """How many documents to read in the next window: twice as many, but no more than fit into memory.
-
-    :param count: how many were wanted in the last window.
-    :param keys: how many it had.
-    :param size: the bytes that it took.
-    """
-    return max(1, min(2 * count, WINDOW, _CAT_BYTES * keys // max(size, 1)))
 
 
 def outcomes_of(bulk: Callable[[], Sequence[_T]]) -> Sequence[_T | PyshardError]:

@@ -196,14 +196,14 @@ class Client(RecordVerbs, NotPickled):
     def items(self, index: str | None = None, *, deadline: float | None = None) -> ItemPages:
         """All keys of an index with their documents, over all shards, in slot order.
 
-        A page's keys are listed first, then its documents are read. One that is removed between is left out.
+        A page's keys are listed first, then its documents are read, 16 MiB at a time. Removed ones are left out.
 
-        :param deadline: seconds that each page may take to be listed, and to be read.
+        :param deadline: seconds that each page may take to be listed, and each read.
         :return: an asynchronous iterator of pairs: the key's text and the document.
         :raises InvalidIndexName: at once.
         """
         pages = self.keys(index, deadline=deadline)
-        return ItemPages(pages, lambda keys: self._read_at_primary(keys, index, deadline))
+        return ItemPages(self._clock, pages, lambda keys: self._read_results(keys, index, deadline))
 
     def add(
         self,

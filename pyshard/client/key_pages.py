@@ -37,6 +37,7 @@ class KeyPages:
         self._clock = clock
         self._router = router
         self._cursor = KeyCursor(index)
+        self.index = index
         self._deadline = deadline
         self._page: list[str] = []
 

@@ -27,7 +27,9 @@ from pyshard.client_core.bulk_input import BulkSlice, Pairs, keys_of, on_keys, p
 from pyshard.client_core.bulk_outcomes import Progress
 from pyshard.client_core.operation import NO_OPTIONS, VerbOptions, increment_of, options_for
 from pyshard.client_core.operation_maker import OperationMaker
+from pyshard.client_core.read_room import ReadRoom
 from pyshard.client_core.result_decoding import Decode, Item, Record, outcomes_of
+from pyshard.client_core.walked_records import as_answered, room_for_records
 from pyshard.errors import PyshardError
 from pyshard.model import document_encoding
 from pyshard.model.document_encoding import Storable
@@ -294,25 +296,25 @@ class RecordVerbs(ClusterVerbs):
         progress: Progress | None,
         decode: Decode = outcomes_of,
         at_primary: bool = False,
+        room: ReadRoom | None = None,
     ) -> Deferred[list[object]]:
         """Do a verb on many keys.
 
         :param at_primary: whether it is done by primaries also if it only reads.
+        :param room: what the answers may take; None: there is no bound.
         """
         try:
             name = self._index_name(index)
             fitting = self._router.read_sizes.fitting(name) if verb is Read else None
             size = self._router.slice_size(verb in (Pop, Remove), fitting)
-            slices = on_keys(verb, keys_of(keys), name, size, decode)
+            slices = on_keys(verb, keys_of(keys), name, size, decode, room)
         except PyshardError:
             return fail()
         return self._bulk(slices, deadline, progress, at_primary or verb in (Pop, Remove))
 
-    def _read_at_primary(
-        self, keys: list[str], index: str | None, deadline: float | None
-    ) -> Deferred[list[Record | None]]:
-        found = self._on_keys(Read, keys, index, deadline, None, at_primary=True)
-        return cast("Deferred[list[Record | None]]", found)
+    def _read_results(self, keys: list[str], index: str | None, deadline: float | None) -> Deferred[list[object]]:
+        """What primaries answer to a read of a walk: what `WalkedRecords.took` takes."""
+        return self._on_keys(Read, keys, index, deadline, None, as_answered, True, room_for_records())
 
     def _operate(
         self,

@@ -25,6 +25,7 @@ import msgspec
 
 from pyshard.client_core.argument_checks import check_collection
 from pyshard.client_core.pair_columns import checked_pair, columns_of_pairs
+from pyshard.client_core.read_room import ReadRoom
 from pyshard.client_core.result_decoding import Decode, outcomes_of
 from pyshard.errors import InvalidArgument, PyshardError
 from pyshard.model.bulk_document_encoding import encode_many
@@ -64,6 +65,7 @@ class BulkSlice:
     :param sizes: of a write with its records: what it answers for each of the run's keys.
     :param documents: of a write without its records: the document for each of the run's keys.
     :param decode: makes outcomes of the results of another verb than a write.
+    :param room: what the answers to all slices may take together; None: there is no bound.
     """
 
     keys: Sequence[object]
@@ -73,6 +75,7 @@ class BulkSlice:
     sizes: Sequence[int] = ()
     documents: Sequence[object] | None = None
     decode: Decode = outcomes_of
+    room: ReadRoom | None = None
 
 
 @attrs.frozen
@@ -272,18 +275,24 @@ def _encode(document: object) -> tuple[bytes, int]:
 
 
 def on_keys(
-    verb: type[Read | Has | Pop | Remove], keys: Iterable[Key], index: str, size: int, decode: Decode = outcomes_of
+    verb: type[Read | Has | Pop | Remove],
+    keys: Iterable[Key],
+    index: str,
+    size: int,
+    decode: Decode = outcomes_of,
+    room: ReadRoom | None = None,
 ) -> Iterator[BulkSlice]:
     """Slices of a verb that takes keys alone.
 
     :param size: keys of a slice, at the most.
     :param decode: makes outcomes of results.
+    :param room: see `BulkSlice`.
     """
     source = iter(keys)
     while some := list(islice(source, size)):
         for part, texts, refused in _fitting(some):
             given = _part_of(some, part)
-            yield BulkSlice(given, verb(index, texts), _others(len(given), refused), refused, decode=decode)
+            yield BulkSlice(given, verb(index, texts), _others(len(given), refused), refused, decode=decode, room=room)
 
 
 def _part_of(column: list[_T], part: slice) -> list[_T]:

@@ -7,6 +7,7 @@ Rules:
 
 - A part is finished once.
 - What goes out again does so as a part of its own, with the same deadline.
+- A read whose room is used up isn't sent any more (`pyshard.client_core.read_room`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from pyshard.client_core.read_room import UNREAD, ReadRoom
 from pyshard.client_core.result_decoding import Decode, outcomes_in
 from pyshard.errors import PyshardError
 from pyshard.protocol.batch_answers import Answer, Result, decode_answers
@@ -27,6 +29,11 @@ class BulkReceiver(Protocol):
     @property
     def decode(self) -> Decode:
         """Makes outcomes of results, where it isn't a write."""
+        ...
+
+    @property
+    def room(self) -> ReadRoom | None:
+        """What the answers may take; None: there is no bound."""
         ...
 
     def part_done(self, bulk_operation: BulkOperation, outcomes: list[object]) -> None:
@@ -54,8 +61,6 @@ class BulkOperation:
         "_outcomes", "_weight", "answer_bytes", "changes", "count", "done", "expires", "index", "positions", "receiver",
         "refused", "run", "slots",
     )  # fmt: skip
-
-    withdrawn = False  # see `pyshard.client_core.operation.Operation`
 
     def __init__(
         self,
@@ -86,6 +91,12 @@ class BulkOperation:
             self._weight = weight(self.run)
         return self._weight
 
+    @property
+    def withdrawn(self) -> bool:
+        """Whether there is no room for its answer, so that it isn't sent (any more)."""
+        room = self.receiver.room
+        return room is not None and room.full
+
     def __len__(self) -> int:
         return len(self.slots)
 
@@ -114,6 +125,8 @@ class BulkOperation:
         :raises BadRequest: as `decode_answers`.
         """
         self.answer_bytes = len(data)
+        if self.receiver.room is not None:
+            self.receiver.room.take(len(data))
         self._outcomes = outcomes_in(data, self.run, self.slots, self.receiver.decode)
         if self._outcomes is not None:
             return Answer([], {})
@@ -144,6 +157,13 @@ class BulkOperation:
                 outcomes[place] = error
             self.receiver.part_done(self, outcomes)
         self.done = True
+
+    def leave_unread(self) -> None:
+        """Hand on for every operation that it wasn't read, unless something was handed on."""
+        if not self.done:
+            self.done = True
+            self.answer_bytes = 0  # that of a part which was answered before
+            self.receiver.part_done(self, [UNREAD] * len(self))
 
     def fail(self, error: PyshardError) -> None:
         """Hand an error on for every operation, unless something was handed on."""

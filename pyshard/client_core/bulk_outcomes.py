@@ -28,6 +28,7 @@ class SliceInFlight:
     def __init__(self, bulk_slice: BulkSlice, part_done: Callable[[BulkOperation, set[type]], None]) -> None:
         self._part_done = part_done
         self.decode = bulk_slice.decode
+        self.room = bulk_slice.room
         self._places = bulk_slice.places
         self.outcomes: list[object] = [None] * len(bulk_slice.keys)
         if bulk_slice.sizes:

@@ -24,7 +24,7 @@ from pyshard.compiled import IN_USE, document_leaves
 from pyshard.errors import InvalidArgument, InvalidDocument, PyshardError, Unavailable, shown_value
 from pyshard.model import document_encoding
 from pyshard.model.cluster_state import ClusterState
-from pyshard.model.document_encoding import Document, Storable
+from pyshard.model.document_encoding import Storable
 from pyshard.model.key_slots import SLOTS, shown_key, slot_of
 from pyshard.model.strict_messagepack import quick_document
 from pyshard.protocol.batch_answers import VERSION, Result
@@ -116,11 +116,6 @@ def documents_of(default: object, type: type[Any] | None) -> Decode:
         return list(map(document, run.keys, outcomes_of(run, slots, sizes, results)))
 
     return decode
-
-
-def pairs_in(keys: Sequence[str], found: Sequence[Record | None]) -> list[tuple[str, Document]]:
-    """The pairs of a page of `items`: those keys whose document is still there."""
-    return [(key, one["record"]) for key, one in zip(keys, found, strict=True) if one is not None]
 
 
 def replace_options(if_version: int | None, ttl: float | None) -> VerbOptions:

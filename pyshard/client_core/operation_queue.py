@@ -10,7 +10,7 @@ Rules, from which the client's promises follow:
 - Hence operations on one key take effect in the order issued. (Two reads with no change between them have no order.)
 - While the first operation waits for a key that is in flight, all behind it wait, too.
 - An operation that must go out again goes to the front. It overtakes none on its key, and none overtakes it.
-- An operation that nobody wants any more isn't sent.
+- An operation that nobody wants any more isn't sent, and neither is a bulk read for which there is no room left.
 - What waits is bounded (`Overloaded`).
 """
 
@@ -233,18 +233,22 @@ class OperationQueue:
             self._weight -= entry.weight
 
     def _forget_withdrawn(self) -> None:
-        """Let nothing wait that nobody wants any more."""
-        wanted = [entry for entry in self.take_waiting() if not entry.withdrawn]
+        """Let nothing wait that nobody wants any more. Who has a bulk read is told so at the end, and may add more."""
+        waiting = self.take_waiting()
+        wanted = [entry for entry in waiting if not entry.withdrawn]
         self.waiting.extend(wanted)
         self._count = sum(entry.count for entry in wanted)
         self._weight = sum(entry.weight for entry in wanted)
+        for entry in waiting:
+            if isinstance(entry, BulkOperation) and entry.withdrawn:
+                entry.leave_unread()
 
     def _wanted_candidates(self, most: int) -> list[Entry]:
         """As `_candidates`, with none among them that nobody wants any more."""
         candidates = self._candidates(most)
         if any(map(_WITHDRAWN, candidates)):
             self._forget_withdrawn()
-            candidates = self._candidates(most)
+            candidates = self._candidates(most) if len(self.in_flight) < self._limit else []
         return candidates
 
     def _candidates(self, most: int) -> list[Entry]:

@@ -13,8 +13,12 @@ from hypothesis import strategies as st
 from in_process_command import Commands, Ended
 
 from pyshard import Pyshard
+from pyshard.blocking.raw_records import read_results
 from pyshard.cli import load_cat
-from pyshard.cli.load_cat import next_count
+from pyshard.cli.load_cat import next_window
+from pyshard.client_core.walked_records import WalkedRecords
+from pyshard.model.key_slots import slot_of
+from pyshard.settings import settings
 from pyshard.testing import MemoryCluster
 
 
@@ -153,13 +157,12 @@ def test_cat_passes_over_removed_keys(pyshard: Commands, monkeypatch: pytest.Mon
     """A key that is removed between its page and its read is left out."""
     for key in "abc":
         pyshard("write", key, "1")
-    print_all = load_cat._print_all
 
-    def remove_first(app: Pyshard, *arguments: Any) -> int:
+    def remove_first(app: Pyshard, *arguments: Any) -> list[object]:
         app.remove("b")
-        return print_all(app, *arguments)
+        return read_results(app, *arguments)
 
-    monkeypatch.setattr(load_cat, "_print_all", remove_first)
+    monkeypatch.setattr(load_cat, "read_results", remove_first)
     assert sorted(pyshard("cat").out.split()) == ["a|1", "c|1"]
 
 
@@ -171,16 +174,30 @@ def test_cat_without_a_shard(pyshard: Commands) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "keys", "size", "expected"),
-    [
-        (100, 100, 5000, 200),
-        (8000, 8000, 50_000, 10_000),
-        (100, 7, 0, 200),
-        (100, 100, 1600 * 1024 * 1024, 1),
-        (100, 100, 160 * 1024 * 1024, 10),
-        (1, 1, 64 * 1024 * 1024, 1),
-    ],
+    ("count", "length", "expected"), [(1, 10, 1000), (2000, 10, 2000), (2001, 10, 3000), (10_000, 1000, 2000)]
 )
-def test_next_count(count: int, keys: int, size: int, expected: int) -> None:
-    """Windows grow, up to what fits into memory."""
-    assert next_count(count, keys, size) == expected
+def test_windows_of_keys(count: int, length: int, expected: int) -> None:
+    """A window has whole pages, until it has enough keys, or enough characters of them."""
+    pages = iter([["x" * length] * 1000] * 5)
+    assert len(next_window(pages, count)) == expected
+    assert next_window(iter([]), count) == []
+
+
+def test_cat_of_large_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small documents before large ones don't have it read more of these at once than there is room for."""
+    with MemoryCluster(1) as cluster:
+        keys = sorted((f"k{number}" for number in range(1060)), key=lambda key: slot_of(key.encode()))
+        app = cluster.blocking()
+        app.write_many([(key, "small") for key in keys[:1020]] + [(key, "x" * 2**20) for key in keys[1020:]])
+        held: list[int] = []
+        took = WalkedRecords.took
+
+        def note(self: WalkedRecords, results: list[object]) -> None:
+            held.append(sum(len(result) for result in results if isinstance(result, bytes)))
+            took(self, results)
+
+        monkeypatch.setattr(WalkedRecords, "took", note)
+        printed = Commands(cluster, monkeypatch)("cat").out.splitlines()
+        assert [line.partition("|")[0] for line in printed] == keys
+        assert max(held) <= settings.WALK_BYTES + settings.BOXES_IN_FLIGHT * 2 * settings.ANSWER_BYTES
+        assert sum(held) < 41 * 2**20  # nothing is read twice

@@ -11,7 +11,6 @@ from pyshard.client_core.everyday_verbs import (
     DocumentUpdate,
     document_giver,
     location,
-    pairs_in,
     replace_options,
     whether_removed,
 )
@@ -36,11 +35,6 @@ def test_documents_that_are_given() -> None:
     assert document_giver(None, list[int])("k", {"hash_": 0.5, "record": [1]}) == [1]
     with pytest.raises(InvalidDocument, match="'k'"):
         document_giver(None, list[int])("k", {"hash_": 0.5, "record": ["x"]})
-
-
-def test_pairs_in() -> None:
-    """A document that vanished since its key was listed is left out."""
-    assert pairs_in(["a", "b"], [None, {"hash_": 0.5, "record": 1}]) == [("b", 1)]
 
 
 def test_replace_options() -> None:

@@ -9,10 +9,11 @@ from client_core.operation_queue.operations import next_batch, operation
 
 from pyshard.client_core.bulk_operation import BulkOperation
 from pyshard.client_core.operation_queue import OperationQueue
+from pyshard.client_core.read_room import UNREAD, ReadRoom
 from pyshard.client_core.result_decoding import outcomes_of
 from pyshard.errors import ShardFull, Unavailable, UnreadableRecord
 from pyshard.model import document_encoding
-from pyshard.protocol.batch_answers import VERSION
+from pyshard.protocol.batch_answers import VERSION, Answer, encode_answers
 from pyshard.protocol.batch_operations import Has, Pop, Read, Remove, Run, Write, verb_of
 
 
@@ -20,6 +21,7 @@ class Outcomes:
     """Has a bulk operation: keeps what became of it."""
 
     decode = staticmethod(outcomes_of)
+    room: ReadRoom | None = None
 
     def __init__(self) -> None:
         self.outcomes: dict[int, object] = {}
@@ -129,3 +131,43 @@ def test_a_damaged_record_concerns_its_key_alone() -> None:
     assert finished.outcomes[0] == {"hash_": 0.0, "record": {"a": 1}}
     assert isinstance(finished.outcomes[1], UnreadableRecord)
     assert finished.outcomes[2] is None
+
+
+def test_a_read_without_room_is_not_sent() -> None:
+    """Once answers have taken the room of a bulk read, its parts that wait are told so, and nothing else is."""
+    receiver, other = Outcomes(), Outcomes()
+    receiver.room = ReadRoom(5)
+    queue, parts = OperationQueue(2), [BulkOperation(Read("", [b"a"]), [0], [n], 9.0, receiver) for n in range(4)]
+    for part in parts:
+        queue.add(part)
+    parts[3].answer_bytes = 9  # as of a part that goes out again
+    queue.add(BulkOperation(Read("", [b"a"]), [0], [0], 9.0, other))
+    first, second = next_batch(queue), next_batch(queue)
+    document = VERSION.pack(1) + document_encoding.encode("x")[0]
+    parts[0].finish(parts[0].answer_in(encode_answers([Answer([document], {})])).results, {}, [])
+    queue.finished(first)
+    queue.put_back([parts[1]])
+    queue.finished(second)
+    assert next_batch(queue).entries[0].receiver is other  # type: ignore[union-attr]  # it is a bulk operation
+    assert queue.next_batch(0.0) is None
+    assert [receiver.outcomes[n] for n in (1, 2, 3)] == [UNREAD] * 3
+    assert receiver.outcomes[0] == {"hash_": 0.0, "record": "x"}
+    assert (len(queue), other.outcomes, parts[3].answer_bytes) == (0, {}, 0)
+
+
+def test_who_is_told_of_it_may_ask_for_more() -> None:
+    """A receiver that adds operations and has them sent when it is told that something wasn't read exceeds no limit."""
+    queue, receiver = OperationQueue(1), Outcomes()
+    receiver.room = ReadRoom(0)
+    later = operation("read", "later")
+
+    def told(bulk_operation: BulkOperation, outcomes: Sequence[object]) -> None:
+        queue.add(later)
+        next_batch(queue)
+        queue.add(operation("read", "last"))
+
+    receiver.part_done = told  # type: ignore[method-assign]
+    queue.add(BulkOperation(Read("", [b"a"]), [0], [0], 9.0, receiver))
+    assert queue.next_batch(0.0) is None
+    assert [batch.entries[0] for batch in queue.in_flight] == [later]
+    assert len(queue) == 1
