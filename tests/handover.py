@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import msgspec
+from twisted.internet.defer import Deferred
+
+from pyshard.model import document_encoding
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.cluster_state_json import to_json
 from pyshard.model.key_slots import slot_of
+from pyshard.protocol.batch_answers import Answer
+from pyshard.protocol.batch_operations import Write
 from pyshard.shard.assignment import Assignment
-from pyshard.storage import MemoryStore
+from pyshard.storage import ITSELF, MemoryStore, Sender, Task
 from pyshard.storage.store_index import StoredRecord, cost
 from pyshard.testing import MemoryCluster
 
@@ -43,3 +50,27 @@ def hand_over(cluster: MemoryCluster, state: ClusterState) -> None:
             service.shard.assignment = assignment = Assignment(shard, state)
             stores[shard].own(assignment.ranges)
             service.shard.store.remember(msgspec.msgpack.encode((shard, to_json(state))))
+
+
+def applied_to(cluster: MemoryCluster, key: bytes) -> list[tuple[bytes, object]]:
+    """A list that gets every document that a shard applies for a key, in the order in which it does."""
+    applied: list[tuple[bytes, object]] = []
+    for service in cluster.services.values():
+        store = service.shard.store
+
+        def apply(
+            tasks: Sequence[Task],
+            limit: int,
+            room: int,
+            sender: Sender = ITSELF,
+            apply: Callable[..., Any] = store.apply,
+        ) -> Deferred[list[Answer]]:
+            for task in tasks:
+                if isinstance(task.run, Write):
+                    pairs = zip(task.run.keys, task.run.records, strict=True)
+                    applied.extend((one, document_encoding.decode(record)) for one, record in pairs if one == key)
+            answers: Deferred[list[Answer]] = apply(tasks, limit, room, sender)
+            return answers
+
+        store.apply = apply  # type: ignore[method-assign]
+    return applied

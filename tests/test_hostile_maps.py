@@ -111,8 +111,8 @@ def test_maps_that_change_with_each_look(cluster: MemoryCluster, read: Reader, m
     assert known(client) <= 4
 
 
-def test_a_link_to_a_shard_that_is_about_to_lose_slots(cluster: MemoryCluster) -> None:
-    """What is asked of it for the first time while a newer map waits isn't sent: it may be another shard's by then."""
+def test_a_shard_that_has_lost_slots_and_owes_answers(cluster: MemoryCluster) -> None:
+    """It is sent nothing more, not even what is its own by the newer map, until it has answered. Others are."""
     client = cluster.connect()
     router = client._router
     cluster.run(client.read("test"))
@@ -122,14 +122,16 @@ def test_a_link_to_a_shard_that_is_about_to_lose_slots(cluster: MemoryCluster) -
     low, high = cluster.state.map.shards
     swapped = [attrs.evolve(low, ranges=high.ranges), attrs.evolve(high, ranges=low.ranges)]
     router.adopt(attrs.evolve(cluster.state, epoch=cluster.state.epoch + 1, map=ShardMap(swapped)))
-    waiting = watch(client.read("test1"))
+    waiting, held = watch(client.read("test1")), watch(client.read("test"))
     cluster.advance(0.5)
-    link = router.link_for(slot_of(b"test1"))
-    assert (in_flight, waiting, link.own.name, link.quiesced, link.busy) == ([], [], "shard1", True, False)
+    link, other = router.link_for(slot_of(b"test1")), router.link_for(slot_of(b"test"))
+    assert (in_flight, waiting, held) == ([], [], [])
+    assert (link.own, link.quiesced, link.busy) == (low, True, True)
+    assert (other.own, other.quiesced, other.busy) == (swapped[1], False, False)
     cluster.network.unsilence("127.0.0.1", 5050)
     cluster.advance(0.1)
     assert in_flight == [28]
-    assert router.link_for(slot_of(b"test1")).own.name == "shard0"
+    assert (link.own, link.quiesced, router._held) == (swapped[0], False, {})
 
 
 def test_a_map_of_many_shards(cluster: MemoryCluster) -> None:

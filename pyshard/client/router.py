@@ -5,9 +5,10 @@ Rules:
 - One fetch at a time, with jitter: from the bootstrap, or from a shard where that doesn't answer at once.
 - An older map never replaces a newer one, but the bootstrap's replaces one that only a shard has given
   (`pyshard.client_core.map_fetching`).
-- When shards lose slots to others, operations on one key must not pass each other on two connections. So the links of
-  the losing shards are quiesced: they send nothing more. The map is taken up when nothing of theirs is in flight, and
-  what waited there is routed anew.
+- A newer map counts at once. When shards lose slots by it, operations on one key must not pass each other on two
+  connections. So the link of a losing shard that owes answers is quiesced: it sends nothing more, and operations on the
+  slots that it has lost wait there (`pyshard.client_core.held_slots`). When nothing of it is in flight any more, what
+  waited is routed anew. Operations on other shards don't wait for it.
 - In a forked child the client is closed: its connections are the parent's.
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from random import Random
 from typing import Any
@@ -32,6 +33,7 @@ from pyshard.client.shard_link import ShardLink
 from pyshard.client_core import map_fetching
 from pyshard.client_core.bulk_input import slice_size
 from pyshard.client_core.bulk_operation import BulkOperation
+from pyshard.client_core.held_slots import holder_of, lost_slots, places_by_holder
 from pyshard.client_core.nearest_replica import ReadFrom
 from pyshard.client_core.operation import Operation
 from pyshard.client_core.operation_queue import Entry
@@ -41,6 +43,7 @@ from pyshard.model.address_mapping import AS_ANNOUNCED, AddressMapping
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.cluster_state_json import StateReader
 from pyshard.model.shard_map import MapShard
+from pyshard.model.slot_ranges import SlotRanges
 from pyshard.net.client_endpoints import Dial
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.protocol import commands
@@ -78,9 +81,8 @@ class Router:
         self._random = random
         self._links: dict[str, ShardLink] = {}  # of those shards that something was asked of
         self._secret = random.randbytes(commands.OWN_SESSION_ID)
-        self._pending: ClusterState | None = None
-        self._losing: Set[str] = frozenset()  # the shards that lose slots by the map that is pending
-        self._rank: map_fetching.MapRank | None = None  # of the newest map, also of one that is pending
+        self._held: dict[str, SlotRanges] = {}  # of quiesced links; see `HeldSlots`
+        self._rank: map_fetching.MapRank | None = None  # of the newest map
         self._shards_rest = 0.0  # until when no map of a shard's is taken up
         self._confirming: IDelayedCall | None = None
         self._pace = map_fetching.MapPace()
@@ -109,6 +111,8 @@ class Router:
         """Send an operation to the shard that owns its key; its caller is told."""
         if self.closed:
             operation.finish(ClientClosed(_CLOSED))
+        elif self._held and (holder := holder_of(self._held, operation.slot)) is not None:
+            self._links[holder].submit(operation)
         else:
             self.link_for(operation.slot).submit(operation)
 
@@ -131,7 +135,12 @@ class Router:
         else:
             own = self.state.map.named(name)
             assert own is not None, "the part is one by the present map"
-            self._link(own).submit(part)
+            if not self._held:
+                self._link(own).submit(part)
+                return
+            for holder, places in places_by_holder(self._held, part.slots).items():
+                link = self._link(own) if holder is None else self._links[holder]
+                link.submit(part if len(places) == len(part) else part.part(places))
 
     def submit_read(self, operation: Operation) -> None:
         """Send an operation that only reads, and may find what is a little old, to where the client reads."""
@@ -183,18 +192,17 @@ class Router:
         return waiter
 
     def link_idle(self) -> None:
-        """A link has nothing in flight any more: take up the map that waited for all quiesced links to be so."""
-        if self._pending is not None and not any(link.quiesced and link.busy for link in self._links.values()):
-            pending, self._pending = self._pending, None
-            self._switch(pending)
+        """A link has nothing in flight any more: if it was quiesced, what waits there goes to its slots' new shards."""
+        if self._held and (idle := [name for name in self._held if not self._links[name].busy]):
+            self._let_go(idle)
 
     def adopt(self, state: ClusterState, by_bootstrap: bool = True) -> None:
-        """Take up a map; where shards lose slots, as soon as their links have nothing in flight.
+        """Take up a map.
 
         :param by_bootstrap: whether a bootstrap gave it.
         """
         now, old = self._clock.seconds(), self._rank
-        same = state == (self._pending or (self.state if self._known else None))
+        same = self._known and state == self.state
         rank = map_fetching.rank_of(old, state.epoch, same, by_bootstrap, now < self._shards_rest)
         if rank is None:
             return
@@ -204,12 +212,10 @@ class Router:
         self._look_for_bootstrap()
         if same:
             return
-        if self._known:
-            self._losing = map_fetching.losing_shards(self.state.map, state.map)
-            for name in self._losing & self._links.keys():
-                self._links[name].quiesced = True
-        self._pending = state
-        self.link_idle()
+        self.state, self._known = state, True
+        self._let_go(self._links)
+        if self._reads is not None:
+            self._reads.update(state.map.shards)
 
     def close(self) -> Deferred[None]:
         """End every link and every question.
@@ -226,27 +232,37 @@ class Router:
         closing = [self.bootstrap.close(), *reads, *(link.close() for link in self._links.values())]
         return gatherResults(closing).addCallback(lambda _: None)
 
-    def _switch(self, state: ClusterState) -> None:
-        self.state, self._known, self._losing = state, True, frozenset()
-        old = self._links
-        self._links = {name: link for name, link in old.items() if state.map.named(name) is not None}
+    def _let_go(self, names: Iterable[str]) -> None:
+        """Have links go by the present map, but for those that lose slots by it and owe answers: these are quiesced.
+
+        What waits at a link that loses slots, or did, is routed anew.
+        """
         stranded: list[Entry] = []
-        for link in old.values():
-            if link.quiesced:
+        current: list[tuple[ShardLink, MapShard | None]] = []
+        for name in list(names):
+            link, own = self._links[name], self.state.map.named(name)
+            lost = lost_slots(link.own, own)
+            if lost or link.quiesced:
                 stranded += link.take_waiting()
-        for name, link in old.items():
-            own = state.map.named(name)
+            link.quiesced = bool(lost) and link.busy
+            if link.quiesced:
+                self._held[name] = lost
+            else:
+                self._held.pop(name, None)
+                current.append((link, own))
+        for link, own in current:
             if own is None:
-                link.close()
+                del self._links[link.own.name]
             else:
                 link.update(own)
-        if self._reads is not None:
-            self._reads.update(state.map.shards)
         for entry in stranded:
             if isinstance(entry, BulkOperation):
                 self.submit_bulk(entry)
             else:
                 self.submit(entry)
+        for link, own in current:
+            if own is None:
+                link.close()
 
     def _link(self, own: MapShard) -> ShardLink:
         """The link to a shard, which is made when it is first needed."""
@@ -254,7 +270,6 @@ class Router:
         if link is None:
             session = map_fetching.session_of(own.name, self._secret)
             link = ShardLink(self, own, self._clock, self._dial, self._random, session)
-            link.quiesced = own.name in self._losing
             self._links[own.name] = link
         return link
 

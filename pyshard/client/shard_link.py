@@ -79,7 +79,7 @@ class ShardLink:
     :param dial: leads to the shard.
     :param random: jitter.
     :param session: the id of the client's session with the shard.
-    :ivar quiesced: nothing more is sent, because the shard is about to lose slots (`pyshard.client.router`).
+    :ivar quiesced: nothing more is sent, since the shard has lost slots and owes answers (`pyshard.client.router`).
     """
 
     def __init__(

@@ -15,13 +15,11 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import NamedTuple, TypeVar
 
 from pyshard.errors import ConfigError, ForeignCluster
-from pyshard.model.shard_map import ShardMap
-from pyshard.model.slot_ranges import without
 from pyshard.protocol import commands
 from pyshard.settings import settings
 
@@ -182,13 +180,3 @@ def check_cluster(known: str, given: str) -> None:
     """
     if known and given and given != known:
         raise ForeignCluster(f"it has cluster {given} now; this client knows {known}")
-
-
-def losing_shards(old: ShardMap, new: ShardMap) -> Set[str]:
-    """The names of the shards that have slots in one map which they don't have in a newer one."""
-    losing: set[str] = set()
-    for shard in old.shards:
-        own = new.named(shard.name)
-        if own is None or without(shard.ranges, own.ranges):
-            losing.add(shard.name)
-    return losing

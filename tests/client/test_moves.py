@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Any, cast
+from typing import cast
 
 import attrs
 import pytest
 from clusters import announce, connected, keys_on, kinds, with_bounds
 from deferreds import watch
-from handover import hand_over
+from handover import applied_to, hand_over
 from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard import Client
 from pyshard.errors import OutcomeUnknown, Unavailable
-from pyshard.model import document_encoding
 from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.model.shard_map import ShardMap
 from pyshard.model.slot_ranges import in_ranges
 from pyshard.protocol.batch_answers import Answer
-from pyshard.protocol.batch_operations import Run, Write
+from pyshard.protocol.batch_operations import Run
 from pyshard.server.factory import ServerFactory
 from pyshard.shard.assignment import Assignment
 from pyshard.shard.protocol import ShardProtocol
-from pyshard.storage import ITSELF, Sender, Task
+from pyshard.storage import Sender
 from pyshard.testing import MemoryCluster
 
 ADDRESS = ("127.0.0.1", 5050)  # of shard0, which has "test"; "test1" is on shard1
@@ -107,30 +106,6 @@ def test_the_last_write_wins_across_a_move(seed: int) -> None:
         found = cluster.run(client.read("test"))
         assert found is not None
         assert found["record"] == 59
-
-
-def applied_to(cluster: MemoryCluster, key: bytes) -> list[tuple[bytes, object]]:
-    """A list that gets every document that a shard applies for a key, in the order in which it does."""
-    applied: list[tuple[bytes, object]] = []
-    for service in cluster.services.values():
-        store = service.shard.store
-
-        def apply(
-            tasks: Sequence[Task],
-            limit: int,
-            room: int,
-            sender: Sender = ITSELF,
-            apply: Callable[..., Any] = store.apply,
-        ) -> Deferred[list[Answer]]:
-            for task in tasks:
-                if isinstance(task.run, Write):
-                    pairs = zip(task.run.keys, task.run.records, strict=True)
-                    applied.extend((one, document_encoding.decode(record)) for one, record in pairs if one == key)
-            answers: Deferred[list[Answer]] = apply(tasks, limit, room, sender)
-            return answers
-
-        store.apply = apply  # type: ignore[method-assign]
-    return applied
 
 
 def test_nothing_goes_to_the_new_owner_while_the_old_one_is_at_work(

@@ -7,7 +7,6 @@ import pytest
 from pyshard.client_core import map_fetching
 from pyshard.client_core.map_fetching import MapRank
 from pyshard.errors import ConfigError, ForeignCluster
-from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import MapShard, ShardMap
 
 
@@ -100,31 +99,6 @@ def test_which_map_counts(
     found = map_fetching.rank_of(newest, epoch, same, by_bootstrap, rest)
     assert found == rank
     assert found is None or newest is None or found > newest
-
-
-def test_losing_shards() -> None:
-    """Who loses a slot at either end, or all of them, loses; who only gains doesn't."""
-    half, size = 5_000_000, 10_000_000
-    old = shard_map(a=(0, half), b=(half, size))
-    assert map_fetching.losing_shards(old, old) == set()
-    assert map_fetching.losing_shards(old, shard_map(a=(0, half + 1), b=(half + 1, size))) == {"b"}
-    assert map_fetching.losing_shards(old, shard_map(a=(0, half - 1), b=(half - 1, size))) == {"a"}
-    assert map_fetching.losing_shards(old, shard_map(a=(0, size))) == {"b"}
-
-
-def test_losing_shards_with_several_ranges() -> None:
-    """Who loses a slot of any range loses; who has nothing can't, unless it leaves the map."""
-
-    def three(*owned: list[tuple[int, int]]) -> ShardMap:
-        return ShardMap([MapShard(name, ranges, 1, name, 1) for name, ranges in zip("abc", owned, strict=False)])
-
-    old = three([(0, 10), (20, 30)], [(10, 20), (30, SLOTS)], [])
-    assert map_fetching.losing_shards(old, old) == set()
-    assert map_fetching.losing_shards(old, three([(0, 10), (20, 29)], [(10, 20), (29, SLOTS)], [])) == {"a"}
-    assert map_fetching.losing_shards(old, three([(0, 10), (20, 31)], [(10, 20), (31, SLOTS)], [])) == {"b"}
-    assert map_fetching.losing_shards(old, three([(0, SLOTS)], [], [])) == {"b"}
-    assert map_fetching.losing_shards(old, three([(0, 10)], [(10, 20), (30, SLOTS)], [(20, 30)])) == {"a"}
-    assert map_fetching.losing_shards(old, three([(0, 10), (20, 30)], [(10, 20), (30, SLOTS)])) == {"c"}
 
 
 def test_pauses_between_maps() -> None:
