@@ -6,11 +6,13 @@ Rules:
   flight, so both may take their time and make calls of their own.
 - An iterable that is slow is sent after half a second of it.
 - The calling thread waits for all shards together; a slow one doesn't hold up the others.
-- Keys that moved to another shard meanwhile are sent there, by a newer map.
+- What a shard leaves over, such as keys that moved meanwhile, goes to its shards by a newer map as soon as the work at
+  that shard has ended. So it doesn't wait for other shards, either.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import TypeVar
@@ -18,7 +20,7 @@ from typing import TypeVar
 import attrs
 
 from pyshard.blocking.bulk_work import ShardWork, UnsentKeys
-from pyshard.blocking.calling_thread_tasks import run, together
+from pyshard.blocking.calling_thread_tasks import Interest, Steps, run, together
 from pyshard.blocking.cluster import BlockingCluster, MapView
 from pyshard.blocking.interrupted_change import tell_doubt
 from pyshard.blocking.replica_work import ReplicaWork
@@ -141,9 +143,7 @@ class BulkCall:
             for name, numbers in shards.split(slots).items():
                 work = self._near_work(works, view, name) or self._work(works, view, name)
                 work.unsent.append(UnsentKeys(bulk_slice, outcomes, slots, numbers))
-        while works:
-            self._round(works)
-            works = self._route_again(works)
+        self._run(works)
         if len(issued) == 1:  # they needn't be copied
             return issued[0].outcomes
         return list(chain.from_iterable([one.outcomes for one in issued]))
@@ -164,26 +164,36 @@ class BulkCall:
                 works[name] = ReplicaWork(near, self._seconds, missing, self._refused, lost)
         return works.get(name)
 
-    def _round(self, works: dict[str, ShardWork]) -> None:
-        """Do the work at all shards."""
-        for outcome in run(self._network, together(self._network, [work.run() for work in works.values()])):
+    def _run(self, works: dict[str, ShardWork]) -> None:
+        """Do the work at all shards, and what they leave over."""
+        more: deque[Steps[None]] = deque()
+        steps = [self._done_at(name, work, more) for name, work in works.items()]
+        for outcome in run(self._network, together(self._network, steps, added=more)):
             if isinstance(outcome, Exception):
                 raise outcome
-        self._away.update(name for name, work in works.items() if work.away)
 
-    def _route_again(self, works: dict[str, ShardWork]) -> dict[str, ShardWork]:
+    def _done_at(self, name: str, work: ShardWork, more: deque[Steps[None]]) -> Steps[None]:
+        """Do the work at a shard.
+
+        :param more: is given what it leaves over.
+        """
+        yield from work.run()
+        if work.away:
+            self._away.add(name)
+        again = yield from self._route_again(work)
+        more += [self._done_at(owner, left, more) for owner, left in again.items()]
+
+    def _route_again(self, work: ShardWork) -> Steps[dict[str, ShardWork]]:
         """The work that is left over, at the shards that own its keys by a newer map; what is too late fails."""
-        left = [part for work in works.values() for part in [*work.left, *work.again]]
-        unsent = [keys for work in works.values() for keys in work.unsent]
+        left, unsent = [*work.left, *work.again], work.unsent
         again: dict[str, ShardWork] = {}
         if not left and not unsent:
             return again
-        cluster = self._cluster
-        until = min([part.expires for part in left], default=self._network.now() + self._seconds)
-        if not all(isinstance(work, ReplicaWork) for work in works.values()):  # else primaries are asked at once
-            cluster.refresh(until)
-            rested = max([work.rested for work in works.values()])
-            self._network.sleep(min(until, max(self._network.now() + settings.RETRY_FIRST, rested)))
+        cluster, ended = self._cluster, self._network.now()
+        until = min([part.expires for part in left], default=ended + self._seconds)
+        if not isinstance(work, ReplicaWork):  # else primaries are asked at once
+            yield from cluster.refreshing(until)
+            yield from Interest((), min(until, max(self._network.now() + settings.RETRY_FIRST, work.rested)))
         view = cluster.view
         shards = view.state.map
         for part in left:

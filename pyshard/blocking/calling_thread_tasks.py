@@ -168,12 +168,17 @@ class Stopped(Exception):
 
 
 def together(
-    network: Network, several: Sequence[Steps[_T]], stagger: float = 0.0, one_is_enough: bool = False
+    network: Network,
+    several: Sequence[Steps[_T]],
+    stagger: float = 0.0,
+    one_is_enough: bool = False,
+    added: deque[Steps[_T]] | None = None,
 ) -> Steps[list[_T | Exception]]:
     """Several steps at once, as steps.
 
     :param stagger: seconds between the starts of two; the next one starts at once when all before it have failed.
     :param one_is_enough: stop the others when one has returned something.
+    :param added: what steps put here begins at once, as one of them.
     :return: what each returned, or the exception that it raised; with `one_is_enough`, of those that have ended.
     """
     begun = network.now()
@@ -181,8 +186,11 @@ def together(
     to_come, waiting = deque(tasks), list[_ThreadTask]()
     found = False  # whether that is all that is wanted
     try:
-        while (to_come or waiting) and not found:
+        while (to_come or waiting or added) and not found:
             now = network.now()
+            while added:
+                to_come.appendleft(_ThreadTask(added.popleft(), now))
+                tasks.append(to_come[0])
             while to_come and not found and (now >= to_come[0].starts or not waiting):
                 found = _goes_on(to_come.popleft(), None, waiting) and one_is_enough
             if waiting and not found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -62,6 +63,27 @@ def test_all_of_them() -> None:
     found = network.run(together(cast(Network, network), steps))
     assert order == [0, 1, 2, 3, 4, 5]
     assert [one if isinstance(one, int) else None for one in found] == [0, None, 2, None, 4, None]
+
+
+def test_steps_that_have_others_begun() -> None:
+    """What one adds goes on with those that are there, while another one waits; all have their outcomes."""
+    network, order, added = Waits(), list[int](), deque[Steps[object]]()
+
+    def adds(number: int) -> Steps[object]:
+        yield from asked(order, number, fails=False)
+        if number < 3:
+            added.append(adds(number + 1))
+        return number
+
+    def late() -> Steps[object]:
+        yield from Interest((), 50.0)
+        order.append(9)
+        return 9
+
+    assert network.run(together(cast(Network, network), [late(), adds(0)], added=added)) == [9, 0, 1, 2, 3]
+    assert order == [0, 1, 2, 3, 9]
+    assert network.time == 50.0
+    assert network.run(together(cast(Network, network), [adds(2)], added=added)) == [2, 3]
 
 
 @pytest.mark.parametrize("stagger", [1.0, 0.0])
