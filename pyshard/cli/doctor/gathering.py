@@ -72,7 +72,8 @@ def gathered(
         own = str(given.tls.certificate)
         found = attrs.evolve(found, own_certificate=own, own_certificate_end=certificate_end(Path(own)))
     found, addresses = _asked(found, target, given, lambda: max(_LEAST, end - seconds()))
-    return _looked_at(found, addresses, given.tls, lambda: max(_LEAST, end - seconds()))
+    last = max(end, seconds() + _LEAST)
+    return _looked_at(found, addresses, given.tls, lambda: last - seconds())
 
 
 def _files(
@@ -128,7 +129,7 @@ def _looked_at(
             return attrs.evolve(found, unchecked=(*found.unchecked, "certificates"))
 
     def look(one: tuple[AddressEvidence, int]) -> AddressEvidence:
-        return probe(*one, context, left())
+        return probe(*one, context, max(_LEAST, left()))
 
     done, undone = in_threads(look, addresses, left)
     late = tuple(f"the address of {one.name}" for one, _ in undone)
@@ -138,7 +139,7 @@ def _looked_at(
 def in_threads(work: Callable[[_T], _R], given: Sequence[_T], left: Callable[[], float]) -> tuple[list[_R], list[_T]]:
     """Do some work for each of many, some at the same time.
 
-    :param left: seconds that are left.
+    :param left: seconds that are left for all of it; nothing is begun, nor waited for, when there are none.
     :return: what was done, in the order given, and for which there was no time.
     """
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -147,7 +148,7 @@ def in_threads(work: Callable[[_T], _R], given: Sequence[_T], left: Callable[[],
         waiting.put(place)
 
     def run() -> None:
-        while True:
+        while left() > 0:
             try:
                 place = waiting.get_nowait()
             except queue.Empty:
@@ -159,7 +160,7 @@ def in_threads(work: Callable[[_T], _R], given: Sequence[_T], left: Callable[[],
     done: dict[int, _R] = {}
     while len(done) < len(given):
         try:
-            place, result = ended.get(timeout=left())
+            place, result = ended.get(timeout=max(0.0, left()))
         except queue.Empty:
             break
         done[place] = result

@@ -110,6 +110,22 @@ def test_in_threads() -> None:
     assert in_threads(work, [], lambda: 0.2) == ([], [])
 
 
+def test_in_threads_when_the_time_is_over() -> None:
+    """However many there are, those that were begun by then are the last."""
+    left = [1.0]
+    begun: list[int] = []
+
+    def work(number: int) -> int:
+        begun.append(number)
+        left[0] -= 0.3
+        return number
+
+    done, undone = in_threads(work, range(1000), lambda: left[0])
+    assert len(begun) <= 4 + gathering._AT_ONCE
+    assert set(done) <= set(begun)
+    assert sorted([*done, *undone]) == list(range(1000))
+
+
 def test_report() -> None:
     """A line for each finding, with its cure; what is too long goes on below."""
     findings = [
