@@ -61,13 +61,15 @@ def trim(view: MergedView, counters: Counters, changes: GroupChanges, place: byt
         return False
     left = counters.hidden.ranges.left
     found: list[tuple[bytes, memoryview]] = []
+    removed = 0
     for looked_at, (db_key, value) in enumerate(records_between(view, counters, left, changes.trimmed or place)):
-        if len(found) >= most or looked_at >= most * _LOOKS:
+        if removed >= most or looked_at >= most * _LOOKS:
             more = True
             break
         changes.trimmed = db_key
         if value is not None:
             found.append((db_key, value))
+            removed += lmdb_encoding.looks(value)
     else:
         more = False
     for db_key, value in found:
@@ -103,6 +105,8 @@ def records_between(
 ) -> Iterator[tuple[bytes, memoryview | None]]:
     """Database key and value of the records in some ranges, in order, and of others between them the key alone.
 
+    A large record is followed by its key alone, as often as others could be looked at meanwhile.
+
     :param place: from here on.
     """
     wanted = WantedPlaces(sorted(counters.documents), ranges)
@@ -117,9 +121,11 @@ def records_between(
             if db_key >= span[0]:
                 in_vain = 0
                 yield db_key, value or None
-                continue
-            yield db_key, None
-            in_vain += 1
+            else:
+                in_vain += 1
+                yield db_key, None
+            for _ in range(1, lmdb_encoding.looks(value)):
+                yield db_key, None
             if in_vain == _IN_VAIN:
                 break
         else:

@@ -42,6 +42,9 @@ INDEX_BYTES = 4
 #: Of a database key: 1 for a long key, else 0.
 LONG_FLAG: Callable[[bytes], int] = itemgetter(PREFIX.size)
 
+#: Bytes of a value that take as long to look at as one more record: LMDB's binding reads all of them from the disk.
+LOOK_BYTES = 4096
+
 _HEAD = struct.Struct(">QQ")  # version, expiry
 _SHORT_PREFIX = struct.Struct(">IIB")
 _LENGTH = struct.Struct(">I")
@@ -114,6 +117,11 @@ def short_row(db_key: bytes, value: bytes | memoryview) -> tuple[bytes, int, int
     """Key, version, expiry and record of a record whose key isn't long. Plain twins: `whole_key` and `unpack`."""
     version, expires = _HEAD.unpack_from(value)
     return db_key[_SHORT_PREFIX.size :], version, expires, value[_HEAD.size :]
+
+
+def looks(value: bytes | memoryview | None) -> int:
+    """As how many records a value counts where some are looked at together; None: there is none."""
+    return 1 + len(value or b"") // LOOK_BYTES
 
 
 def expiry_of(value: bytes | memoryview) -> int:

@@ -85,7 +85,7 @@ class WriteTransaction:
     def sweep(self, most: int) -> bool:
         """Remove records of dropped indexes.
 
-        :param most: how many records at the most.
+        :param most: how many records at the most; a large one counts as several, and the last may cross it.
         :return: whether there may be more.
         """
         for index in list(self.lmdb_counters.dropped):
@@ -96,8 +96,7 @@ class WriteTransaction:
             most -= len(changed)
             cursor = self.lmdb.cursor(db=self.databases.records)
             while most > 0 and cursor.set_range(first) and cursor.key()[:4] == first:
-                self._remove(bytes(cursor.key()))
-                most -= 1
+                most -= self._remove(bytes(cursor.key()))
             if most > 0:
                 self.lmdb_counters.dropped.remove(index)
                 self.counters.dropped.remove(index)
@@ -131,9 +130,13 @@ class WriteTransaction:
             self.lmdb.put(entry, db_key, db=self.databases.expiries)
             self.first_listed = min(self.first_listed or entry, entry)
 
-    def _remove(self, db_key: bytes) -> None:
-        """Remove a record of a dropped index for good, from LMDB and from the memtable."""
+    def _remove(self, db_key: bytes) -> int:
+        """Remove a record of a dropped index for good, from LMDB and from the memtable.
+
+        :return: as how many it counts where some are removed together.
+        """
         stored = self.lmdb.get(db_key, db=self.databases.records)
+        size = lmdb_encoding.looks(stored)
         changed = None if db_key in self.flushed else self.memtable.records.get(db_key)
         self._count_removed(self.lmdb_counters, db_key, stored)
         self._count_removed(self.counters, db_key, stored if changed is None else changed)
@@ -144,6 +147,7 @@ class WriteTransaction:
             self.lmdb.delete(db_key, db=self.databases.records)
             if expires:
                 self.lmdb.delete(lmdb_encoding.expiry_key(expires, db_key), db=self.databases.expiries)
+        return size
 
     def _count_removed(self, counters: Counters, db_key: bytes, value: Value | None) -> None:
         """Count that a record is gone.

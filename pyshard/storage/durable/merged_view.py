@@ -125,21 +125,26 @@ class MergedView:
         :param place: where in LMDB's expiries the search begins. All before it that has expired was removed or changed,
             and a memtable has it so.
         :param now: milliseconds since 1970.
-        :param most: how many entries are looked at, at the most, in LMDB and in each memtable. A record with a long key
-            counts as several, since the log takes the whole key of what is removed; the last one may cross it.
+        :param most: how many entries are looked at, at the most, in LMDB and in each memtable. A large record counts as
+            several, and one with a long key as more, since the log takes the whole key of what is removed; the last one
+            may cross it.
         :param hidden: slots whose records are passed over.
         """
         found: dict[bytes, memoryview] = {}
         looked_at = 0
         cursor = self._transaction.cursor(db=self._databases.expiries)
-        candidates: list[bytes] = []
+
+        def look_at(db_key: bytes) -> int:
+            value = self.get(db_key)
+            if value is not None and 0 < lmdb_encoding.expiry_of(value) <= now:
+                found[db_key] = value
+            return 1 + len(value or b"") // KEY_STEP if lmdb_encoding.is_long(db_key) else lmdb_encoding.looks(value)
+
         for entry, listed in cursor.iternext() if cursor.set_range(place) else ():
             if looked_at >= most or not lmdb_encoding.is_due(entry, now):
                 break
             db_key = bytes(listed)
-            looked_at += self._entries_of(db_key)
-            if not _is_hidden(db_key, hidden):
-                candidates.append(db_key)
+            looked_at += 1 if _is_hidden(db_key, hidden) else look_at(db_key)
             place = bytes(entry) + b"\0"
         more = looked_at >= most
         for memtable in self._memtables:
@@ -149,20 +154,9 @@ class MergedView:
                     if looked_at >= most:
                         break
                     if not _is_hidden(db_key, hidden):
-                        looked_at += self._entries_of(db_key)
-                        candidates.append(db_key)
+                        looked_at += look_at(db_key)
             more |= looked_at >= most
-        for db_key in candidates:
-            value = self.get(db_key)
-            if value is not None and 0 < lmdb_encoding.expiry_of(value) <= now:
-                found[db_key] = value
         return Expired(found, place, more)
-
-    def _entries_of(self, db_key: bytes) -> int:
-        """As how many entries a record counts where many are looked at."""
-        if not lmdb_encoding.is_long(db_key):
-            return 1
-        return 1 + len(self.get(db_key) or b"") // KEY_STEP
 
     def between(self, first: bytes, behind: bytes) -> Iterator[tuple[bytes, memoryview]]:
         """Database key and value of the records of [first, behind), in order."""

@@ -5,12 +5,14 @@ Rules:
 - a record that is in the memtable counts as it is there, whatever LMDB has;
 - records that had expired at the snapshot's moment, those of dropped indexes, and those of slots that the store didn't
   own are left out. A copy has them all, but for those of dropped indexes;
-- whatever is looked at is told, so that whoever asks can count it: None stands for a record that is no row.
+- whatever is looked at is told, so that whoever asks can count it: None stands for a record that is no row, or for a
+  part of a large one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from itertools import repeat
 
 import lmdb
 
@@ -21,6 +23,8 @@ from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.log_changes import change_of
 from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.wanted_places import WantedPlaces
+
+_PASSED_BYTES = lmdb_encoding.LOOK_BYTES // 4  # for a page four times as many records are looked at as in other steps
 
 
 def live_rows(
@@ -39,8 +43,10 @@ def live_rows(
             yield None
             continue
         db_key, value = found
-        live = db_key not in memtable.records and not 0 < lmdb_encoding.expiry_of(value) <= now
-        yield _row(db_key, value) if live else None
+        if db_key not in memtable.records and not 0 < lmdb_encoding.expiry_of(value) <= now:
+            yield _row(db_key, value)
+        else:
+            yield from _passed_by(value)
     for db_key, changed in memtable.records.items():
         index, slot = lmdb_encoding.PREFIX.unpack_from(db_key)
         live = (
@@ -60,7 +66,12 @@ def all_records(
     :param ranges: which slots are wanted; None: all.
     """
     for found in _stored(cursor, indexes, EVERYTHING if ranges is None else ranges):
-        yield None if found is None or found[0] in memtable.records else change_of(*found)
+        if found is None:
+            yield None
+        elif found[0] in memtable.records:
+            yield from _passed_by(found[1])
+        else:
+            yield change_of(*found)
     for db_key, changed in memtable.records.items():
         index, slot = lmdb_encoding.PREFIX.unpack_from(db_key)
         wanted = bool(changed) and index in indexes and in_ranges(slot, ranges)
@@ -77,12 +88,17 @@ def _stored(
         for key, buffer in cursor.iternext():
             db_key = bytes(key)
             if db_key >= span[1]:
+                yield from _passed_by(buffer)
                 break
             yield db_key, memoryview(buffer)
         else:
             return
-        yield None
         span = wanted.span_at(db_key)
+
+
+def _passed_by(value: bytes | memoryview) -> Iterator[None]:
+    """None for a record that is no row, as often as others could be looked at meanwhile."""
+    return repeat(None, 1 + len(value) // _PASSED_BYTES)
 
 
 def _row(db_key: bytes, value: memoryview) -> Row:
