@@ -6,7 +6,7 @@ Rules:
 - the store counts, and whoever serves the batch or the page ends it when nothing is left;
 - the first record always passes, however large it is, and so do the first few keys, wherever they are;
 - what isn't in memory takes a thousand times as long, so keys are looked at in parts: small ones, until nothing of one
-  came from a disk.
+  came from a disk. A large record alone may need thousands of reads, so they are counted behind each of these.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pyshard.settings import settings
 
 #: Keys of the first part, and of each one behind a part for which a disk was read.
 FIRST = 32
+
+_LARGE = 65_536  # bytes of a record behind which the reads are counted
 
 _LARGEST = 256  # keys of a part: what was in memory says nothing of the next ones
 
@@ -58,6 +60,15 @@ class LookBudget:
             size = FIRST if self.look() else min(2 * size, _LARGEST)
             if self.left <= 0:
                 return
+
+    def took(self, size: int) -> None:
+        """Count a record that was looked at.
+
+        :param size: its bytes.
+        """
+        self.left -= size
+        if size >= _LARGE:
+            self.look()
 
     def look(self) -> bool:
         """Count what was read from a disk since the last look; whether that was anything."""

@@ -71,3 +71,18 @@ def test_many_small_runs() -> None:
         raise AssertionError("it was asked")
 
     assert [part.start for part in LookBudget(refuse).parts(FIRST)] == [0]
+
+
+def test_reads_for_large_records() -> None:
+    """They are counted behind each large record, since one may need thousands; behind small ones they aren't."""
+    disk = Disk()
+    budget = LookBudget(disk)
+    disk.reads += 1
+    budget.took(16_000_000)  # from here on it is known how many there were
+    for _ in range(31):
+        disk.reads += 4000
+        budget.took(1000)
+    assert budget.left == budget.whole - 16_031_000
+    disk.reads += 4000
+    budget.took(100_000)
+    assert budget.left == 0

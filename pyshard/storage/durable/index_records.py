@@ -59,7 +59,7 @@ class DurableIndex:
         value = self._view.get(self._database_key(slot, key))
         if value is None:
             return None
-        self._looks.left -= len(value)
+        self._looks.took(len(value))
         return lmdb_encoding.unpack(key, value)
 
     def put(self, key: bytes, slot: int, new: StoredRecord, old: StoredRecord | None, grows: int) -> None:
@@ -127,8 +127,8 @@ class DurableIndex:
         for value in values:
             results.append(value is not None)
             if value is not None:
-                looks.left = left = looks.left - len(value)
-                if left <= 0:
+                looks.took(len(value))
+                if looks.left <= 0:
                     break
         return results
 
@@ -210,7 +210,7 @@ class DurableIndex:
             if value is None or lmdb_encoding.is_live(key, value, now):
                 yield value
             else:
-                looks.left -= len(value)
+                looks.took(len(value))
                 yield None
                 if looks.left <= 0:
                     return

@@ -46,7 +46,7 @@ def _steps_between(
 def _step(db_key: bytes, value: memoryview, now: int, looks: LookBudget) -> Step:
     """An entry of the merged view as a step of a walk."""
     slot = lmdb_encoding.PREFIX.unpack_from(db_key)[1]
-    looks.left -= len(value)
+    looks.took(len(value))
     if not value:
         return slot, None, False
     key = lmdb_encoding.whole_key(memoryview(db_key), value)

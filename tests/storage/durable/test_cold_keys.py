@@ -10,7 +10,7 @@ from stores import PLENTY, Bench, at_once, prepared, task
 from pyshard.model.key_slots import SLOTS
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_operations import PRESENT, Has, Pop, Read, Run, Touch, Write
-from pyshard.storage import PageBounds
+from pyshard.storage import LmdbStore, PageBounds
 from pyshard.storage.durable import copied_sizes, page_of_keys
 from pyshard.storage.durable import store as store_module
 from pyshard.storage.look_budget import FIRST
@@ -87,3 +87,23 @@ def test_pages_of_keys(cold: None) -> None:
         assert page.slot < SLOTS
         assert 0 < len(page.keys) <= 6 * FIRST
         assert sorted(bench.scan()) == sorted(KEYS)
+
+
+@pytest.mark.usefixtures("cold")
+@pytest.mark.parametrize("ttl", [0, 1000])
+@pytest.mark.parametrize("long", [False, True])
+def test_few_large_documents_are_looked_at(ttl: int, long: bool) -> None:
+    """A batch, or a page, ends behind some of them whose pages had to be read, long before it has 32 keys."""
+    keys = [key + b"." * 600 * long for key in KEYS[:20]]
+    with prepared("lmdb") as bench:
+        for key in keys:
+            bench.fill({key: bytes(100_000)}, ttl=ttl)
+        assert isinstance(bench.store, LmdbStore)
+        bench.store._engine.flush_all()
+        bench.clock.advance(2)
+        (answer,) = answer_of(bench, Has("", keys))
+        assert 0 < len(keys) - len(answer.errors) <= 6
+        assert {code for code, _ in answer.errors.values()} == {"ANSWER_FULL"}
+        page = bench.result(bench.store.page(0, 0, None, SLOTS, PageBounds(1000, PLENTY, PLENTY)))
+        assert page.slot is not None
+        assert len(page.keys) <= 6
