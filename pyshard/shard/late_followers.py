@@ -63,10 +63,14 @@ class Chaser(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """What is known of a follower, and when it was last."""
+    """What is known of a follower, and when it was last.
+
+    :param written: bytes of groups that were ever added when it lacked none, or a copy was begun for it; None: unknown.
+    """
 
     allowance: FollowerAllowance
     at: float
+    written: int | None
 
 
 class _Slow(NamedTuple):
@@ -113,7 +117,7 @@ class LateFollowers:
 
     def begin_copy(self, name: str) -> None:
         """Note that a copy is begun for a follower."""
-        allowance = self._of(name)
+        allowance = self._of(name, lacks_nothing=True)
         allowance.begin_copy(self._clock.seconds())
         if allowance.copies > 1:
             _log.warn(
@@ -132,16 +136,17 @@ class LateFollowers:
         for copy in self._copies():
             if now - copy.asked_at < _ASKS_WITHIN:
                 allowance = self._of(copy.name)
-                allowance.copying(now, places.kept, places.room, copy.given, copy.expected)
+                allowance.copying(now, self._kept_for(copy.name), places.room, copy.given, copy.expected)
                 found.append(_Slow(copy.name, allowance.rate, ALL))
         for chaser in self._chasers():
             if now - chaser.asked_at < _ASKS_WITHIN:
-                allowance = self._of(chaser.name)
+                allowance = self._of(chaser.name, chaser.is_even)
                 if chaser.is_even:
                     allowance.even(now, written)
                 else:
                     late = now - chaser.even_at >= settings.FOLLOWED_AT_ONCE
-                    allowance.following(now, places.kept, places.room, chaser.lacks, late, written)
+                    kept = self._kept_for(chaser.name)
+                    allowance.following(now, kept, places.room, chaser.lacks, late, written)
                 found.append(_Slow(chaser.name, allowance.rate, chaser.ranges))
         self._known = {name: known for name, known in self._known.items() if now - known.at < _KNOWN}
         slow = [each for each in found if each.rate != inf]
@@ -158,8 +163,15 @@ class LateFollowers:
             return Allowed()
         return Allowed(slowest.rate, union(tuple([part for each in slow for part in each.ranges])))
 
-    def _of(self, name: str) -> FollowerAllowance:
+    def _of(self, name: str, lacks_nothing: bool = False) -> FollowerAllowance:
         """What is known of a follower, from now on."""
-        allowance = self._known[name].allowance if name in self._known else FollowerAllowance()
-        self._known[name] = _Known(allowance, self._clock.seconds())
+        known = self._known.get(name)
+        allowance = FollowerAllowance() if known is None else known.allowance
+        written = self._places.written if lacks_nothing else None if known is None else known.written
+        self._known[name] = _Known(allowance, self._clock.seconds(), written)
         return allowance
+
+    def _kept_for(self, name: str) -> int:
+        """Bytes that are kept for a follower at the most. What is kept besides, for others, goes first."""
+        kept, written = self._places.kept, self._known[name].written
+        return kept if written is None else min(kept, self._places.written - written)

@@ -47,7 +47,7 @@ def test_a_late_copy() -> None:
     late = Late()
     late.late.begin_copy("replica h:2")
     late.clock.advance(10)
-    late.places.kept = 64 * MB
+    late.places.kept = late.places.written = 64 * MB
     late.copies = [CopyUnderWay("replica h:2", 100 * MB, 1000 * MB, 110.0)]
     with capturedLogs() as logs:
         allowed = late.late.allowed(8 * MB)
@@ -69,6 +69,26 @@ def test_a_late_copy() -> None:
             late.copies = []
             late.late.allowed(8 * MB)
         assert len(logs) == told
+
+
+def test_what_is_kept_for_others() -> None:
+    """What was written before a copy began, or before a follower had all, is for somebody else, and slows nobody."""
+    late = Late()
+    late.places.kept = late.places.written = 240 * MB  # a replica is away
+    late.late.begin_copy("move 1")
+    late.chasers = [Chaser("m", ((0, 10),), 0, 100.0, 100.0, True)]
+    assert late.late.allowed(8 * MB) == Allowed()
+    late.clock.advance(30)
+    late.copies = [CopyUnderWay("move 1", 400 * MB, 1000 * MB, late.clock.seconds())]
+    late.chasers = [Chaser("m", ((0, 10),), 9, late.clock.seconds(), 100.0, False)]
+    late.places.written += 10 * MB
+    assert late.late.allowed(8 * MB) == Allowed()
+    late.places.written += 200 * MB
+    assert late.late.allowed(8 * MB).rate == pytest.approx(late.places.room / settings.FOLLOWED_LOG_SECONDS)
+    late.copies = []
+    assert late.late.allowed(8 * MB).rate == pytest.approx((0.9 * late.places.room - 210 * MB) / 10)
+    late.chasers = [Chaser("unknown", ((0, 10),), 9, late.clock.seconds(), 100.0, False)]
+    assert late.late.allowed(8 * MB).rate == pytest.approx((0.9 * late.places.room - 240 * MB) / 10)
 
 
 def test_copies_are_counted() -> None:
