@@ -41,7 +41,7 @@ def _replicas(state: ClusterState | None) -> dict[str, int]:
 
 
 def unready(bootstrap: Bootstrap, factory: ServerFactory) -> str:
-    """Why a bootstrap's cluster isn't ready, in a few words; empty: it is."""
+    """Why a bootstrap's cluster isn't ready, in a few words without names, as they are for everybody; empty: it is."""
     if factory.draining:
         return "shutting down"
     if not bootstrap.has_state:
@@ -50,9 +50,6 @@ def unready(bootstrap: Bootstrap, factory: ServerFactory) -> str:
     ready = sum(shard.condition is Condition.READY for shard in shards)
     if ready < len(shards):
         return f"{ready} of {len(shards)} shards are ready"
-    few = [
-        shard.name
-        for shard in bootstrap.state.map.shards
-        if shard.group is not None and len(shard.group.members) < shard.group.least
-    ]
-    return f"shard {few[0]!r} takes no changes: it has too few replicas with all documents" if few else ""
+    groups = [shard.group for shard in bootstrap.state.map.shards if shard.group is not None]
+    few = sum(len(group.members) < group.least for group in groups)
+    return f"{few} of {len(shards)} shards have too few replicas with all documents to take changes" if few else ""
