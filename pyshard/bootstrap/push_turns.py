@@ -11,7 +11,10 @@ Rules:
   shards that have just come; and all others. None waits for the thousands of another lane;
 - in a lane those come first that have waited longest. A shard whose state changes again while it is told waits anew;
 - bytes under way are bounded in each lane (`settings.PUSHED_BYTES`). Half of that is for pushes that have just begun:
-  shards that don't answer leave it to others after a second. One push may always be under way;
+  shards that don't answer leave it to others after a second, whatever they still have under way;
+- a shard is *late* when it has let a push take longer than that, or has left meanwhile, until it answers one in time.
+  Late shards come behind the others of their lane, and share the other half. So they hold up nobody else again;
+- of each half one push may always be under way;
 - what is begun in one turn of the reactor is bounded, in bytes, in shards, and in seconds.
 """
 
@@ -21,6 +24,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Protocol
+from weakref import WeakSet
 
 import attrs
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -59,50 +63,71 @@ class ToldShard(Protocol):
 class _Push:
     """A push under way.
 
-    :ivar young: whether it counts as one that has just begun.
+    :ivar young: whether it counts as one that has just begun; that to a late shard never does.
     :ivar again: the lane in which its shard is to be told the next state, behind this one; None: in none.
+    :ivar left: whether its shard has left meanwhile.
     """
 
     size: int
     began: float
     young: bool = True
     again: Lane | None = None
+    left: bool = False
 
 
 class _LaneTurns:
-    """Who waits in one lane, and what is under way for it."""
+    """Who waits in one lane, and what is under way for it.
+
+    :ivar waiting: those that aren't late.
+    :ivar late: those that are.
+    """
 
     def __init__(self) -> None:
         self.waiting: OrderedDict[ToldShard, None] = OrderedDict()
-        self._all = self._young = 0  # bytes under way
+        self.late: OrderedDict[ToldShard, None] = OrderedDict()
+        self._young = self._old = 0  # bytes under way
         self._pushes: deque[_Push] = deque()  # those that were young when last looked at, the oldest one first
 
     def begin(self, push: _Push) -> None:
         """Count a push that begins."""
-        self._pushes.append(push)
-        self._all += push.size
-        self._young += push.size
+        if push.young:
+            self._pushes.append(push)
+            self._young += push.size
+        else:
+            self._old += push.size
 
     def end(self, push: _Push) -> None:
         """Count a push that has ended."""
-        self._all -= push.size
         self._age(push)
+        self._old -= push.size
 
-    def has_room(self, size: int, now: float) -> bool:
-        """Whether a push of so many bytes may begin."""
+    def next_queue(self, size: int, now: float) -> OrderedDict[ToldShard, None] | None:
+        """Those of whom the next one may be told now, with a state of so many bytes; None: nobody may."""
         while self._pushes and (not self._pushes[0].young or self._pushes[0].began + _SLOW <= now):
             self._age(self._pushes.popleft())
-        most = settings.PUSHED_BYTES
-        return not self._all or (self._all + size <= most and (not self._young or self._young + size <= most / 2))
+        half = settings.PUSHED_BYTES / 2
+        if self.waiting and (not self._young or self._young + size <= half):
+            return self.waiting
+        return self.late if self.late and (not self._old or self._old + size <= half) else None
 
     def ages_in(self, now: float) -> float | None:
-        """Seconds until the oldest push leaves its room to others; None: all have."""
-        return max(0.0, self._pushes[0].began + _SLOW - now) if self._pushes else None
+        """Seconds until the oldest push leaves its room to others; None: all have, or none needs it."""
+        return max(0.0, self._pushes[0].began + _SLOW - now) if self._pushes and self.waiting else None
+
+    def has(self, shard: ToldShard) -> bool:
+        """Whether a shard waits here."""
+        return shard in self.waiting or shard in self.late
+
+    def forget(self, shard: ToldShard) -> None:
+        """Have a shard wait no more."""
+        self.waiting.pop(shard, None)
+        self.late.pop(shard, None)
 
     def _age(self, push: _Push) -> None:
         if push.young:
             push.young = False
             self._young -= push.size
+            self._old += push.size
 
 
 class PushTurns:
@@ -121,12 +146,13 @@ class PushTurns:
         self.idle: Callable[[], None] = lambda: None
         self._lanes = {lane: _LaneTurns() for lane in Lane}
         self._under_way: dict[ToldShard, _Push] = {}
+        self._late: WeakSet[ToldShard] = WeakSet()
         self._last = Lane.OTHERS  # the lane that had the last turn
         self._next: IDelayedCall | None = None
 
     def busy(self) -> bool:
         """Whether any shard waits."""
-        return any(turns.waiting for turns in self._lanes.values())
+        return any(turns.waiting or turns.late for turns in self._lanes.values())
 
     def add(self, shard: ToldShard, lane: Lane) -> None:
         """Have a shard told the state: in this lane, unless it waits in a better one."""
@@ -135,19 +161,21 @@ class PushTurns:
             push.again = lane if push.again is None else min(push.again, lane)
             return
         for other, turns in self._lanes.items():
-            if shard in turns.waiting:
+            if turns.has(shard):
                 if other <= lane:
                     return
-                del turns.waiting[shard]
-        self._lanes[lane].waiting[shard] = None
+                turns.forget(shard)
+        queue = self._lanes[lane].late if shard in self._late else self._lanes[lane].waiting
+        queue[shard] = None
         self._go_on_in(0)
 
     def remove(self, shard: ToldShard) -> None:
         """Don't tell a shard anything any more; what is under way is let go."""
         for turns in self._lanes.values():
-            turns.waiting.pop(shard, None)
+            turns.forget(shard)
         if shard in self._under_way:
             self._under_way[shard].again = None
+            self._under_way[shard].left = True
         if self._next is not None and not self.busy():
             self._next.cancel()
             self._next = None
@@ -166,7 +194,7 @@ class PushTurns:
             if lane is None and not self.busy():
                 break
             if lane is None:
-                ages = [turns.ages_in(now) for turns in self._lanes.values() if turns.waiting]
+                ages = [turns.ages_in(now) for turns in self._lanes.values()]
                 soon = [seconds for seconds in ages if seconds is not None]
                 if soon:  # else what is under way calls when it ends
                     self._go_on_in(min(soon))
@@ -183,14 +211,16 @@ class PushTurns:
         """The lane whose turn it is, of those that have something to do and room for it."""
         for step in range(1, len(Lane) + 1):
             lane = Lane((self._last + step) % len(Lane))
-            if self._lanes[lane].waiting and self._lanes[lane].has_room(size, now):
+            if self._lanes[lane].next_queue(size, now) is not None:
                 return lane
         return None
 
     def _begin(self, lane: Lane, size: int, now: float) -> None:
         self._last = lane
-        shard, _ = self._lanes[lane].waiting.popitem(last=False)
-        push = self._under_way[shard] = _Push(size, now)
+        queue = self._lanes[lane].next_queue(size, now)
+        assert queue is not None, "it is this lane's turn"
+        shard, _ = queue.popitem(last=False)
+        push = self._under_way[shard] = _Push(size, now, young=shard not in self._late)
         self._lanes[lane].begin(push)
         maybeDeferred(shard.push).addErrback(self._unexpected).addBoth(self._over, shard, lane, push)
 
@@ -200,6 +230,10 @@ class PushTurns:
     def _over(self, _: object, shard: ToldShard, lane: Lane, push: _Push) -> None:
         del self._under_way[shard]
         self._lanes[lane].end(push)
+        if push.left or self._clock.seconds() >= push.began + _SLOW:
+            self._late.add(shard)
+        else:
+            self._late.discard(shard)
         if push.again is not None:
             self.add(shard, push.again)
         if self.busy():

@@ -92,30 +92,88 @@ def test_bytes_under_way() -> None:
 
 
 def test_silent_shards() -> None:
-    """Those that don't answer leave room to others after a second, but no more than the other half of the bytes."""
+    """Those that don't answer leave room to others after a second, whatever they still have under way."""
     bench = Bench(MIB)
     bench.add(range(100), Lane.OTHERS)
     bench.all_turns()
-    bench.clock.advance(_SLOW * 0.9)
-    assert len(bench.begun) == MOST // 2
-    bench.clock.advance(_SLOW * 0.1)
-    bench.all_turns()
-    assert len(bench.begun) == MOST
+    for second in range(1, 6):
+        bench.clock.advance(_SLOW * 0.9)
+        assert len(bench.begun) == second * MOST // 2
+        bench.clock.advance(_SLOW * 0.1)
+        bench.all_turns()
+        assert len(bench.begun) == (second + 1) * MOST // 2
+
+
+def silent(bench: Bench, numbers: range) -> None:
+    """Have shards answer late."""
+    bench.add(numbers, Lane.COMING)
+    while len(bench.under_way) < len(numbers):
+        bench.all_turns()
+        bench.clock.advance(_SLOW)
     bench.clock.advance(_SLOW)
-    assert not bench.all_turns()
+    for number in numbers:
+        bench.answer(number)
+    bench.begun.clear()
+
+
+def test_late_shards_come_last() -> None:
+    """Who was silent before waits behind the others, and takes none of their room, in any lane."""
+    bench = Bench(MIB)
+    silent(bench, range(20))
+    bench.add(range(20), Lane.COMING)
+    bench.add(range(20, 60), Lane.COMING)
+    assert sorted(bench.all_turns()) == [*range(MOST // 2), *range(20, 20 + MOST // 2)]
     bench.answer(0)
-    assert bench.all_turns() == [MOST]
+    assert bench.all_turns() == [MOST // 2]
+    bench.begun.clear()
+    for _ in range(5):
+        bench.clock.advance(_SLOW)
+        bench.all_turns()
+    assert bench.begun == list(range(20 + MOST // 2, 20 + 3 * MOST)), "the late ones have their half, and no more"
+
+
+def test_late_shards_that_answer_in_time() -> None:
+    """They are as others again."""
+    bench = Bench(MIB)
+    silent(bench, range(3))
+    bench.add(range(3), Lane.COMING)
+    assert bench.all_turns() == [0, 1, 2]
+    bench.answer(0)
+    bench.turns.remove(bench.shards[1])
+    bench.answer(1)
+    bench.clock.advance(_SLOW)
+    bench.answer(2)
+    bench.begun.clear()
+    bench.add(range(4), Lane.COMING)
+    assert bench.all_turns() == [0, 3, 1, 2], "one left in the middle of it, and one was late again"
+
+
+def test_place_of_a_late_shard() -> None:
+    """It keeps it when it is added again, and waits in the best lane."""
+    bench = Bench(MIB)
+    silent(bench, range(12))
+    bench.add(range(12), Lane.OTHERS)
+    bench.add(range(2), Lane.OTHERS)
+    assert bench.all_turns() == [0, 1, 2, 3]
+    bench.add(range(10, 11), Lane.CONCERNED)
+    assert bench.all_turns() == [10]
+    bench.turns.remove(bench.shards[4])
+    bench.answer(0)
+    assert bench.all_turns() == [5]
 
 
 def test_largest_state() -> None:
-    """One that is larger than what is allowed can be told all the same, to one shard at a time."""
+    """One that is larger than what is allowed can be told all the same, to one shard at a time, or to one a second."""
     bench = Bench(settings.PUSHED_BYTES + 1)
     bench.add(range(3), Lane.OTHERS)
     assert bench.all_turns() == [0]
-    bench.clock.advance(_SLOW)
-    assert not bench.all_turns()
     bench.answer(0)
     assert bench.all_turns() == [1]
+    bench.clock.advance(_SLOW * 0.9)
+    assert not bench.all_turns()
+    bench.clock.advance(_SLOW * 0.1)
+    bench.all_turns()
+    assert bench.begun == [0, 1, 2]
 
 
 def test_concerned_shards_first() -> None:
