@@ -10,7 +10,7 @@ Rules:
 - A shard that doesn't answer in time has nothing to say; its moves wait for it, and no other move does.
 - A move's target is asked last, and its answer counts at once: one in memory may have been lost a little later.
 - A move whose commit can't be is cancelled, with the reason: else its slots would stay sealed.
-- While there are no moves, nobody is asked.
+- While there are no moves, nobody is asked. Of many moves some are asked about at a time, those first that are sealed.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ from pyshard.settings import settings
 Led: TypeAlias = list[tuple[str, int]]
 
 _EVERY = 0.05  # seconds between two questions
+_AT_ONCE = 10  # moves that are sealed about which is asked in one turn, and as many others
 _FRESH = 1.0  # seconds within which a step must be made; after that the shards are asked again
 
 
@@ -86,7 +87,7 @@ class MoveDriver(Service):
         self._since: dict[int, float] = {}  # move → since when it has its phase and attempt
         self._done: dict[int, tuple[Led, set[str]]] = {}  # move that has ended → whose shards have nothing left of it
         self._pace = LinePace(settings.SHARD_LINES)
-        self._questions = RepeatedQuestions(clock, _EVERY, self._due, self._failed)
+        self._questions = RepeatedQuestions(clock, _EVERY, self._due, self._failed, _AT_ONCE, self._is_sealed)
         bootstrap.on_change(self._state_changed)
         self._note_moves()
 
@@ -150,6 +151,11 @@ class MoveDriver(Service):
         """The numbers of moves that may go on, and what brings each on."""
         moves = next_in_line(self._bootstrap.state.moves, self._has_left) if self._bootstrap.has_state else ()
         return {move.number: partial(self._bring_on, move) for move in moves}
+
+    def _is_sealed(self, number: int) -> bool:
+        """Whether clients wait for a move."""
+        move = self._moves.get(number)
+        return move is not None and move.phase is Phase.SEALING
 
     def _has_left(self, move: RangeMove, name: str) -> bool:
         """Whether a shard may have something left of a move that has ended."""

@@ -4,12 +4,14 @@ Rules:
 
 - one question about a thing at a time; a slow answer to one holds up no other;
 - a question that fails is told of, and asked again like any other;
+- there may be a bound on how many are asked in one turn: urgent ones, and as many others. Of each those come first that
+  were asked the longest time ago;
 - while there is nothing to ask about, nothing is done until `wake`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Hashable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Hashable, Mapping
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -29,6 +31,8 @@ class RepeatedQuestions(Generic[_K]):
     :param every: seconds between two questions about a thing, at the least.
     :param due: gives what there is to ask about now, and how.
     :param failed: is told of a question that failed.
+    :param at_once: urgent questions in one turn, and others, at the most; None: all that there are.
+    :param urgent: whether a question is.
     """
 
     def __init__(
@@ -37,6 +41,8 @@ class RepeatedQuestions(Generic[_K]):
         every: float,
         due: Callable[[], Mapping[_K, Question]],
         failed: Callable[[Failure], None],
+        at_once: int | None = None,
+        urgent: Callable[[_K], bool] = lambda _: False,
     ) -> None:
         self._clock = clock
         self._every = every
@@ -45,6 +51,10 @@ class RepeatedQuestions(Generic[_K]):
         self._running = False
         self._next: IDelayedCall | None = None
         self._asking: set[_K] = set()
+        self._at_once = at_once
+        self._urgent = urgent
+        self._turns: dict[_K, int] = {}  # the number of the turn in which each was asked last
+        self._turn = 0
 
     def start(self) -> None:
         """Begin, if there is something to ask about."""
@@ -67,12 +77,24 @@ class RepeatedQuestions(Generic[_K]):
 
     def _ask(self) -> None:
         self._next = None
-        for about, question in self._due().items():
-            if about not in self._asking:
-                self._asking.add(about)
-                asked = Deferred.fromCoroutine(question()).addErrback(self._failed)
-                asked.addBoth(self._asked, about)
+        due = self._due()
+        for about in self._next_ones(due):
+            self._asking.add(about)
+            asked = Deferred.fromCoroutine(due[about]()).addErrback(self._failed)
+            asked.addBoth(self._asked, about)
         self.wake()
+
+    def _next_ones(self, due: Collection[_K]) -> list[_K]:
+        waiting = [about for about in due if about not in self._asking]
+        if self._at_once is None:
+            return waiting
+        self._turn += 1
+        self._turns = {about: self._turns.get(about, 0) for about in due}
+        waiting.sort(key=self._turns.__getitem__)
+        urgent = [about for about in waiting if self._urgent(about)][: self._at_once]
+        others = [about for about in waiting if not self._urgent(about)][: self._at_once]
+        self._turns |= dict.fromkeys([*urgent, *others], self._turn)
+        return urgent + others
 
     def _asked(self, _: object, about: _K) -> None:
         self._asking.discard(about)

@@ -128,6 +128,34 @@ def test_done_with_a_cancelled_move_under_one_ballot() -> None:
     assert [move.phase for move in bench.bootstrap.state.moves] == [Phase.CANCELLED, Phase.SEALING]
 
 
+def test_many_moves() -> None:
+    """A few are asked about at a time; one that is sealed, for which clients wait, in each turn."""
+    bench = Bench()
+    bench.driver.stopService()
+    more = [MapShard(f"m{number}", (), 1 << 30, f"m{number}.example", 5050) for number in range(100)]
+    change_state(bench.bootstrap, bench.bootstrap.state.with_shards(more, [], []))
+    planned = [Transfer("low", shard.name, ((number, number + 1),)) for number, shard in enumerate(more)]
+    state = bench.bootstrap.state.with_moves(planned)
+    for move in state.moves:
+        state = state.with_move(move.begun(A, B))
+    change_state(bench.bootstrap, state.with_move(state.moves[50].sealing()))
+    asked: list[str] = []
+
+    def find(name: str) -> Says:
+        asked.append(name)
+        return Says(MoveReports())
+
+    driver = MoveDriver(bench.bootstrap, bench.clock, find)
+    driver.startService()
+    for _ in range(10):
+        asked.clear()
+        bench.clock.advance(0.05)
+        assert len(asked) <= 2 * 2 * 10
+        assert "m50" in asked
+    bench.pass_time(0.6)
+    assert {shard.name for shard in more} <= set(asked)
+
+
 def test_cancelled_while_the_shards_are_asked(bench: Bench) -> None:
     """An answer to a question about a move that has changed meanwhile changes nothing."""
     bench.pass_time()

@@ -96,3 +96,24 @@ def test_stopped(bench: Bench) -> None:
     bench.questions.start()
     bench.clock.advance(0.5)
     assert bench.asked == [("a", 0.5)]
+
+
+def test_a_few_at_a_time(bench: Bench) -> None:
+    """Of many things two that are urgent are asked about in one turn, and two others: each in its turn."""
+    few = RepeatedQuestions(bench.clock, 0.5, bench.due, bench.failures.append, 2, str.isupper)
+    bench.things = ["a", "b", "c", "d", "e", "S", "T", "U"]
+    few.start()
+    bench.clock.pump([0.5] * 4)
+    turns = [[thing for thing, at in bench.asked if at == 0.5 * turn] for turn in range(1, 5)]
+    assert turns == [["S", "T", "a", "b"], ["U", "S", "c", "d"], ["T", "S", "e", "a"], ["U", "S", "b", "c"]]
+
+
+def test_turns_of_slow_answers(bench: Bench) -> None:
+    """Who answers a turn later isn't asked before those that weren't asked yet, and silence takes nobody's place."""
+    few = RepeatedQuestions(bench.clock, 0.5, bench.due, bench.failures.append, 1)
+    bench.things, bench.answers = ["a", "b", "c"], {"a": Deferred(), "b": Deferred()}
+    few.start()
+    bench.clock.pump([0.5] * 2)
+    bench.answers.pop("a").callback(None)
+    bench.clock.pump([0.5] * 4)
+    assert [thing for thing, _ in bench.asked] == ["a", "b", "c", "a", "c", "a"]
