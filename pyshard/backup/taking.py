@@ -5,8 +5,9 @@ Rules:
 - all snapshots are open before the first one is read, so their moments are close together;
 - all snapshots are of the epoch of the cluster state in the backup, so its indexes and records fit together, and each
   slot is in one of them, also when ranges move meanwhile: a snapshot keeps the ranges that it was opened with;
-- all snapshots are read at the same time; the first one that fails ends the others;
-- at most one page of each shard is in memory;
+- snapshots are read page by page in turns, some at the same time; the first one that fails ends the others;
+- only these pages are in memory, however many shards there are. A page may be as large as a box, for it may have the
+  largest document;
 - no shard gives more than the cluster state lets it have, so none can fill the disk;
 - each shard gives a least pace on the average, so none can keep a backup going for ever: no more than shards want
   themselves of who reads (`pyshard.shard.snapshot_limits`), beside a bound for the time in which they look for what has
@@ -18,6 +19,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,6 +48,7 @@ BackupProgress: TypeAlias = Callable[[int, int], object]
 
 _PAGE_TIMEOUT = 30.0  # seconds that a page may take
 _MARGIN = 8  # an eighth of a shard's size is what it may give beyond it
+_AT_ONCE = 16  # pages that are on their way: enough for who writes them while each takes 50 ms
 _RETRY_DELAY = 0.1  # seconds before snapshots are opened again after the cluster changed
 
 
@@ -228,8 +231,20 @@ def _close_all(snapshots: list[_ShardSnapshot]) -> None:
         snapshot.close()
 
 
+@attrs.define(eq=False)
+class _Reading:
+    """A snapshot that is being read.
+
+    :param waited: seconds for which its shard's answers were awaited.
+    """
+
+    snapshot: _ShardSnapshot
+    file: RecordsFile
+    waited: float = 0.0
+
+
 class _SnapshotReader:
-    """Reads all snapshots at the same time, each into its file; the first one that fails ends the others.
+    """Reads all snapshots in turns, each into its file; the first one that fails ends the others.
 
     :param snapshots: the open ones, in slot order; each is closed and removed from the list when it was read.
     :param files: one for each snapshot.
@@ -258,32 +273,46 @@ class _SnapshotReader:
 
         :raises PyshardError: the first failure.
         """
-        pairs = list(zip(self._snapshots, self._files, strict=True))
-        reading = [Deferred.fromCoroutine(self._read(*pair)).addErrback(self._end) for pair in pairs]
-        await DeferredList(reading)
+        turns = deque(map(_Reading, self._snapshots, self._files))
+        for reading in turns:
+            self._bounds[reading.snapshot.shard.name].check(reading.snapshot.documents, 0)
+        at_once = min(_AT_ONCE, len(turns))
+        await DeferredList(
+            [Deferred.fromCoroutine(self._read_in_turns(turns)).addErrback(self._end) for _ in range(at_once)]
+        )
         if self._failed is not None:
             self._failed.raiseException()
 
     def _end(self, failure: Failure) -> None:
         self._failed = self._failed or failure
 
-    async def _read(self, snapshot: _ShardSnapshot, file: RecordsFile) -> None:
+    async def _read_in_turns(self, turns: deque[_Reading]) -> None:
+        """Read the next page of each snapshot that nobody reads just now, until there is none."""
+        while turns and self._failed is None:
+            reading = turns.popleft()
+            if await self._read_page(reading):
+                turns.append(reading)
+            elif self._failed is None:
+                self._ended(reading.snapshot, reading.file)
+
+    async def _read_page(self, reading: _Reading) -> bool:
+        """Read a snapshot's next page; whether there may be another one."""
+        snapshot, file = reading.snapshot, reading.file
+        asked = self._seconds()
+        answer = await snapshot.shard.call(commands.ReadSnapshot, _PAGE_TIMEOUT, snapshot=snapshot.id)
+        reading.waited += self._seconds() - asked
+        rows = decode_rows(answer["rows"])
+        if not rows:
+            return False
         bound = self._bounds[snapshot.shard.name]
-        bound.check(snapshot.documents, 0)
-        waited = 0.0
-        while self._failed is None and file.documents <= snapshot.documents:
-            asked = self._seconds()
-            answer = await snapshot.shard.call(commands.ReadSnapshot, _PAGE_TIMEOUT, snapshot=snapshot.id)
-            waited += self._seconds() - asked
-            rows = decode_rows(answer["rows"])
-            if not rows:
-                break
-            bound.check(file.documents + len(rows), file.size + len(answer["rows"]))
-            file.write_block(answer["rows"], len(rows))
-            check_pace(snapshot.shard.name, file.size, waited)
-            self._progress(sum(written.documents for written in self._files), self._total)
-        if self._failed is not None:
-            return
+        bound.check(file.documents + len(rows), file.size + len(answer["rows"]))
+        file.write_block(answer["rows"], len(rows))
+        check_pace(snapshot.shard.name, file.size, reading.waited)
+        self._progress(sum(written.documents for written in self._files), self._total)
+        return file.documents <= snapshot.documents
+
+    def _ended(self, snapshot: _ShardSnapshot, file: RecordsFile) -> None:
+        """A snapshot has no further page."""
         if file.documents != snapshot.documents:
             raise BackupFailed(
                 f"shard {snapshot.shard.name!r} said that it has {snapshot.documents:,} documents and gave "
