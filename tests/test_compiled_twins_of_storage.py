@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pyshard.compiled import box_leaves, dict_leaves, lmdb_leaves
 from pyshard.model.key_slots import SLOTS
 from pyshard.protocol.apply_boxes import apply_bytes
+from pyshard.protocol.batch_answers import VERSION
 from pyshard.protocol.boxes import LONGEST_VALUE, Box, BoxBreach, Limits, parse_plainly, prefixed, serialize
 from pyshard.storage import dict_values
 from pyshard.storage.durable import lmdb_encoding
@@ -65,18 +66,27 @@ def test_has_all(records: dict[bytes, bytes], keys: list[bytes]) -> None:
 
 
 @built
-@given(st.dictionaries(short, stored), st.dictionaries(short, st.tuples(stored, st.integers(0, 2**64 - 1))))
-def test_put_values(before: dict[bytes, bytes], changes: dict[bytes, tuple[bytes, int]]) -> None:
+@given(
+    st.dictionaries(short, st.tuples(stored, st.integers(0, 3) | st.integers(0, 2**64 - 1))),
+    st.dictionaries(short, st.tuples(stored, st.integers(0, 2**64 - 1))),
+    st.integers(0, 3) | st.integers(0, 2**64 - 1),
+)
+def test_put_values(
+    values: dict[bytes, tuple[bytes, int]], changes: dict[bytes, tuple[bytes, int]], newest: int
+) -> None:
     """New keys and keys that are there get the same values in the same order, and count the same."""
-    before = {key: bytes(8) + record for key, record in before.items()}
+    before = {key: VERSION.pack(version) + record for key, (record, version) in values.items()}
     keys, new, versions = (
         list(changes),
         [new for new, _ in changes.values()],
         [number for _, number in changes.values()],
     )
     ours, theirs = dict(before), dict(before)
-    found = dict_leaves.put_values(ours, keys, new, versions)
-    assert found == dict_updates.put_values_plainly(theirs, keys, new, versions)
+    found = dict_leaves.put_values(ours, keys, new, versions, newest)
+    assert found == dict_updates.put_values_plainly(theirs, keys, new, versions, newest)
+    assert found[2] == {
+        place: before[key] for place, key in enumerate(keys) if newest and key in before and values[key][1] <= newest
+    }
     assert list(ours.items()) == list(theirs.items())
     assert found[0] == sum(map(len, ours.values())) - sum(map(len, before.values())) - 8 * len(found[1])
 

@@ -81,9 +81,10 @@ def has_all(dict records not None, keys):
     return True
 
 
-def put_values(dict records not None, keys, new, versions):
+def put_values(dict records not None, keys, new, versions, uint64_t newest=0):
     """See `pyshard.storage.memory.dict_updates.put_values_plainly`."""
     cdef list added = [], wanted = in_list(keys)
+    cdef dict older = {}
     cdef Py_ssize_t grown = 0, place = 0, size
     cdef PyObject* old
     cdef bytes record, value
@@ -103,9 +104,21 @@ def put_values(dict records not None, keys, new, versions):
             added.append(place)
         else:
             grown -= PyBytes_GET_SIZE(<object>old) - VERSION
+            if newest and version_of(<object>old) <= newest:
+                older[place] = <object>old
         PyDict_SetItem(records, key, value)
         place += 1
-    return grown, added
+    return grown, added, older
+
+
+cdef inline uint64_t version_of(object value) noexcept:
+    """The version of a value, with which it begins."""
+    cdef const unsigned char* at = <const unsigned char*>PyBytes_AS_STRING(value)
+    cdef uint64_t version = 0
+    cdef int byte
+    for byte in range(VERSION):
+        version = version << 8 | at[byte]
+    return version
 
 
 cdef bytes value_of(uint64_t version, bytes record, Py_ssize_t size):

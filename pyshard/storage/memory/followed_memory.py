@@ -46,7 +46,7 @@ class FollowedMemory:
         """See `IFollowedStore`."""
         if name is not None:
             self._followers.add_place(name, self.sequence)
-        moment = StoreAtMoment(self._indexes, ranges=ranges)
+        moment = self._at_moment(ranges=ranges)
         named = self._names, self._remembered, self._next_index
         head = ChangeGroup(self.sequence, self.ballot, self._version, [], *named, self.ranges)
         return succeed(StoreCopy(head, moment.changes(), release=moment.forget, pinned=moment.pinned))
@@ -67,3 +67,11 @@ class FollowedMemory:
     def follow_as_replica(self, name: str, after: int, log_format: int) -> IFollowingReplica:
         """See `IFollowedStore`."""
         return self._followers.follow(name, after, None, self.sequence, None)
+
+    # ------------------------------------------------------------------ inside
+
+    def _at_moment(self, now: int = 0, ranges: SlotRanges | None = None) -> StoreAtMoment:
+        """The indexes as they are now, for others to read; for the parameters see `StoreAtMoment`."""
+        # What came from elsewhere may have higher versions than the group that it came with.
+        self._version = max([self._version, *(index.absorbed for index in self._indexes.values())])
+        return StoreAtMoment(self._indexes, self._version, now, ranges)

@@ -9,17 +9,18 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
-from pyshard.model.slot_ranges import SlotRanges, in_ranges
+from pyshard.model.slot_ranges import SlotRanges, in_ranges, positions_in
 from pyshard.storage.hidden_counts import Tallies, Tally
 from pyshard.storage.memory.index_records import MemoryIndex
+from pyshard.storage.memory.index_watchers import Watcher
 from pyshard.storage.memory.key_bins import Place
 from pyshard.storage.page_walk import Step
 
 
-class IndexCount:
+class IndexCount(Watcher):
     """The counts of an index's records in some ranges.
 
     :param changed: has it while it must be settled.
@@ -53,12 +54,17 @@ class IndexCount:
         return looked_at
 
     def keep(self, key: bytes, slot: int) -> None:
-        """A record is about to change; see `MemoryIndex.watch`."""
+        """See `Watcher`."""
         counted = self.done or (slot, key) <= self._reached
         if counted and key not in self._changing and in_ranges(slot, self._ranges):
             self._changed.add(self)
             self._changing[key] = slot
             self._add(key, slot, -1)
+
+    def keep_column(self, keys: Sequence[bytes], slots: Sequence[int]) -> None:
+        """See `Watcher`. What is about to be given up is seldom written: most slots are others."""
+        for position in positions_in(slots, self._ranges):
+            self.keep(keys[position], slots[position])
 
     def settle(self) -> None:
         """Count what has changed as it is now."""

@@ -5,7 +5,8 @@ changes before its turn what it was is kept.
 
 Rules:
 
-- whoever changes a record says so before, once or more often (`IndexAtMoment.keep`);
+- whoever changes a record says so, once or more often (`pyshard.storage.memory.index_watchers`);
+- a record whose version is higher than any was at the moment isn't given, unless what it was is kept;
 - each step looks at a bounded number of records, and holds few bytes of them;
 - what was given isn't kept any more, and what changes behind that isn't either;
 - of a key that came since and has gone again nothing is kept: there may be any number of them, and none of them counts
@@ -16,13 +17,16 @@ Rules:
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from sys import getsizeof
 from typing import Protocol
 
 from pyshard.model.key_slots import SLOTS
-from pyshard.model.slot_ranges import SlotRanges, in_ranges
+from pyshard.model.slot_ranges import SlotRanges, holds_all, in_ranges, positions_in, span
+from pyshard.protocol.batch_answers import VERSION
+from pyshard.protocol.columns import picker, total_size
+from pyshard.storage.memory.index_watchers import Watcher
 from pyshard.storage.memory.key_bins import Place
 from pyshard.storage.memory.slot_index import SlotIndex
 
@@ -35,14 +39,6 @@ _SLICE_BYTES = 1_048_576  # of them, or one more record
 
 #: A record as it was: its key, what `MemoryIndex.records` has of it, and its expiry; None: one that isn't given.
 Found = tuple[bytes, bytes, int] | None
-
-
-class Watcher(Protocol):
-    """Who is told of changes; see `pyshard.storage.memory.index_records.MemoryIndex.watch`."""
-
-    def keep(self, key: bytes, slot: int) -> None:
-        """Is told of a record that is about to change."""
-        ...
 
 
 class Tables(Protocol):
@@ -59,11 +55,13 @@ class Tables(Protocol):
         ...
 
 
-class IndexAtMoment:
+class IndexAtMoment(Watcher):
     """What an index has when this is made.
 
     :param tables: the index.
     :param slot_index: its keys in their order.
+    :param newest: no record has a higher version, and each one that is written from now on has one. What comes from
+        elsewhere may have any.
     :param now: what has expired by then isn't given, in milliseconds since 1970; 0: everything is.
     :param ranges: which slots are wanted, in order; None: all.
     :ivar expired: how many records had expired, of those that were looked at or have changed.
@@ -73,6 +71,7 @@ class IndexAtMoment:
         self,
         tables: Tables,
         slot_index: SlotIndex,
+        newest: int,
         now: int = 0,
         ranges: SlotRanges | None = None,
     ) -> None:
@@ -80,6 +79,8 @@ class IndexAtMoment:
         self._slot_index = slot_index
         self._now = now
         self._ranges = ranges
+        self.newest = newest
+        self._since = VERSION.pack(newest + 1)  # values from here on came since, or have changed
         self._reached: Place = (-1, b"") if tables.records else (SLOTS, b"")  # all up to here was given
         self._kept: dict[bytes, bytes | None] = {}  # what wasn't given yet and has changed; None: it isn't to be given
         self._expiries: dict[bytes, int] = {}  # of these
@@ -109,6 +110,32 @@ class IndexAtMoment:
         if self._kept[key] is None and key in self._tables.records:
             self._going = key
 
+    def keep_column(self, keys: Sequence[bytes], slots: Sequence[int]) -> None:
+        """See `Watcher`: of records that have an expiry more is to be kept than a value."""
+        expiries = self._tables.expiries
+        if expiries and not expiries.keys().isdisjoint(keys):
+            for key, slot in zip(keys, slots, strict=True):
+                if key in expiries:
+                    self.keep(key, slot)
+
+    def keep_replaced(self, keys: Sequence[bytes], slots: Sequence[int], values: Sequence[bytes]) -> None:
+        """See `Watcher`: keep what wasn't given yet, is wanted, and isn't kept already."""
+        if max(values) >= self._since:
+            pick = picker([position for position, value in enumerate(values) if value < self._since])
+            keys, slots, values = pick(keys), pick(slots), pick(values)
+        if self._ranges is not None and not holds_all(self._ranges, slots):
+            pick = picker(positions_in(slots, self._ranges))
+            keys, slots, values = pick(keys), pick(slots), pick(values)
+        if keys and self._reached[0] >= 0 and span(slots)[0] <= self._reached[0]:
+            places = enumerate(zip(slots, keys, strict=True))
+            pick = picker([position for position, place in places if place > self._reached])
+            keys, values = pick(keys), pick(values)
+        if not self._kept.keys().isdisjoint(keys):
+            pick = picker([position for position, key in enumerate(keys) if key not in self._kept])
+            keys, values = pick(keys), pick(values)
+        self._kept.update(zip(keys, values, strict=True))
+        self._bytes += total_size(keys) + total_size(values) + 2 * KEPT_BYTES * len(keys)
+
     def found(self) -> Iterator[Found]:
         """All records, each once, and None for each place that has none, and for each range without any place."""
         while self._reached < (SLOTS, b""):
@@ -136,7 +163,8 @@ class IndexAtMoment:
             if key in kept:
                 one = self._was_kept(key, kept.pop(key))
             elif visible and plain:  # as is mostly so
-                one = key, records[key], 0
+                value = records[key]
+                one = (key, value, 0) if value < self._since else None
             elif visible:  # only wanted slots are walked through
                 was, expires = self._as_it_was(key)
                 one = None if was is None else (key, was, expires)
@@ -159,12 +187,15 @@ class IndexAtMoment:
         )
 
     def _as_it_was(self, key: bytes) -> tuple[bytes | None, int]:
-        """What a record is that hasn't changed since, and its expiry; None: it isn't there, or had expired."""
+        """What a record is of which nothing is kept, and its expiry; None: it wasn't there, or had expired."""
+        value = self._tables.records.get(key)
+        if value is None or value >= self._since:
+            return None, 0
         expires = self._tables.expiries.get(key, 0)
         if 0 < expires <= self._now:
             self.expired += 1
             return None, 0
-        return self._tables.records.get(key), expires
+        return value, expires
 
     def _was_kept(self, key: bytes, value: bytes | None) -> Found:
         """What was kept of a key, and isn't any more."""

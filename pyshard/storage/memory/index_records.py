@@ -29,8 +29,8 @@ from pyshard.storage.dict_values import values_of
 from pyshard.storage.memory.dict_lookups import found_values, stored_key
 from pyshard.storage.memory.dict_updates import put_values
 from pyshard.storage.memory.expiry_schedule import ExpirySchedule
-from pyshard.storage.memory.index_at_moment import IndexAtMoment, Watcher
 from pyshard.storage.memory.index_owner import IndexOwner
+from pyshard.storage.memory.index_watchers import IndexWatchers, Watcher
 from pyshard.storage.memory.slot_index import SlotIndex
 from pyshard.storage.memory.unused_entries import UnusedEntries
 from pyshard.storage.page_walk import KEY_STEP, Step
@@ -52,6 +52,7 @@ class MemoryIndex:
         now and then (`renew`).
     :ivar slot_index: the keys in slot order.
     :ivar noted: key → slot of the records that change, while somebody wants to know; else None (`take_notes`).
+    :ivar absorbed: the highest version of a record that came from elsewhere.
     :ivar dropped: whether the cluster has it no more.
     """
 
@@ -62,18 +63,13 @@ class MemoryIndex:
         self.expiries: dict[bytes, int] = {}
         self.unused = UnusedEntries(self.records, self.expiries)
         self.noted: dict[bytes, int] | None = None
+        self.absorbed = 0
         self.dropped = False
-        self._watchers: list[Watcher] = []
+        self._watchers = IndexWatchers()
         self._watched = False  # whether anybody wants to know what changes
         self._schedule = ExpirySchedule(now)
         self.slot_of = partial(slot_of, index=name)
         self.slot_index = SlotIndex(self.slot_of, self.records, self._store.grown)
-
-    def at_moment(self, now: int = 0, ranges: SlotRanges | None = None) -> IndexAtMoment:
-        """The index as it is now, kept up until `unwatch`; for the parameters see `IndexAtMoment`."""
-        made = IndexAtMoment(self, self.slot_index, now, ranges)
-        self.watch(made)
-        return made
 
     def renew(self, records: dict[bytes, bytes], expiries: dict[bytes, int]) -> None:
         """Have other dicts, of the same records and expiries."""
@@ -82,24 +78,24 @@ class MemoryIndex:
         self.unused = UnusedEntries(records, expiries)
 
     def watch(self, watcher: Watcher) -> None:
-        """Tell somebody of each record before it changes."""
-        self._watchers.append(watcher)
+        """Tell somebody of records that change."""
+        self._watchers.add(watcher)
         self._watched = True
 
     def unwatch(self, watcher: Watcher) -> None:
         """Tell somebody nothing more."""
         self._watchers.remove(watcher)
-        self._watched = bool(self._watchers) or self.noted is not None
+        self._watched = self._watchers.any or self.noted is not None
 
     def take_notes(self, wanted: bool) -> None:
         """Note what changes from now on, or no more."""
         self.noted = {} if wanted else None
-        self._watched = wanted or bool(self._watchers)
+        self._watched = wanted or self._watchers.any
 
-    def _note(self, key: bytes, slot: int) -> None:
-        """Tell those who want to know that a record is about to change."""
-        for watcher in self._watchers:
-            watcher.keep(key, slot)
+    def _note(self, key: bytes, slot: int, version: int = 0) -> None:
+        """Tell those who want to know that a record is about to change; for `version` see `IndexWatchers.keep`."""
+        if self._watchers.any:
+            self._watchers.keep(key, slot, version)
         if self.noted is not None:
             self._store.noted_in[self._number] = self
             self.noted[key] = slot
@@ -118,7 +114,7 @@ class MemoryIndex:
         store.held += grows
         store.touched = True
         if self._watched:
-            self._note(key, slot)
+            self._note(key, slot, new.version if old is None or new.version < old.version else old.version)
         if old is None:
             store.bucket_counts[slot >> BUCKET_BITS] += 1
             self.records[key] = VERSION.pack(new.version) + new.record
@@ -157,9 +153,8 @@ class MemoryIndex:
         """See `StoreIndex`."""
         store, before = self._store, self._store.held
         store.touched = True
-        for watcher in self._watchers:
-            for key, slot in zip(keys, slots, strict=True):
-                watcher.keep(key, slot)
+        if self._watchers.any:
+            self._watchers.keep_column(keys, slots)
         if self.noted is not None:
             store.noted_in[self._number] = self
             self.noted.update(zip(keys, slots, strict=True))
@@ -167,8 +162,10 @@ class MemoryIndex:
             for key in filter(self.expiries.__contains__, keys):
                 self._schedule.remove(key, self.expiries.pop(key))
                 store.held -= settings.EXPIRY_OVERHEAD
-        grown, added = put_values(self.records, keys, records, versions)
+        grown, added, older = put_values(self.records, keys, records, versions, self._watchers.newest)
         store.held += grown
+        if older:
+            self._watchers.keep_replaced(keys, slots, older)
         if added:
             if len(added) < len(keys):
                 pick = picker(added)
@@ -271,6 +268,7 @@ class MemoryIndex:
     def absorb(self, change: Change) -> None:
         """Have become of a record what has become of it elsewhere."""
         old = self.find(change.key, change.slot)
+        self.absorbed = max(self.absorbed, change.version)
         if change.record is not None:
             new = StoredRecord(change.version, change.expires, change.record)
             self.put(change.key, change.slot, new, old, growth(change.key, new, old))

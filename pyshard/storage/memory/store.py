@@ -42,7 +42,6 @@ from pyshard.storage.memory.index_records import MemoryIndex
 from pyshard.storage.memory.memory_reclamation import MemoryReclamation
 from pyshard.storage.memory.memory_replica import MemoryReplica
 from pyshard.storage.memory.ring_followers import RingFollowers
-from pyshard.storage.memory.store_at_moment import StoreAtMoment
 from pyshard.storage.page_walk import page_of
 from pyshard.storage.ranges_interface import RangeChanges
 from pyshard.storage.replica_log_checks import not_primary
@@ -205,7 +204,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
 
     def snapshot(self) -> Snapshot[Row]:
         now = self._now()
-        moment = StoreAtMoment(self._indexes, now, self.ranges.owned)
+        moment = self._at_moment(now, self.ranges.owned)
         if self._not_swept() == EVERYTHING:
             self._hidden.sweep_again()  # what sweeps have passed over isn't counted, but for this
 

@@ -16,6 +16,7 @@ from pyshard.model.slot_ranges import EVERYTHING, SlotRanges
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.protocol.change_groups import Change
 from pyshard.protocol.pages import Row
+from pyshard.storage.memory.index_at_moment import IndexAtMoment
 from pyshard.storage.memory.index_records import MemoryIndex
 
 
@@ -23,13 +24,20 @@ class StoreAtMoment:
     """What the indexes of a store have when this is made.
 
     :param indexes: by id.
+    :param newest: no record has a higher version, and each one that the store writes from now on has one.
     :param now: what has expired by then isn't given, in milliseconds since 1970; 0: everything is.
     :param ranges: which slots are wanted; None: all.
     """
 
-    def __init__(self, indexes: Mapping[int, MemoryIndex], now: int = 0, ranges: SlotRanges | None = None) -> None:
+    def __init__(
+        self, indexes: Mapping[int, MemoryIndex], newest: int, now: int = 0, ranges: SlotRanges | None = None
+    ) -> None:
         wanted = None if ranges == EVERYTHING else ranges  # as nothing need be compared then
-        self._moments = [(number, index, index.at_moment(now, wanted)) for number, index in indexes.items()]
+        self._moments: list[tuple[int, MemoryIndex, IndexAtMoment]] = []
+        for number, index in indexes.items():
+            moment = IndexAtMoment(index, index.slot_index, newest, now, wanted)
+            index.watch(moment)
+            self._moments.append((number, index, moment))
 
     def rows(self) -> Iterator[Row | None]:
         """The rows of a snapshot, and None for each place that has none."""

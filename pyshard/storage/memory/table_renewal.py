@@ -25,6 +25,7 @@ from pyshard.model.key_slots import SLOTS
 from pyshard.storage.memory.allocator_pools import copied
 from pyshard.storage.memory.dict_lookups import stored_key
 from pyshard.storage.memory.index_records import MemoryIndex
+from pyshard.storage.memory.index_watchers import Watcher
 from pyshard.storage.memory.key_bins import Place
 from pyshard.storage.memory.spare_room import takes_too_much
 
@@ -34,7 +35,7 @@ _FOR_A_CHANGE = 2  # records that are copied, or freed, for each change where a 
 _ALL_BINS = 500  # records that are copied in the time in which all bins are looked for
 
 
-class TableRenewal:
+class TableRenewal(Watcher):
     """New dicts of an index, to which its records are copied.
 
     :param index: it tells of each record that is about to change.
@@ -49,7 +50,7 @@ class TableRenewal:
         index.watch(self)
 
     def keep(self, key: bytes, slot: int) -> None:
-        """See `pyshard.storage.memory.index_at_moment.Watcher`."""
+        """See `Watcher`."""
         if (slot, key) < self._reached:
             self._changed.add(key)
 

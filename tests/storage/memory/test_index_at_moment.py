@@ -15,7 +15,7 @@ from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.model.slot_ranges import in_ranges
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.protocol.batch_operations import Remove, Run, Touch, Write
-from pyshard.protocol.change_groups import Change
+from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.pages import Row
 from pyshard.storage import ICopy, ISnapshot, MemoryStore, Task
 from pyshard.storage.memory import index_at_moment
@@ -37,6 +37,7 @@ steps = st.one_of(
     st.tuples(st.just("write"), index_names, columns, ttls),
     st.tuples(st.just("remove"), index_names, columns, ttls),
     st.tuples(st.just("touch"), index_names, columns, ttls),
+    st.tuples(st.just("absorb"), index_names, columns, ttls),
     st.tuples(st.sampled_from(["drop", "sweep", "pass", "open", "copy", "follow", "read"]), index_names, columns, ttls),
 )
 
@@ -104,7 +105,17 @@ def apply(store: MemoryStore, index: str, run: Run) -> None:
     result(store.apply([Task(run, number, slots)], PLENTY, PLENTY))
 
 
-@settings(max_examples=50)
+def absorb(store: MemoryStore, index: int, keys: list[bytes], at: int, ttl: int) -> None:
+    """Take records from elsewhere: with versions that were long ago, or are still to come; or that they are removed."""
+    version = {0: 1 + at, 500: 2 * 10**9, 2000: 0}[ttl]
+    names = {0: b"", 1: b"pages", 2: b"links"}
+    changes = [
+        Change(index, slot_of(key, names[index]), key, version, ttl, b"%d" % at if version else None) for key in keys
+    ]
+    result(store.absorb(ChangeGroup(1, 0, 1, changes)))
+
+
+@settings(max_examples=100)
 @given(st.lists(steps, max_size=60))
 def test_whatever_happens(steps: list[tuple[str, str, list[bytes], int]]) -> None:
     """Each snapshot and copy gives what the store had when it was opened, and counts that, whatever is done between."""
@@ -122,6 +133,8 @@ def test_whatever_happens(steps: list[tuple[str, str, list[bytes], int]]) -> Non
             apply(store, index, Remove("", keys))
         elif what == "touch":
             apply(store, index, Touch("", keys, [ttl] * len(keys)))
+        elif what == "absorb":
+            absorb(store, INDEXES[index], keys, at, ttl)
         elif what == "drop" and index:
             named.pop(index, None)  # for good: an index that was dropped is refused
             result(store.set_indexes(named))
@@ -180,7 +193,7 @@ def test_each_step_looks_at_few_records() -> None:
     records = CountingDict({key: VERSION.pack(1) + key for key in keys})
     slot_index = SlotIndex(slot_of, records)
     slot_index.add(map(slot_of, keys), keys)
-    moment = IndexAtMoment(Tables(records), slot_index)
+    moment = IndexAtMoment(Tables(records), slot_index, 1)
     assert records.asked == 0
     before, given = 0, 0
     for one in moment.found():
@@ -197,7 +210,7 @@ def test_slots_that_are_not_wanted_are_not_looked_at() -> None:
     slot_index = SlotIndex(slot_of, records)
     slot_index.add(map(slot_of, keys), keys)
     for ranges in (((0, 200_000), (3_000_000, 3_100_000), (9_900_000, SLOTS)), ((5, 6),), ((2_000_000, 9_000_000),)):
-        found = list(IndexAtMoment(Tables(records), slot_index, ranges=ranges).found())
+        found = list(IndexAtMoment(Tables(records), slot_index, 1, ranges=ranges).found())
         assert [one[0] for one in found if one] == sorted(
             (key for key in keys if in_ranges(slot_of(key), ranges)), key=slot_of
         )
@@ -211,13 +224,13 @@ def test_what_has_nothing_is_a_step() -> None:
     slot_index.add([slot_of(b"a")], [b"a"])
     ranges = tuple((10_000 * number, 10_000 * number + 1) for number in range(900))
     assert (
-        list(IndexAtMoment(Tables(records), slot_index, ranges=ranges).found()).count(None) == 900 + 1
+        list(IndexAtMoment(Tables(records), slot_index, 1, ranges=ranges).found()).count(None) == 900 + 1
     )  # one for the end
     empty: dict[bytes, bytes] = {}
-    moment = IndexAtMoment(Tables(empty), SlotIndex(slot_of, empty), ranges=ranges)
+    moment = IndexAtMoment(Tables(empty), SlotIndex(slot_of, empty), 1, ranges=ranges)
     moment.keep(b"b", 10_000)
     assert list(moment.found()) == []
-    assert moment.pinned == IndexAtMoment(Tables(empty), SlotIndex(slot_of, empty)).pinned
+    assert moment.pinned == IndexAtMoment(Tables(empty), SlotIndex(slot_of, empty), 1).pinned
 
 
 def test_what_expired_in_a_dropped_index_is_not_counted() -> None:
@@ -256,3 +269,20 @@ def test_keys_that_come_together() -> None:
     apply(store, "", Write("", many, [b"1"] * len(many)))
     apply(store, "", Write("", many, [b"2"] * len(many)))
     assert snapshot.page(PLENTY) == []
+
+
+def test_columns_beside_views_of_several_moments() -> None:
+    """Views that were opened between columns of writes, and read in part, give what there was, each record once."""
+    store = MemoryStore("1d", Clock().seconds)
+    many, readers = [b"%d" % number for number in range(40)], []
+    for at in range(0, 40, 8):
+        apply(store, "", Write("", many[: at + 8], [b"%d" % at] * (at + 8)))
+        readers.append(Reader(store.snapshot(), rows_now(store, 0)))
+        for reader in readers:
+            for _ in range(3):
+                reader.step()
+    apply(store, "", Write("", many, [b"last"] * 40))
+    for reader in readers:
+        while reader.step():
+            pass
+        assert in_order(reader.found) == reader.expected
