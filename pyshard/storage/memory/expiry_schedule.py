@@ -25,7 +25,7 @@ class ExpirySchedule:
     """The keys of an index that expire.
 
     :param reached: milliseconds since 1970 of about now. Expiries near to it cost least.
-    :ivar rounds: how often all that was due had come, and what was passed over became due again. So two rounds later
+    :ivar rounds: how often all that was due had come, and what was passed over became due again. So three rounds later
         each key that was due has come, or is removed, however often `look_again` is called.
     """
 
@@ -34,7 +34,8 @@ class ExpirySchedule:
         self._sets: dict[int, set[bytes]] = {}  # start → keys
         self._passed_over: set[bytes] = set()  # what isn't due now, though it has expired
         self._again: set[bytes] = set()  # what was passed over, and is due again
-        self._looks_again = False  # whether what is passed over is due again as well, when `_again` has nothing left
+        self._next: set[bytes] = set()  # what is due again when all else that is due has come
+        self._looks_again = False  # whether what is passed over is due behind that, too
         self.rounds = 0
 
     def __len__(self) -> int:
@@ -71,6 +72,11 @@ class ExpirySchedule:
             self._again.remove(key)
             self._note_come_again()
             return
+        if key in self._next:
+            self._next.remove(key)
+            if is_thin(self._next):
+                self._next = set(self._next)
+            return
         start = self._start_of(key, expires)
         keys = self._sets[start]
         keys.remove(key)
@@ -78,7 +84,8 @@ class ExpirySchedule:
 
     def replace(self, key: bytes, expires: int, new: bytes) -> None:
         """Have an equal key, another object, in place of one; for the parameters see `remove`."""
-        keys = next((keys for keys in (self._passed_over, self._again) if key in keys), None)
+        aside = (self._passed_over, self._again, self._next)
+        keys = next((keys for keys in aside if key in keys), None)
         if keys is None:
             keys = self._sets[self._start_of(key, expires)]
         keys.remove(key)
@@ -90,7 +97,10 @@ class ExpirySchedule:
 
     def look_again(self) -> None:
         """Have all keys be due again that were passed over."""
-        self._looks_again = True
+        if self._next:
+            self._looks_again = True
+        else:
+            self._next, self._passed_over = self._passed_over, set()
 
     def next_due(self, now: int) -> bytes | None:
         """Take out a key that has expired, or that must be looked at: its caller adds it again if it hasn't expired.
@@ -110,16 +120,16 @@ class ExpirySchedule:
 
     def is_due(self, now: int) -> bool:
         """Whether `next_due` gives a key."""
-        return bool(self._again or (self._looks_again and self._passed_over)) or min(self._sets, default=now + 1) <= now
+        aside = self._again or self._next or (self._looks_again and self._passed_over)
+        return bool(aside) or min(self._sets, default=now + 1) <= now
 
     def _begin_round(self) -> bytes | None:
         """Have those be due again that were passed over, if they are to be, and take one of them out."""
-        looks_again, self._looks_again = self._looks_again, False
-        if not (looks_again and self._passed_over):
-            return None
         self.rounds += 1
-        self._again, self._passed_over = self._passed_over, set()
-        return self._next_again()
+        self._again, self._next = self._next, set()
+        if self._looks_again:
+            self._next, self._passed_over, self._looks_again = self._passed_over, set(), False
+        return self._next_again() if self._again else self._begin_round() if self._next else None
 
     def _next_again(self) -> bytes:
         key = self._again.pop()

@@ -59,7 +59,7 @@ class StoreAtMoment:
         """
         known = 0
         for _, index, _ in self._moments:
-            last = index.sweep_rounds + 2  # by then all were looked at, though others have them looked at anew
+            last = index.sweep_rounds + 3  # by then all were looked at, though others have them looked at anew
             while index.sweep_rounds < last and (looked_at := sweep(index)):
                 count = self._expired()
                 yield count - known
