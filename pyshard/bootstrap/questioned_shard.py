@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyshard.bootstrap.bootstrap import Bootstrap
-from pyshard.errors import BadRequest, PyshardError, Unavailable, shortened
+from pyshard.errors import BadRequest, PyshardError, Unavailable, plain, shortened
 from pyshard.metrics.line_pace import LinePace
 from pyshard.model.bounded_json import decode_json
 from pyshard.net.dialed_connection import DialedConnection
@@ -68,7 +68,7 @@ class QuestionedShard(Service):
             return decode_json(text, ReplicaReport, "report of a replica: found what can't be read", _LONGEST_REPORT)
 
         asked = connection.call(commands.ReportReplica, _REPORT_WITHIN, name=self.shard)
-        return asked.addCallback(read).addErrback(self._not_told, "itself")
+        return asked.addCallback(read).addErrback(self._not_told, "its replica")
 
     def switch_primary(self, replica: str) -> Deferred[None]:
         """Tell a primary to have another member lead.
@@ -158,9 +158,9 @@ class QuestionedShard(Service):
         return result.addErrback(not_read)
 
     def _not_told(self, failure: Failure, of: str) -> None:
-        """It is asked again soon; what is wrong with the connection shows elsewhere."""
-        if failure.check(BadRequest) and (more := self._reports_pace.ending(self._clock.seconds())) is not None:
-            why = shortened(reason_of(failure), _LOGGED)
-            self._log.warn("shard {shard} at {at}: {why}{more}", shard=self.shard, at=self.address, why=why, more=more)
+        """It is asked again soon. Silence, and what is wrong with the connection, shows elsewhere."""
+        if not failure.check(PyshardError) or (more := self._reports_pace.ending(self._clock.seconds())) is None:
             return
-        self._log.debug("shard {shard} says nothing of {of}: {why}", shard=self.shard, of=of, why=reason_of(failure))
+        why = shortened(plain(reason_of(failure)), _LOGGED)
+        tell = self._log.warn if failure.check(BadRequest) else self._log.debug
+        tell("shard {shard} at {at}: {of}: {why}{more}", shard=self.shard, at=self.address, of=of, why=why, more=more)

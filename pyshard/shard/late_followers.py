@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from pyshard.model.slot_ranges import SlotRanges, union
+from pyshard.server.paced_log import LinePace
 from pyshard.settings import settings
 from pyshard.shard.follower_allowance import FollowerAllowance
 from pyshard.shard.slowed_writers import ALL, Allowed
@@ -104,6 +105,7 @@ class LateFollowers:
         self._known: dict[str, _Known] = {}
         self._slowest: _Slow | None = None
         self._looked_at = self._told_at = -inf
+        self._pace = LinePace(settings.SHARD_LINES)
 
     def described(self) -> dict[str, object]:
         """For `stat`, as docs/protocol.md lists it."""
@@ -119,11 +121,12 @@ class LateFollowers:
         """Note that a copy is begun for a follower."""
         allowance = self._of(name, lacks_nothing=True)
         allowance.begin_copy(self._clock.seconds())
-        if allowance.copies > 1:
+        if allowance.copies > 1 and (more := self._pace.ending(self._clock.seconds())) is not None:
             _log.warn(
-                "a copy is begun for {follower}, the {number}th since it had all",
+                "a copy is begun for {follower}, the {number}th since it had all{more}",
                 follower=name,
                 number=allowance.copies,
+                more=more,
             )
 
     def allowed(self, written: float) -> Allowed:

@@ -83,6 +83,7 @@ class _Pulling:
         self._full = False  # whether for want of room
         self._dropping = False  # whether this side ends the connection just now
         self._failed_at = PullProgress()  # how far it was then
+        self._pace = LinePace(settings.SHARD_LINES)
 
     @property
     def error(self) -> str:
@@ -164,11 +165,11 @@ class _Pulling:
     def _note(self, why: str, full: bool = False) -> None:
         if self._dialer is None:
             return
-        self._full = full
-        why = shortened(why, MAX_REASON)  # the source may have written it
+        self._full, why = full, shortened(why, MAX_REASON)  # the source may have written it
         known, self._why, self._failed_at = self.error, why, attrs.evolve(self.pull.progress)
-        if why != known:
-            _log.warn("{move} from {source} waits: {why}", move=self.move.name, source=self.move.source, why=why)
+        if why != known and (more := self._pace.ending(self._clock.seconds())) is not None:
+            move = self.move
+            _log.warn("{move} from {source} waits: {why}{more}", move=move.name, source=move.source, why=why, more=more)
 
 
 class ShardMoves:
@@ -285,8 +286,7 @@ class ShardMoves:
         self._counting = False
 
     def _pull(self, move: RangeMove, dial: Dial) -> None:
-        assignment = self._shard.configured()
-        source = assignment.state.map.named(move.source)
+        source = self._shard.configured().state.map.named(move.source)
         assert source is not None
         if move.name not in self._pulling:
             self._pulling[move.name] = _Pulling(move, self._pull_of(move), self._clock, self._random)

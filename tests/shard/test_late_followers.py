@@ -104,6 +104,16 @@ def test_copies_are_counted() -> None:
     assert late.late.described()["copies_begun"] == 0
 
 
+def test_many_copies() -> None:
+    """A follower that begins one after the other has few lines in the log."""
+    late = Late()
+    with capturedLogs() as logs:
+        for _ in range(1000):
+            late.late.begin_copy("replica h:2")
+            late.clock.advance(0.1)
+    assert 5 < len(logs) <= 5 + settings.SHARD_LINES * 100
+
+
 def test_who_is_even() -> None:
     """It has no copies to its name any more, and nobody is slowed for it."""
     late = Late()

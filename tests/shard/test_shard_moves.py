@@ -14,6 +14,7 @@ from twisted.internet.task import Clock
 
 from pyshard.model.range_moves import RangeMove, StoreId
 from pyshard.model.slot_ranges import SlotRanges
+from pyshard.settings import settings
 from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.shard import Shard
 from pyshard.shard.shard_moves import ShardMoves
@@ -85,6 +86,20 @@ def test_a_failure_of_an_earlier_copy(shard: Shard, clock: Clock) -> None:
     progress.add(1, 100, clock.seconds())
     report = moves.reports().taken[2]
     assert (report.copies, report.failed, report.error) == (2, False, "")
+    moves.close()
+
+
+def test_lines_of_a_pull(shard: Shard, clock: Clock, log_lines: list[str]) -> None:
+    """A source that words each refusal anew has few lines in the log."""
+    taken = RangeMove(2, "high", "low", ((HALF, HALF + 1),)).begun(StoreId("2e", "b"), StoreId("1d", "a"))
+    moves = ShardMoves(shard, ServedFollowers(shard.store, clock), clock, MemoryNetwork(clock).dial, Random(1))
+    result(shard.configure("low", attrs.evolve(NEXT, moves=(taken,), next_move=3)))
+    for number in range(1000):
+        moves._pulling["move 2"].disconnected(f"reason {number} " + "x" * 60_000)
+        clock.advance(0.1)
+    lines = [line for line in log_lines if "from high waits" in line]
+    assert 5 < len(lines) <= 5 + settings.SHARD_LINES * 100
+    assert all(len(line) < 700 for line in lines)
     moves.close()
 
 
