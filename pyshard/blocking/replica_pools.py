@@ -91,6 +91,8 @@ class ReplicaPools:
         )
         near.apply(trial, nested)
         if trial.attempt is None:
+            if (replicas := self._shards.get(near.own.name)) is not None:
+                replicas.nearest.read_took(near.own.address, self._network.now() - now)
             return trial
         self.lost(near)
         return None

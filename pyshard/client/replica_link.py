@@ -72,6 +72,7 @@ class ReplicaLink:
     :param random: jitter.
     :param connected: called with each connection that is made.
     :param refused: called when the member refuses reads, or is silent.
+    :param took: told how many seconds reads of single keys took.
     """
 
     def __init__(
@@ -83,11 +84,13 @@ class ReplicaLink:
         random: Random,
         connected: Callable[[DialedConnection], None],
         refused: Callable[[], None],
+        took: Callable[[float], None],
     ) -> None:
         self._owner = owner
         self._clock = clock
         self._connected = connected
         self._refused = refused
+        self._took = took
         self._queue = OperationQueue()
         self._flush: IDelayedCall | None = None
         self._sweep = DeadlineTimer(clock, self._sweep_now)
@@ -196,6 +199,7 @@ class ReplicaLink:
         if bulk_operation is not None:
             self._bulk_part_answered(bulk_operation.answer_in(data), bulk_operation)
             return
+        self._took(self._clock.seconds() - batch.sent)
         answers = decode_answers(data, batch.runs)
         outcomes = batch.outcomes(answers)
         full = _full(answers)

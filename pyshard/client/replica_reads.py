@@ -154,7 +154,8 @@ class ReplicaReads:
 
     def _new_link(self, reads: _ShardReads, place: MapShard) -> ReplicaLink:
         measure, lost = partial(self._ping, reads, place.address), partial(reads.nearest.lost, place.address)
-        return ReplicaLink(self._owner, place, self._clock, self._dial, self._random, measure, lost)
+        took = partial(reads.nearest.read_took, place.address)
+        return ReplicaLink(self._owner, place, self._clock, self._dial, self._random, measure, lost, took)
 
     def _measure(self, reads: _ShardReads, primary: DialedConnection | None, now: float) -> None:
         reads.nearest.begin(now if primary is not None else now - MEASURED_EVERY + _SOON)

@@ -3,7 +3,8 @@
 Rules:
 
 - any member may be read at, and the primary is one of them. A learner may not: it may lack anything;
-- the nearest is the one that answers soonest. Times are measured now and then, by `Ping`;
+- the nearest is the one that answers soonest. Times are measured now and then, by `Ping`. What a read takes beyond a
+  quarter of a second counts, too, less with each measurement: a replica may be quick to answer `Ping` alone;
 - a client stays with the one that it has chosen until another one is twice as fast, so that it doesn't go to and fro
   between states of which one is older than the other;
 - one that refuses a read, or can't be reached, isn't chosen until it is measured again. The primary is asked in its
@@ -31,6 +32,9 @@ MEASURED_EVERY = 5.0
 PATIENCE = 1.0
 
 _FASTER = 2.0  # times as fast must another one be
+
+_IN_TIME = 0.25  # seconds that a read may take: the largest document takes half of that in a fast network
+_NOT_LATE = 1e-4  # seconds that count as none
 
 
 def check_read_from(given: object) -> ReadFrom:
@@ -77,6 +81,7 @@ class NearestReplica:
 
     def __init__(self) -> None:
         self._times: dict[str, float] = {}
+        self._late: dict[str, float] = {}  # seconds that count besides, since reads have taken too long
         self._chosen = ""
         self._measured_at = -inf
 
@@ -92,6 +97,16 @@ class NearestReplica:
         """One has answered after so long."""
         known = self._times.get(address)
         self._times[address] = seconds if known is None else (known + seconds) / 2
+        if address in self._late:
+            self._late[address] /= 2
+            if self._late[address] < _NOT_LATE:
+                del self._late[address]
+
+    def read_took(self, address: str, seconds: float) -> None:
+        """One has answered reads of single keys after so long."""
+        late = seconds - _IN_TIME
+        if late > self._late.get(address, 0.0):
+            self._late[address] = late
 
     def lost(self, address: str) -> None:
         """One doesn't answer, or refuses: it isn't chosen until it is measured again."""
@@ -104,6 +119,8 @@ class NearestReplica:
         """
         times = self._times
         known = [address for address in usable if address in times]
+        if self._late:
+            times = {address: times[address] + self._late.get(address, 0.0) for address in known}
         if not known:
             return None
         best = min(known, key=times.__getitem__)

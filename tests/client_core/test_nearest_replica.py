@@ -93,3 +93,21 @@ def test_nowhere(given: object) -> None:
     """All else is refused."""
     with pytest.raises(InvalidArgument, match=r"^read_from: found .*, expected 'primary' or 'nearest'$"):
         check_read_from(given)
+
+
+def test_late_reads() -> None:
+    """What reads take beyond a quarter of a second counts as the time of Ping does, by half after each measurement."""
+    nearest = NearestReplica()
+    nearest.took(A, 0.001)
+    nearest.took(B, 0.004)
+    nearest.read_took(A, 0.25)
+    assert nearest.choose([A, B]) == A
+    nearest.read_took(A, 0.9)
+    nearest.read_took(A, 0.3)  # less than that one
+    assert (nearest.choose([A, B]), nearest.choose([A])) == (B, A)
+    chosen = []
+    for _ in range(15):
+        nearest.took(A, 0.001)
+        nearest.took(B, 0.004)
+        chosen.append(nearest.choose([A, B]))
+    assert chosen == [B] * 9 + [A] * 6
