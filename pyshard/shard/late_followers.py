@@ -18,8 +18,8 @@ from typing import NamedTuple
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from pyshard.metrics.line_pace import LinePace
 from pyshard.model.slot_ranges import SlotRanges, union
-from pyshard.server.paced_log import LinePace
 from pyshard.settings import settings
 from pyshard.shard.follower_allowance import FollowerAllowance
 from pyshard.shard.slowed_writers import ALL, Allowed
