@@ -234,7 +234,8 @@ class Settings:
     #: Bytes of memory that those take, bytes that they write to the log (as many as let a checkpoint begin), and bytes
     #: of documents that their answers give: as many may also wait for the reactor.
     MAX_GROUP_BYTES: int = 16 * 1024 * 1024
-    #: Bytes of full segments of the log that a durable shard keeps for followers: some minutes of a busy shard.
+    #: Bytes of full segments of the log that a durable shard keeps for followers: some minutes of a busy shard. Of a
+    #: shard in memory those that changes take there.
     FOLLOWED_LOG_BYTES: int = 256 * 1024 * 1024
     #: Seconds for which it keeps one, so that a follower that never comes back takes no room for ever.
     FOLLOWED_LOG_SECONDS: float = 3600.0

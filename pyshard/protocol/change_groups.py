@@ -46,8 +46,8 @@ class Change(msgspec.Struct, array_like=True, frozen=True, gc=False):
         return len(self.key) + len(self.record or b"") + CHANGE_OVERHEAD
 
 
-class ChangeGroup(msgspec.Struct, array_like=True, frozen=True):
-    """Changes that take effect together.
+class ChangeGroup(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Changes that take effect together. Python's garbage collector doesn't look at it, as it is in no cycle.
 
     :param sequence: its number; each group's is higher than that of the one before.
     :param ballot: see `pyshard.protocol.log_groups.LogGroup`.

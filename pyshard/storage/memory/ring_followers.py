@@ -6,6 +6,7 @@ Rules:
   committed in any case;
 - whoever waits for groups is told at once that there is one more;
 - what nobody needs any more is looked for now and then: when some bytes were added, and at each sweep of the store.
+  It goes some at a time, also when all have gone who followed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pyshard.storage.memory.change_ring import ChangeRing, RingFollower
 
 _log = Logger()
 
-_RELEASED = 64 * 1024  # bytes of groups that are added before what nobody needs is looked for
+_RELEASED = 64 * 1024  # bytes of memory of groups that are added before what nobody needs is looked for
 
 
 class RingFollowers:
@@ -44,6 +45,7 @@ class RingFollowers:
         self.places = FollowerPlaces()
         self.places.room = bound.size
         self.ring: ChangeRing | None = None
+        self._unwanted: list[ChangeRing] = []  # which are still to be let go
 
     def add_place(self, name: str, sequence: int) -> None:
         """Keep what changes from now on for a follower.
@@ -112,6 +114,8 @@ class RingFollowers:
         """
         self.end("this store becomes a copy of another one")
         self.places.leave_behind(sequence + 1 if self.ring is None else max(sequence, self.ring.last) + 1)
+        if self.ring is not None:
+            self._unwanted.append(self.ring)
         self.ring, self._always = ChangeRing(self._bound, self._steady, sequence), sequence
 
     def end_uncommitted(self, why: str) -> None:
@@ -123,19 +127,31 @@ class RingFollowers:
         for follower in list(self._followers.values()):
             follower.wake()
 
-    def release(self) -> None:
-        """Keep no more than followers need, within the bound; nothing if there are none."""
+    def release(self) -> bool:
+        """Keep no more than followers need, within the bound; nothing if there are none. What goes, goes in steps.
+
+        :return: whether more may be let go at once.
+        """
+        more = self._let_go()
         if self.ring is None:
-            return
+            return more
         needed = self.places.needed()
         if needed is not None or self._always is not None:
-            gone = self.ring.release(self.ring.last if needed is None else needed, self._always)
-            for name in self.places.leave_behind(gone):
+            more = self.ring.release(self.ring.last if needed is None else needed, self._always) or more
+            for name in self.places.leave_behind(self.ring.first - 1):
                 _log.warn("{follower} follows too slowly: it has to start from a copy", follower=name)
             self.places.filled, self.places.kept = self.ring.filled, self.ring.size
         if not self.places.any and self._always is None:
-            self.ring = None
+            self._unwanted.append(self.ring)
+            self.ring, more = None, True
             self._take_notes(False)
+        return more
+
+    def _let_go(self) -> bool:
+        """Let go of some groups that were kept for those who are gone; whether there are more."""
+        if self._unwanted and not self._unwanted[-1].release(self._unwanted[-1].last):
+            self._unwanted.pop()
+        return bool(self._unwanted)
 
     def end(self, why: str) -> None:
         """End all followers; their places stay."""

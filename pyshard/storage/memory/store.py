@@ -184,6 +184,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
 
     def sweep(self, most: int) -> Deferred[bool]:
         more = self._reclamation.step(self._indexes.values(), most, self.held)
+        more = self._followers.release() or more
         if self._is_member or self.uncommitted.is_crowded:  # what is removed would wait for the members, too
             forget_dropped(self._dropped, most)
             return succeed(more or bool(self._dropped))
@@ -194,7 +195,6 @@ class MemoryStore(MemoryReplica, RangeChanges):
         most -= self._hidden.trim(max(0, most)) if self.origin is None else 0
         if self.touched or left != self.ranges.left:
             self._changed(ranges=None if left == self.ranges.left else self.ranges)
-        self._followers.release()
         forget_dropped(self._dropped, most)
         more = more or bool(self._dropped or (self.origin is None and self.ranges.left))
         return succeed(more or any(index.may_be_swept(now) for index in self._indexes.values()))
