@@ -229,6 +229,10 @@ class Settings:
     #: Bytes of memory that changes take while they wait for a durable shard's disk, from all its clients; and as many
     #: until all members of a shard with replicas have them.
     MAX_COMMIT_BYTES: int = 256 * 1024 * 1024
+    #: Questions that wait at a shard with replicas, for a lease or for its members. Each is some 40 objects, at which
+    #: Python's garbage collector looks: 0.2 s for half of them, which is what one address may have. As many have 375
+    #: connections under way.
+    MAX_WAITING_QUESTIONS: int = 24_000
     #: Changes that a durable shard commits together: as many as the largest batch has.
     MAX_GROUP_CHANGES: int = 10_000
     #: Bytes of memory that those take, bytes that they write to the log (as many as let a checkpoint begin), and bytes

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from random import Random
 
 import pytest
+from other_answers import answer_with
 from test_failovers import LEASE, SOON, primary, wait_whole
 
 from pyshard import connect
@@ -38,7 +39,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryCluster]:
             old.append(old[0] if old else newest(self))
             return old[0]
 
-        monkeypatch.setattr(BootstrapProtocol, "get_map", get_map)
+        answer_with(monkeypatch, BootstrapProtocol, b"GetMap", get_map)
         yield made
         assert len(old) > 1, "the further bootstrap was asked for nothing"
 

@@ -9,6 +9,7 @@ import attrs
 import pytest
 from clusters import connected
 from deferreds import watch
+from other_answers import answer_with
 from twisted.internet.defer import Deferred, fail
 
 from pyshard.bootstrap.protocol import BootstrapProtocol
@@ -61,13 +62,13 @@ def maps(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> Maps:
     """Those of the cluster's bootstrap. To read one takes a while."""
     assert cluster.bootstrap is not None
     made = Maps(cluster.bootstrap.bootstrap.state)
-    monkeypatch.setattr(BootstrapProtocol, "get_map", lambda _: {"state": cluster_state_json.to_json(made.next())})
+    answer_with(monkeypatch, BootstrapProtocol, b"GetMap", lambda _: {"state": cluster_state_json.to_json(made.next())})
     honest, apply = cluster_state_json.from_json, ShardProtocol.apply
 
     def behind(self: ShardProtocol, box: Box) -> Deferred[list[Answer]]:
         return fail(ShardBehind("the map is newer than this shard's")) if made.hostile else apply(self, box)
 
-    monkeypatch.setattr(ShardProtocol, "apply", behind)
+    answer_with(monkeypatch, ShardProtocol, b"Apply", behind)
 
     def from_json(text: bytes) -> ClusterState:
         if made.hostile:

@@ -119,6 +119,10 @@ TESTS = {
         "storage/test_uncommitted_size.py::test_what_waits_for_members",
         "shard/protocol/test_waiting_for_replicas.py::test_small_changes_are_bounded",
     ],
+    "MAX_WAITING_QUESTIONS": [
+        "shard/test_waiting_questions.py::test_one_address_has_half_of_what_others_leave",
+        "shard/test_waiting_questions.py::test_a_batch_past_the_bound",
+    ],
     "MAX_GROUP_CHANGES": [
         "storage/durable/test_group_commit.py::test_what_is_committed_together_is_bounded",
         "storage/durable/store/test_groups.py::test_many_changes_become_several_groups",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import attrs
 import pytest
 from clusters import connected
+from other_answers import answer_with
 from twisted.internet.defer import Deferred
 
 from pyshard.bootstrap.protocol import BootstrapProtocol
@@ -64,8 +65,8 @@ def maps(monkeypatch: pytest.MonkeyPatch) -> Maps:
         made.asked += 1
         return of_bootstrap(self)
 
-    monkeypatch.setattr(ShardProtocol, "get_map", from_shard)
-    monkeypatch.setattr(BootstrapProtocol, "get_map", from_bootstrap)
+    answer_with(monkeypatch, ShardProtocol, b"GetMap", from_shard)
+    answer_with(monkeypatch, BootstrapProtocol, b"GetMap", from_bootstrap)
     return made
 
 

@@ -12,6 +12,7 @@ import attrs
 import pytest
 from aio.loop_cluster import LoopCluster
 from aio.loop_cluster import run as run_on_loop
+from other_answers import answer_with
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -71,7 +72,7 @@ def asked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> As
             self.call_directly(request.param, {}).addCallbacks(found.answered, found.failed)
         return Deferred()
 
-    monkeypatch.setattr(ShardProtocol, "apply", apply)
+    answer_with(monkeypatch, ShardProtocol, b"Apply", apply)
     return found
 
 

@@ -15,6 +15,7 @@ from pyshard.bootstrap.move_driver import MoveDriver
 from pyshard.bootstrap.replica_changes import ReplicaChanges
 from pyshard.bootstrap.state_changes import Change
 from pyshard.model import cluster_state_json
+from pyshard.net.command_connection import Responder
 from pyshard.protocol import commands
 from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.protocol.command_boxes import BOOTSTRAP, Command
@@ -62,20 +63,21 @@ class BootstrapProtocol(ServerConnection):
         """See `pyshard.bootstrap.change_turns.Asker`."""
         self.factory.turns.count_elsewhere(self, used)
 
-    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
+    @classmethod
+    def responders(cls) -> Iterable[tuple[type[Command], Responder]]:
         return [
             *super().responders(),
-            (commands.Hello, self.hello),
-            (commands.GetMap, self.get_map),
-            (commands.CreateIndex, self.create_index),
-            (commands.DropIndex, self.drop_index),
-            (commands.Readiness, self.readiness),
-            (commands.Stat, self.stat),
-            (commands.ApplyConfig, self.apply_config),
-            (commands.ListMoves, self.list_moves),
-            (commands.ChangeMove, self.change_move),
-            (commands.ListReplicas, self.list_replicas),
-            (commands.ChangeReplicas, self.change_replicas),
+            (commands.Hello, cls.hello),
+            (commands.GetMap, cls.get_map),
+            (commands.CreateIndex, cls.create_index),
+            (commands.DropIndex, cls.drop_index),
+            (commands.Readiness, cls.readiness),
+            (commands.Stat, cls.stat),
+            (commands.ApplyConfig, cls.apply_config),
+            (commands.ListMoves, cls.list_moves),
+            (commands.ChangeMove, cls.change_move),
+            (commands.ListReplicas, cls.list_replicas),
+            (commands.ChangeReplicas, cls.change_replicas),
         ]
 
     def hello(self, protocol: int, session: bytes | None) -> Deferred[Arguments]:

@@ -34,7 +34,7 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
-from pyshard.net.twisted_internals import below_tls, bound_accepts, wrap_reads_and_writes
+from pyshard.net.twisted_internals import below_tls, bound_accepts, unwrap_reads_and_writes, wrap_reads_and_writes
 from pyshard.server.accepts_in_turn import AcceptsInTurn
 from pyshard.server.connection_admission import origin_of
 from pyshard.server.connection_attempts import ConnectionAttempts
@@ -68,7 +68,6 @@ class BoundedChannel(HTTPChannel):
     _kept = 0  # bytes that came meanwhile
     _pieces = 0  # how often was read since the last request
     _read_again: IDelayedCall | None = None
-    _end_reads: Callable[[], None]
     _full = False  # whether the peer has more to read than the transport cares to keep
     _go_on: Callable[[], None] | None = None  # what is to be done when it has read that
 
@@ -91,14 +90,12 @@ class BoundedChannel(HTTPChannel):
     def connectionMade(self) -> None:
         super().connectionMade()
         self.origin = origin_of(self.transport.getPeer())
-        self._end_reads = wrap_reads_and_writes(
-            self.transport, lambda read: partial(self._read, read), lambda write: write
-        )
+        wrap_reads_and_writes(self.transport, lambda read: partial(self._read, read), lambda write: write)
         self.site.add(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._go_on = None
-        self._end_reads()
+        unwrap_reads_and_writes(self.transport)
         if self._read_again is not None:
             self._read_again.cancel()
         self.site.remove(self)

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from operator import itemgetter
-from typing import TypeVar
+from typing import TypeAlias
 
 from pyshard.metrics.histogram import SECONDS, Histogram
 from pyshard.protocol.batch_answers import Answer
@@ -43,8 +43,6 @@ VERBS: dict[type[Run], str] = {
     Increment: "increment",
 }
 
-_T = TypeVar("_T")
-
 _READING = frozenset(READING_RUNS.values())
 
 _code_of = itemgetter(0)
@@ -63,6 +61,10 @@ class _VerbCounts:
     def __init__(self, times: Histogram) -> None:
         self.operations = self.refused = 0
         self.times = times
+
+
+#: What is counted of a batch: for each run its verb's counts, and how many operations it has.
+BatchSizes: TypeAlias = Sequence[tuple[_VerbCounts, int]]
 
 
 class BatchCounts:
@@ -99,29 +101,28 @@ class BatchCounts:
 
     def add_plainly(self, runs: Sequence[Run], answers: Sequence[Answer], seconds: float) -> None:
         """As `add`, for any batch."""
-        self._add(self._sizes(runs), answers, seconds)
+        self._add(self.sizes(runs), answers, seconds)
 
     def add_failed(self, runs: Sequence[Run]) -> None:
         """Count a batch that failed as a whole."""
-        self._add_failed(self._sizes(runs))
+        self._add_failed(self.sizes(runs))
 
-    def later(self, runs: Sequence[Run]) -> Callable[[_T, float], _T]:
-        """What counts a batch when it is answered, given what came of it and the seconds. It keeps no documents."""
-        sizes = self._sizes(runs)
+    def add_outcome(self, sizes: BatchSizes, outcome: object, seconds: float) -> None:
+        """Count a batch when it is answered.
 
-        def count(outcome: _T, seconds: float) -> _T:
-            if isinstance(outcome, list):
-                self._add(sizes, outcome, seconds)
-            else:
-                self._add_failed(sizes)
-            return outcome
+        :param sizes: what `sizes` gave for it.
+        :param outcome: its answers, or how it failed.
+        """
+        if isinstance(outcome, list):
+            self._add(sizes, outcome, seconds)
+        else:
+            self._add_failed(sizes)
 
-        return count
-
-    def _sizes(self, runs: Sequence[Run]) -> list[tuple[_VerbCounts, int]]:
+    def sizes(self, runs: Sequence[Run]) -> BatchSizes:
+        """What is kept of a batch to count it when it is answered: none of its documents."""
         return [(self._verbs[type(run)], len(run.keys)) for run in runs]
 
-    def _add(self, sizes: Sequence[tuple[_VerbCounts, int]], answers: Sequence[Answer], seconds: float) -> None:
+    def _add(self, sizes: BatchSizes, answers: Sequence[Answer], seconds: float) -> None:
         times = self.reading
         for (verb, operations), answer in zip(sizes, answers, strict=True):
             verb.operations += operations
@@ -132,7 +133,7 @@ class BatchCounts:
                 times = self.changing
         times.add(seconds)
 
-    def _add_failed(self, sizes: Sequence[tuple[_VerbCounts, int]]) -> None:
+    def _add_failed(self, sizes: BatchSizes) -> None:
         for verb, operations in sizes:
             verb.operations += operations
             verb.refused += operations

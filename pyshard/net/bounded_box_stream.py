@@ -26,7 +26,7 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from pyshard.net.piecewise_writer import PiecewiseWriter, writer_for
-from pyshard.net.twisted_internals import below_tls, discard_unwritten, send_now
+from pyshard.net.twisted_internals import begin_amp, below_tls, discard_unwritten, send_now
 from pyshard.net.unfinished_box_timer import UnfinishedBoxTimer
 from pyshard.protocol.boxes import Box, BoxBreach, BoxParser, Limits, TlsFound, serialize
 from pyshard.settings import settings
@@ -60,7 +60,7 @@ class BoxStream(amp.AMP):
     transport: ITCPTransport | None
 
     def __init__(self, clock: IReactorTime, limits: Limits | None = None) -> None:
-        super().__init__()
+        begin_amp(self)
         self._clock = clock
         self.heard = clock.seconds()
         self._parser = BoxParser(limits or Limits())
@@ -131,7 +131,7 @@ class BoxStream(amp.AMP):
         self._resume()
 
     def makeConnection(self, transport: ITransport) -> None:
-        """Like `connectionLost` it passes by what AMP itself does: it logs each connection on lines of its own."""
+        """Like `connectionLost` it passes by AMP's own: that logs each connection."""
         amp.BinaryBoxProtocol.makeConnection(self, transport)
 
     def connectionMade(self) -> None:
@@ -241,7 +241,7 @@ class BoxStream(amp.AMP):
         self._resume()
 
     def read_and_drop(self) -> None:
-        """Serve nothing more, but read on, so that the peer can end the connection."""
+        """Serve nothing more, but read on for the peer's end."""
         self._broken = self._drops = True
         self._resume()
 

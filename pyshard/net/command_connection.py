@@ -9,13 +9,16 @@ Rules:
   (`pyshard.protocol.error_answers`): AMP would close the connection, and fail every call in flight on it.
 - A failure that is none of pyshard's errors stands in this side's log, and the peer is told where to look.
 - TLS is the endpoint's business: AMP's own StartTLS and protocol switches aren't answered.
+- What answers which command is known to a class, not to each connection. Python's garbage collector looks at each
+  object of thousands of connections, while everybody waits (tests/server/test_tracked_objects.py).
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
-from itertools import count
-from typing import Any, TypeAlias, TypeVar
+from functools import partial
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.error import ConnectionLost
@@ -31,9 +34,15 @@ from pyshard.protocol.boxes import ANSWER, ASK, COMMAND, ERROR, ERROR_CODE, ERRO
 from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.error_answers import error_box, error_from_box, unknown_command_box
 
-#: What answers a command without AMP's machinery for arguments: begins the work, given the command's box, and makes the
-#: bytes of the answer's box, given what the work's Deferred fires with and the tag.
-DirectResponder: TypeAlias = tuple[Callable[[Box], Deferred[Any]], Callable[[Any, bytes], bytes]]
+#: What answers a command, given the connection and the command's arguments by name.
+Responder: TypeAlias = Callable[..., object]
+
+#: Makes the bytes of an answer's box, given the connection, what the work's Deferred fires with, and the tag.
+AnswerMaker: TypeAlias = Callable[[Any, Any, bytes], bytes]
+
+#: What answers a command without AMP's machinery for arguments: begins the work, given the connection and the command's
+#: box, and makes the answer.
+DirectResponder: TypeAlias = tuple[Callable[[Any, Box], Deferred[Any]], AnswerMaker]
 
 _COUNTED = 1024  # bytes of a box that don't count while it waits for its answer
 
@@ -49,22 +58,30 @@ class BoundedAMP(BoxStream):
     :param limits: what one box may be.
     """
 
+    _responders: ClassVar[dict[bytes, tuple[type[Command], Responder]]] = {}
+    _direct: ClassVar[dict[bytes, DirectResponder]] = {}
+
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        cls._responders = {command.commandName: (command, function) for command, function in cls.responders()}
+        cls._direct = dict(cls.direct_responders())
+
     def __init__(self, clock: IReactorTime, limits: Limits | None = None) -> None:
         super().__init__(clock, limits)
-        self._responders = {command.commandName: (command, function) for command, function in self.responders()}
-        self._direct = dict(self.direct_responders())
-        self._tags = count(1)
+        self._last_tag = 0
         self._asked: dict[bytes, Callable[[Box | Failure], object]] = {}
 
-    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
-        """Each command that this side answers, and the function that does.
+    @classmethod
+    def responders(cls) -> Iterable[tuple[type[Command], Responder]]:
+        """Each command that this side answers, and the function that does; asked once for each class.
 
-        The function takes the command's arguments by name and returns its answer's arguments (a mapping), or a
-        Deferred of them.
+        The function takes the connection, and the command's arguments by name. It returns its answer's arguments (a
+        mapping), or a Deferred of them.
         """
         return ()
 
-    def direct_responders(self) -> Iterable[tuple[bytes, DirectResponder]]:
+    @classmethod
+    def direct_responders(cls) -> Iterable[tuple[bytes, DirectResponder]]:
         """The name of each command that is answered without AMP's machinery for arguments, and what answers it.
 
         The machinery costs more than the work of a small batch; on the wire nothing is different.
@@ -107,7 +124,8 @@ class BoundedAMP(BoxStream):
         if self.transport is None or self._broken:
             heard(Failure(ConnectionLost()))
             return
-        tag = b"%d" % next(self._tags)
+        self._last_tag += 1
+        tag = b"%d" % self._last_tag
         self._asked[tag] = heard
         box[COMMAND] = name
         box[ASK] = tag
@@ -158,6 +176,11 @@ class BoundedAMP(BoxStream):
         for heard in asked.values():
             heard(reason)
 
+    def fileDescriptorReceived(self, descriptor: int) -> None:
+        """See `IFileDescriptorReceiver`: a Unix socket brings a file, which nobody wants."""
+        os.close(descriptor)
+        self._breach("it sent a file")
+
     def ampBoxReceived(self, box: Box) -> None:
         if ANSWER in box or ERROR in box:
             self._answer_received(box)
@@ -193,20 +216,7 @@ class BoundedAMP(BoxStream):
         found = self._responders.get(name)
         if found is None:
             return None
-        command, function = found
-
-        def respond(box: amp.AmpBox) -> Deferred[amp.AmpBox]:
-            size = self._begun()
-            answer: Deferred[Any] = maybeDeferred(self._admitted, name)
-            answer.addCallback(lambda _: command.arguments_in(box))
-            answer.addCallback(lambda arguments: function(**arguments))
-            answer.addCallback(lambda values: amp.AmpBox(command.answer(values)))
-            answer.addErrback(self._declared, name)
-            if size > _COUNTED and (not answer.called or answer.paused):
-                answer = self.held_until(answer, size)
-            return answer.addBoth(self._answered, size)
-
-        return respond
+        return partial(self._respond, *found)
 
     def held_until(self, answer: Deferred[_T], _size: int) -> Deferred[_T]:
         """Note that what was asked waits. A subclass may count its bytes.
@@ -217,14 +227,30 @@ class BoundedAMP(BoxStream):
 
     # ------------------------------------------------------------------ inside
 
-    def _answered(self, outcome: object, size: int) -> object:
-        self._ended(size)
-        return outcome
+    def _respond(self, command: type[Command], function: Responder, box: amp.AmpBox) -> Deferred[amp.AmpBox]:
+        size = self._begun()
+        answer: Deferred[Any] = maybeDeferred(self._begin, command, function, box)
+        if size > _COUNTED and (not answer.called or answer.paused):
+            answer = self.held_until(answer, size)
+        return answer.addBoth(self._answered, command, size)
 
-    def _admitted(self, name: bytes) -> None:
-        refused = self.refusal(name)
+    def _begin(self, command: type[Command], function: Responder, box: amp.AmpBox) -> object:
+        refused = self.refusal(command.commandName)
         if refused is not None:
             raise refused.with_traceback(None)  # it may be the same each time, and must not keep the frames of all
+        return function(self, **command.arguments_in(box))
+
+    def _answered(self, outcome: Any, command: type[Command], size: int) -> amp.AmpBox | Failure:
+        """The answer of a command, given what came of it. One callback, as each takes four objects while it waits."""
+        try:
+            if isinstance(outcome, Failure):
+                return self._declared(outcome, command.commandName)
+            try:
+                return amp.AmpBox(command.answer(outcome))
+            except Exception:  # noqa: BLE001  # as `_public` has it, every failure is answered
+                return self._declared(Failure(), command.commandName)
+        finally:
+            self._ended(size)
 
     def _declared(self, failure: Failure, name: bytes) -> Failure:
         error = self._public(failure, name)
@@ -244,30 +270,35 @@ class BoundedAMP(BoxStream):
         begin, end = self._direct[name]
         try:
             refused = self.refusal(name)
-            work = begin(box) if refused is None else fail(refused)
+            work = begin(self, box) if refused is None else fail(refused)
         except Exception:  # noqa: BLE001  # as `_public` has it, every failure is answered
             work = fail()
         if work.called and not work.paused and not isinstance(work.result, Failure):  # it needs no callback
             self._answer_directly(work.result, end, name, box[ASK])
         else:
             size = self._begun()
-            work.addBoth(self._answer_later, end, name, box[ASK])
-            work.addBoth(self._answered, size)
+            work.addBoth(self._end_directly, end, name, box[ASK], size)
 
-    def _answer_directly(self, outcome: object, end: Callable[[Any, bytes], bytes], name: bytes, tag: bytes) -> None:
+    def _answer_directly(self, outcome: object, end: AnswerMaker, name: bytes, tag: bytes) -> None:
         if self.transport is None and not isinstance(outcome, Failure):
             return  # nobody hears it, and to encode it may take long
         if isinstance(outcome, Failure):
             answer = serialize(error_box(self._public(outcome, name), tag))
         else:
             try:
-                answer = end(outcome, tag)
+                answer = end(self, outcome, tag)
             except Exception:  # noqa: BLE001  # as above
                 answer = serialize(error_box(self._public(Failure(), name), tag))
         if self.transport is not None:
             self._send_bytes(answer)
 
-    def _answer_later(self, outcome: object, end: Callable[[Any, bytes], bytes], name: bytes, tag: bytes) -> None:
+    def _end_directly(self, outcome: object, end: AnswerMaker, name: bytes, tag: bytes, size: int) -> None:
+        try:
+            self._answer_later(outcome, end, name, tag)
+        finally:
+            self._ended(size)
+
+    def _answer_later(self, outcome: object, end: AnswerMaker, name: bytes, tag: bytes) -> None:
         """Answer what wasn't answered at once. A subclass may count what that takes."""
         self._answer_directly(outcome, end, name, tag)
 

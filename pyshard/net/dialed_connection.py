@@ -22,7 +22,7 @@ from zope.interface import implementer
 from pyshard.client_core.conversation import Broken
 from pyshard.client_core.questions_from_daemons import QuestionAllowance
 from pyshard.errors import NotTrusted, PyshardError
-from pyshard.net.command_connection import BoundedAMP
+from pyshard.net.command_connection import BoundedAMP, Responder
 from pyshard.protocol import commands
 from pyshard.protocol.boxes import Box
 from pyshard.protocol.chunked_arguments import Arguments
@@ -50,8 +50,13 @@ class DialedConnection(BoundedAMP):
         """See `IHandshakeListener`; called on connections with TLS only."""
         self._handshaken = True
 
-    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
-        return [(commands.Ping, dict), (commands.GoAway, self.leave)]
+    @classmethod
+    def responders(cls) -> Iterable[tuple[type[Command], Responder]]:
+        return [(commands.Ping, cls.ping), (commands.GoAway, cls.leave)]
+
+    def ping(self) -> Arguments:
+        """Give the other side a sign of life."""
+        return {}
 
     def excess(self) -> str | None:
         return self._allowance.breach(self._parser.size, self.heard)

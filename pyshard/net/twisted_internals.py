@@ -27,6 +27,7 @@ from twisted.python import runtime
 
 if TYPE_CHECKING:
     from twisted.internet.epollreactor import EPollReactor
+    from twisted.protocols.amp import AMP
 
 #: The timeout of an endpoint that is to set no timer. Connectors take None, though endpoints declare a number.
 NO_TIMEOUT = cast(int, None)
@@ -154,29 +155,39 @@ def wrap_reads_and_writes(
     transport: object,
     reads: Callable[[Callable[[], object]], Callable[[], object]],
     writes: Callable[[Callable[[], object]], Callable[[], object]],
-) -> Callable[[], None]:
+) -> None:
     """Have functions called in place of those by which the reactor has a transport read and write.
 
     They see all that this takes, with the work of TLS, before and behind the protocol's own. The reactor looks both
-    methods up on the transport.
+    methods up on the transport. `unwrap_reads_and_writes` puts them back.
 
     :param reads: is given the method that reads, and gives what is called in its place.
     :param writes: the same for the one that writes.
-    :return: puts the methods back.
     """
-    transport = below_tls(transport)
-    if not isinstance(transport, FileDescriptor):
-        return lambda: None
-    made: FileDescriptor = transport
+    made = below_tls(transport)
+    if not isinstance(made, FileDescriptor):
+        return
     # Not by `vars`: an object whose dict was asked for takes longer for each of its attributes.
     made.doRead, made.doWrite = reads(made.doRead), writes(made.doWrite)  # type: ignore[method-assign]  # see above
 
-    def end() -> None:
+
+def unwrap_reads_and_writes(transport: object) -> None:
+    """Put back what `wrap_reads_and_writes` has replaced, if it has."""
+    made = below_tls(transport)
+    if isinstance(made, FileDescriptor):
         for name in ("doRead", "doWrite"):
             if name in made.__dict__:
                 delattr(made, name)
 
-    return end
+
+def begin_amp(protocol: AMP) -> None:
+    """Do what AMP's constructor does, but for what it counts files by that come over Unix sockets.
+
+    That is seven objects of each connection, at which Python's garbage collector would look.
+    """
+    protocol._ampInitialized = True
+    protocol._outstandingRequests = {}
+    protocol.locator = protocol.boxReceiver = protocol
 
 
 def resolves_in_its_thread_pool(resolver: object) -> bool:

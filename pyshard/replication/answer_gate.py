@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import partial
 from heapq import heappop, heappush
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -29,6 +28,17 @@ from twisted.internet.defer import Deferred, fail, succeed
 from pyshard.errors import OutcomeUnknown, PyshardError
 from pyshard.replication.primary_term import PrimaryTerm
 from pyshard.settings import settings
+
+
+class _Waiter(Deferred[None]):
+    """Who waits.
+
+    :param seen: the number of the last group that it saw.
+    """
+
+    def __init__(self, forget: Callable[[Deferred[None]], None], seen: int) -> None:
+        super().__init__(forget)
+        self.seen = seen
 
 
 class AnswerGate:
@@ -62,6 +72,7 @@ class AnswerGate:
         )  # when the gate has ended: and whether one changed
         self._ended: PyshardError | None = None
         self.seems_leased = False
+        self._forgets = self._forget  # one object for all that wait
         self._passing = False  # some pass just now, or in the reactor's next turn
 
     def __len__(self) -> int:
@@ -84,7 +95,7 @@ class AnswerGate:
             self.look()  # others may wait for that, and where no replica asks nobody else looks
         if seen <= self._term.committed and (self._term.has_enough if changed else self._is_leased()):
             return succeed(None)
-        waiter: Deferred[None] = Deferred(partial(self._forget, seen))
+        waiter = _Waiter(self._forgets, seen)
         if seen not in self._uncommitted:
             self._uncommitted[seen] = {}
             heappush(self._numbers, seen)
@@ -147,9 +158,10 @@ class AnswerGate:
         self.seems_leased = leased = self._term.may_answer(self._now())
         return leased
 
-    def _forget(self, seen: int, waiter: Deferred[None]) -> None:
+    def _forget(self, waiter: Deferred[None]) -> None:
         """Nobody waits for one any more. Its number stays until it is committed: groups are few."""
-        self._uncommitted.get(seen, {}).pop(waiter, None)
+        assert isinstance(waiter, _Waiter)
+        self._uncommitted.get(waiter.seen, {}).pop(waiter, None)
         for waiting in (self._unleased, self._too_few, self._failing):
             waiting.pop(waiter, None)
 

@@ -19,9 +19,11 @@ _due: deque[Deferred[None]] = deque()  # what is to fire, in order, while someth
 class ChangesInFlight:
     """The changes of one connection that are in flight."""
 
+    __slots__ = ("_in_flight", "_waiting")
+
     def __init__(self) -> None:
         self._in_flight = 0
-        self._waiting: list[Deferred[None]] = []
+        self._waiting: tuple[Deferred[None], ...] = ()
 
     def add(self, change: Deferred[_T]) -> Deferred[_T]:
         """Count a change until it is done.
@@ -44,12 +46,12 @@ class ChangesInFlight:
         if not self._in_flight:
             return succeed(None)
         waiting: Deferred[None] = Deferred()
-        self._waiting.append(waiting)
+        self._waiting = *self._waiting, waiting
         return waiting
 
     def _fire(self) -> None:
         if not self._in_flight:
-            waiting, self._waiting = self._waiting, []
+            waiting, self._waiting = self._waiting, ()
             fires_already = bool(_due)
             _due.extend(waiting)
             while _due and not fires_already:

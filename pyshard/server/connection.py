@@ -15,8 +15,8 @@ are held for it are counted by `pyshard.server.holding_connection`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionAborted
@@ -27,7 +27,13 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import BadRequest, NotAuthenticated, PyshardError, ShuttingDown, TooManyConnections
 from pyshard.net.bounded_box_stream import READ
-from pyshard.net.twisted_internals import has_unread, peer_has_ended, wrap_reads_and_writes
+from pyshard.net.command_connection import AnswerMaker, Responder
+from pyshard.net.twisted_internals import (
+    has_unread,
+    peer_has_ended,
+    unwrap_reads_and_writes,
+    wrap_reads_and_writes,
+)
 from pyshard.protocol import commands
 from pyshard.protocol.boxes import UNHANDLED_CODE, Box
 from pyshard.protocol.chunked_arguments import Arguments
@@ -71,7 +77,6 @@ class ServerConnection(HoldingConnection):
         self._left = False  # the peer has ended it, and what it has asked wasn't served
         self._session: bytes | None = None
         self._since = clock.seconds()
-        self._end_calls: Callable[[], None] | None = None
 
     def described(self) -> dict[str, object]:
         """What `stat` tells of a connection: id, peer, seconds since it was opened, operations."""
@@ -82,8 +87,9 @@ class ServerConnection(HoldingConnection):
             "operations": self.operations,
         }
 
-    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
-        return [(commands.Authenticate, self.authenticate), (commands.Ping, self.ping)]
+    @classmethod
+    def responders(cls) -> Iterable[tuple[type[Command], Responder]]:
+        return [(commands.Authenticate, cls.authenticate), (commands.Ping, cls.ping)]
 
     def ping(self) -> Arguments:
         """See `pyshard.protocol.commands.Ping`. What it waited for its turn is none of what is asked next."""
@@ -262,7 +268,7 @@ class ServerConnection(HoldingConnection):
     def connectionMade(self) -> None:
         super().connectionMade()
         turns = self.factory.turns
-        self._end_calls = wrap_reads_and_writes(
+        wrap_reads_and_writes(
             self.transport, lambda read: turns.reading(self, read), lambda write: turns.writing(self, write)
         )
 
@@ -271,8 +277,7 @@ class ServerConnection(HoldingConnection):
         turns.own_time.look(began)
         if self._left or (self.answering and not reason.check(ConnectionAborted)):
             self.factory.came_to_nothing(self)
-        if self._end_calls is not None:
-            self._end_calls()
+        unwrap_reads_and_writes(self.transport)
         self.factory.connection_lost(self)
         super().connectionLost(reason)
         if self._session is not None:
@@ -287,7 +292,7 @@ class ServerConnection(HoldingConnection):
         self.factory.counts.refusals[error.code] += 1
         return error
 
-    def _answer_later(self, outcome: object, end: Callable[[Any, bytes], bytes], name: bytes, tag: bytes) -> None:
+    def _answer_later(self, outcome: object, end: AnswerMaker, name: bytes, tag: bytes) -> None:
         began = self._clock.seconds()
         super()._answer_later(outcome, end, name, tag)
         self.factory.turns.count_elsewhere(self, self._clock.seconds() - began)

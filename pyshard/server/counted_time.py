@@ -6,6 +6,7 @@ Rules: those of `pyshard.server.address_time_shares`, and which boxes are long s
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Generic, TypeVar
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -55,26 +56,12 @@ class CountedTime(Generic[_S]):
         self._turn = turn
         self._shares = AddressShares()
         self._long: LongBoxes[_S] = LongBoxes(self._shares, turn)
+        self._write = self._write_counted  # one object for all connections
         self._release: IDelayedCall | None = None  # while boxes that take long are held
 
     def writing(self, connection: _S, write: Callable[[], object]) -> Callable[[], object]:
         """What a connection's writing is to be, so that the time that it takes is counted."""
-
-        def write_counted() -> object:
-            if not self._shares.contended or connection.replicates:
-                return write()
-            began = self._clock.seconds()
-            self.own_time.look(began)
-            had = self._processor() if began < self._watched_until else 0.0
-            nobodys = self._collector.seconds
-            result = write()
-            now = self._clock.seconds()
-            used = self.own_time.of(now - began - (self._collector.seconds - nobodys))
-            self._note_use(connection, used, now, had)
-            self.count(connection.account or connection.origin, used)
-            return result
-
-        return write_counted
+        return partial(self._write, connection, write)
 
     def own(self, work: Callable[[], object]) -> Callable[[], object]:
         """What work of the daemon's own is to be, so that others leave it time as they do for an address that asks."""
@@ -142,6 +129,20 @@ class CountedTime(Generic[_S]):
         """Seconds that an address has yet to wait for what was done for it; 0 while no others ask."""
         now = self._clock.seconds()
         return max(self._shares.debt(origin, now), self._shares.debt(long_of(origin), now))
+
+    def _write_counted(self, connection: _S, write: Callable[[], object]) -> object:
+        if not self._shares.contended or connection.replicates:
+            return write()
+        began = self._clock.seconds()
+        self.own_time.look(began)
+        had = self._processor() if began < self._watched_until else 0.0
+        nobodys = self._collector.seconds
+        result = write()
+        now = self._clock.seconds()
+        used = self.own_time.of(now - began - (self._collector.seconds - nobodys))
+        self._note_use(connection, used, now, had)
+        self.count(connection.account or connection.origin, used)
+        return result
 
     def _note_use(self, connection: _S, used: float, now: float, had: float) -> None:
         """Note the time that it took to read or to write. If that was long, it counts as a long box does.

@@ -60,12 +60,7 @@ class HoldingConnection(AcceptedConnection):
         :return: the same Deferred.
         """
         self.hold_rest(size)
-
-        def answered(outcome: _T) -> _T:
-            self.hold_rest(-size)
-            return outcome
-
-        return answer.addBoth(answered)
+        return answer.addBoth(self._held_no_more, size)
 
     def release_held(self) -> None:
         """End the connection for the bytes that the daemon holds for it."""
@@ -81,6 +76,10 @@ class HoldingConnection(AcceptedConnection):
             discard_unwritten(transport)
 
     # ------------------------------------------------------------------ inside
+
+    def _held_no_more(self, outcome: _T, size: int) -> _T:
+        self.hold_rest(-size)
+        return outcome
 
     def _update_held(self) -> None:
         if not self._released and not self.ended:

@@ -26,6 +26,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import inf
 from typing import TypeVar
 
@@ -80,6 +81,7 @@ class ServingTurns(CountedTime[_S]):
         self._turn_of: _S | None = None
         self._waits_again = False  # whether that one has more than its slice
         self._next: IDelayedCall | None = None
+        self._read = self._read_in_turn  # one object for all connections
         self._counted = 0.0  # seconds of serving that were counted since a connection is being read
 
     def reading(self, connection: _S, read: Callable[[], object]) -> Callable[[], object]:
@@ -87,41 +89,7 @@ class ServingTurns(CountedTime[_S]):
 
         :param read: reads, and has `serve` called for what has come.
         """
-        shares, clock = self._shares, self._clock
-
-        def read_in_turn() -> object:
-            if connection.replicates:
-                return read()
-            if connection.handshaking:
-                return self._shake_hands(connection, read)
-            if connection.moves and self._first.may(connection):
-                return self._first.read(connection, read)
-            held = self._release is not None
-            if not (shares.contended or held):  # `serve` counts enough to notice when another address asks
-                return read()
-            began = clock.seconds()
-            account = connection.account or self._long.first_account(connection, began)
-            if account is not connection.origin and connection.is_left:
-                return connection.end_unserved()
-            spent = held or (connection is not self._called and self._long.turn_is_spent)
-            if (spent and account is not connection.origin) or shares.room(account, began, self._turn()) <= 0:
-                connection.wait_unread()
-                self._unread.add(connection)
-                self._wait_in_line(connection)
-                return None
-            self.own_time.look(began)
-            self._counted, had = 0.0, self._processor() if began < self._watched_until else 0.0
-            nobodys, before = self._collector.seconds, connection.unserved_bytes
-            result = read()
-            now, holds = clock.seconds(), connection.unserved_bytes
-            rest = self.own_time.of(now - began - self._counted - (self._collector.seconds - nobodys))
-            if rest > 0:
-                self._note_use(connection, rest, now, had)
-                part = (holds - before) / holds if holds > max(before, connection.short_up_to) else 0  # of a large box
-                shares.charge(connection.account, rest, now, self._turn(), part)
-            return result
-
-        return read_in_turn
+        return partial(self._read, connection, read)
 
     def serve(self, connection: _S) -> None:
         """Serve what has come over a connection: now, or when it is its turn."""
@@ -211,6 +179,38 @@ class ServingTurns(CountedTime[_S]):
         self._leave_line(connection)
 
     # ------------------------------------------------------------------ inside
+
+    def _read_in_turn(self, connection: _S, read: Callable[[], object]) -> object:
+        if connection.replicates:
+            return read()
+        if connection.handshaking:
+            return self._shake_hands(connection, read)
+        if connection.moves and self._first.may(connection):
+            return self._first.read(connection, read)
+        shares, held = self._shares, self._release is not None
+        if not (shares.contended or held):  # `serve` counts enough to notice when another address asks
+            return read()
+        began = self._clock.seconds()
+        account = connection.account or self._long.first_account(connection, began)
+        if account is not connection.origin and connection.is_left:
+            return connection.end_unserved()
+        spent = held or (connection is not self._called and self._long.turn_is_spent)
+        if (spent and account is not connection.origin) or shares.room(account, began, self._turn()) <= 0:
+            connection.wait_unread()
+            self._unread.add(connection)
+            self._wait_in_line(connection)
+            return None
+        self.own_time.look(began)
+        self._counted, had = 0.0, self._processor() if began < self._watched_until else 0.0
+        nobodys, before = self._collector.seconds, connection.unserved_bytes
+        result = read()
+        now, holds = self._clock.seconds(), connection.unserved_bytes
+        rest = self.own_time.of(now - began - self._counted - (self._collector.seconds - nobodys))
+        if rest > 0:
+            self._note_use(connection, rest, now, had)
+            part = (holds - before) / holds if holds > max(before, connection.short_up_to) else 0  # of a large box
+            shares.charge(connection.account, rest, now, self._turn(), part)
+        return result
 
     def _leave_line(self, connection: _S) -> None:
         self._unread.discard(connection)

@@ -10,7 +10,6 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred
@@ -45,26 +44,27 @@ class GatedAnswers:
         :param gate: of the primary's place by now: what is begun is of no later one.
         :param begin, changes, sender, read: see `ShardReplica.answer`.
         """
-        waited = partial(self._waited, gate, changes, sender, read)
         if changes or gate.seems_leased:
-            return begin().addCallback(waited)
+            return begin().addCallback(self._waited, gate, changes, sender, read)
         leased = self._waiting.wait(sender, gate.passed(0, changed=False), None, 0, keeps_place=False)
-        return leased.addCallback(lambda _: self._begin_late(begin, sender)).addCallback(waited)
+        return leased.addCallback(self._begin_late, gate, begin, sender, read)
 
     def forget(self, sender: Sender) -> None:
         """Keep nothing of who has gone."""
         self._waiting.forget(sender)
 
-    def _begin_late(self, begin: Callable[[], Deferred[_T]], sender: Sender) -> Deferred[_T]:
+    def _begin_late(
+        self, _: None, gate: AnswerGate, begin: Callable[[], Deferred[_T]], sender: Sender, read: Sequence[Run]
+    ) -> Deferred[_T]:
         """Begin what had to wait. What it takes is none of the time in which its sender's boxes are served."""
         began = self._seconds()
         try:
-            return begin()
+            return begin().addCallback(self._waited, gate, False, sender, read)
         finally:
             sender.count(max(0.0, self._seconds() - began), 1)
 
     def _waited(
-        self, gate: AnswerGate, changes: bool, sender: Sender, read: Sequence[Run], answer: _T
+        self, answer: _T, gate: AnswerGate, changes: bool, sender: Sender, read: Sequence[Run]
     ) -> Deferred[_T] | _T:
         """Give an answer when it may be given."""
         seen = self._seen(read)

@@ -12,8 +12,9 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from pyshard.errors import PermissionDenied, PyshardError
+from pyshard.metrics.batch_counts import BatchSizes
 from pyshard.model import cluster_state_json
-from pyshard.net.command_connection import DirectResponder
+from pyshard.net.command_connection import DirectResponder, Responder
 from pyshard.protocol import commands
 from pyshard.protocol.apply_boxes import answers_bytes, apply_arguments, long_answer_bytes, takes_stale
 from pyshard.protocol.batch_answers import Answer, encode_answers
@@ -39,7 +40,7 @@ from pyshard.shard.served_replicas import refuse_replica
 from pyshard.shard.shard import Shard
 from pyshard.shard.shard_moves import ShardMoves
 from pyshard.shard.shard_stat import shard_stat
-from pyshard.shard.slow_operations import SlowOperationLog
+from pyshard.shard.slow_operations import SlowOperationLog, watched
 from pyshard.shard.snapshot_limits import SnapshotPeer
 from pyshard.storage import ITSELF, Page, Sender, Task
 from pyshard.storage.durable.update_size import update_size
@@ -54,7 +55,7 @@ class ShardProtocol(ServerConnection):
     :param snapshots: the shard's open ones.
     :param followers: those of the shard.
     :param moves: those of the shard.
-    :param slow: logs what takes long; None: that isn't logged.
+    :ivar slow: logs what takes long; None: that isn't logged.
     """
 
     kind = SHARD
@@ -70,47 +71,44 @@ class ShardProtocol(ServerConnection):
         slow: SlowOperationLog | None = None,
     ) -> None:
         self._shard = shard
-        self._slow = slow
+        self.slow = slow
         self._snapshots = snapshots
         self._followers = followers
         self._moves = moves
         self._sender: Sender = ITSELF
         super().__init__(factory, clock)
 
-    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
+    @classmethod
+    def responders(cls) -> Iterable[tuple[type[Command], Responder]]:
         return [
             *super().responders(),
-            (commands.Hello, self.hello),
-            (commands.GetMap, self.get_map),
-            (commands.Configure, self.configure),
-            (commands.Stat, self.stat),
-            *self._watched(
-                (commands.Keys, self.keys),
-                (commands.Count, self.count),
-                (commands.OpenSnapshot, self.open_snapshot),
-                (commands.ReadSnapshot, self.read_snapshot),
-            ),
-            (commands.CloseSnapshot, self.close_snapshot),
-            (commands.OpenCopy, self.open_copy),
-            (commands.ReadCopy, self.read_copy),
-            (commands.CloseCopy, self.close_copy),
-            (commands.ReadGroups, self.read_groups),
-            (commands.OpenDigest, self.open_digest),
-            (commands.ReadDigest, self.read_digest),
-            (commands.ReadDigestRows, self.read_digest_rows),
-            (commands.ForgetFollower, self.forget_follower),
-            (commands.ReportMoves, self.report_moves),
-            *ReplicaResponders(self._shard, self._followers, self, lambda: self._sender, self.hold_rest).responders(),
+            (commands.Hello, cls.hello),
+            (commands.GetMap, cls.get_map),
+            (commands.Configure, cls.configure),
+            (commands.Stat, cls.stat),
+            watched(commands.Keys, cls.keys),
+            watched(commands.Count, cls.count),
+            watched(commands.OpenSnapshot, cls.open_snapshot),
+            watched(commands.ReadSnapshot, cls.read_snapshot),
+            (commands.CloseSnapshot, cls.close_snapshot),
+            (commands.OpenCopy, cls.open_copy),
+            (commands.ReadCopy, cls.read_copy),
+            (commands.CloseCopy, cls.close_copy),
+            (commands.ReadGroups, cls.read_groups),
+            (commands.OpenDigest, cls.open_digest),
+            (commands.ReadDigest, cls.read_digest),
+            (commands.ReadDigestRows, cls.read_digest_rows),
+            (commands.ForgetFollower, cls.forget_follower),
+            (commands.ReportMoves, cls.report_moves),
+            *ReplicaResponders.responders(cls._replica_responders),
         ]
 
-    def direct_responders(self) -> Iterable[tuple[bytes, DirectResponder]]:
-        return [(commands.Apply.commandName, (self.apply, self.applied))]
+    @classmethod
+    def direct_responders(cls) -> Iterable[tuple[bytes, DirectResponder]]:
+        return [(commands.Apply.commandName, (cls.apply, cls.applied))]
 
-    def _watched(
-        self, *responders: tuple[type[Command], Callable[..., object]]
-    ) -> Iterable[tuple[type[Command], Callable[..., object]]]:
-        slow = self._slow
-        return responders if slow is None else [slow.watching(self, *responder) for responder in responders]
+    def _replica_responders(self) -> ReplicaResponders:
+        return ReplicaResponders(self._shard, self._followers, self, self._sender, self.hold_rest)
 
     def connectionMade(self) -> None:
         self._sender = ConnectionSender.of(self)
@@ -146,7 +144,7 @@ class ShardProtocol(ServerConnection):
             raise
 
     def _apply_batch(self, epoch: int, batch: bytes, stale: bool) -> Deferred[list[Answer]]:
-        slow = self._slow
+        slow = self.slow
         if self.role is not None and self.role < Role.WRITE:
             readers = decode_readers_runs(batch)
             applied = self._apply_permitted(epoch, readers, self.role, len(batch), stale)
@@ -177,8 +175,11 @@ class ShardProtocol(ServerConnection):
 
     def _counted(self, runs: list[Run], applied: Deferred[list[Answer]]) -> Deferred[list[Answer]]:
         """Count a batch when it is answered."""
-        began, seconds, count = self.heard, self._clock.seconds, self._shard.counts.later(runs)
-        return applied.addBoth(lambda outcome: count(outcome, seconds() - began))
+        return applied.addBoth(self._count, self._shard.counts.sizes(runs), self.heard)
+
+    def _count(self, outcome: _T, sizes: BatchSizes, began: float) -> _T:
+        self._shard.counts.add_outcome(sizes, outcome, self._clock.seconds() - began)
+        return outcome
 
     def _apply_front(self, epoch: int, runs: list[Run], size: int, stale: bool) -> Deferred[list[Answer]]:
         """Apply as much of a batch as one step may have.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pyshard.errors import NotConfigured, PyshardError
+from pyshard.net.command_connection import Responder
 from pyshard.protocol import commands
 from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.change_pages import encode_group
@@ -22,6 +23,8 @@ from pyshard.shard.shard import Shard
 from pyshard.shard.shard_replica import ShardReplica
 from pyshard.storage import ITSELF, Sender
 
+_C = TypeVar("_C")
+
 
 class PullingConnection(Hashable, Protocol):
     """A connection over which groups are pulled.
@@ -33,12 +36,12 @@ class PullingConnection(Hashable, Protocol):
 
 
 class ReplicaResponders:
-    """Of one connection.
+    """Of one connection; made for each question, since hardly any connection asks one.
 
     :param shard: what answers.
     :param followers: those of the shard.
     :param owner: the connection.
-    :param sender: gives who asks over it.
+    :param sender: who asks over it.
     :param hold: told how many bytes more, or fewer, are held of groups that it hasn't been given yet.
     """
 
@@ -47,7 +50,7 @@ class ReplicaResponders:
         shard: Shard,
         followers: ServedFollowers,
         owner: PullingConnection,
-        sender: Callable[[], Sender] = lambda: ITSELF,
+        sender: Sender = ITSELF,
         hold: Callable[[int], object] = unheld,
     ) -> None:
         self._shard = shard
@@ -56,13 +59,17 @@ class ReplicaResponders:
         self._sender = sender
         self._hold = hold
 
-    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
-        """Each command, and what answers it."""
+    @classmethod
+    def responders(cls, of: Callable[[_C], ReplicaResponders]) -> Iterable[tuple[type[Command], Responder]]:
+        """Each command, and what answers it, given the connection.
+
+        :param of: makes those of a connection.
+        """
         return [
-            (commands.PullGroups, self.pull_groups),
-            (commands.OpenReplicaCopy, self.open_replica_copy),
-            (commands.ReportReplica, self.report_replica),
-            (commands.SwitchPrimary, self.switch_primary),
+            (commands.PullGroups, _called_of(of, cls.pull_groups)),
+            (commands.OpenReplicaCopy, _called_of(of, cls.open_replica_copy)),
+            (commands.ReportReplica, _called_of(of, cls.report_replica)),
+            (commands.SwitchPrimary, _called_of(of, cls.switch_primary)),
         ]
 
     def pull_groups(self, pull: bytes, offset: int) -> Deferred[Arguments]:
@@ -77,7 +84,7 @@ class ReplicaResponders:
     def open_replica_copy(self, replica: str) -> Deferred[Arguments]:
         self._replica().check_copy(replica)
         # When what it has is committed.
-        given = self._shard.gated(lambda: Deferred.fromCoroutine(self._opened(replica)), self._sender())
+        given = self._shard.gated(lambda: Deferred.fromCoroutine(self._opened(replica)), self._sender)
         return given.addCallback(lambda copy: {"copy": copy[0], "head": encode_group(copy[1])})
 
     def report_replica(self, name: str) -> Deferred[Arguments]:
@@ -109,3 +116,7 @@ class ReplicaResponders:
         if self._shard.replica is None:
             raise NotConfigured("this shard can't reach other ones, so it can't be one of several replicas")
         return self._shard.replica
+
+
+def _called_of(of: Callable[[_C], ReplicaResponders], function: Responder) -> Responder:
+    return lambda connection, **arguments: function(of(connection), **arguments)

@@ -143,7 +143,7 @@ class Shard:
         """
         replica = self.replica
         if replica is not None and replica.is_one_of_several:
-            return replica.apply(lambda: self._apply_or_wait(epoch, runs, sender), runs, sender)
+            return replica.apply(partial(self._apply_or_wait, epoch, runs, sender), runs, sender)
         return self._apply_or_wait(epoch, runs, sender)
 
     def apply_stale(self, epoch: int, runs: Sequence[Run], sender: Sender = ITSELF) -> Deferred[list[Answer]]:

@@ -11,11 +11,12 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import partial
 from random import Random
 from typing import TypeVar
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 
 from pyshard.errors import BadRequest, NotConfigured, ShardBehind
@@ -39,6 +40,7 @@ from pyshard.shard.primary_connection import PrimaryConnection
 from pyshard.shard.pull_precedence import PullPrecedence
 from pyshard.shard.served_replicas import ServedReplicas
 from pyshard.shard.small_changes import SMALL
+from pyshard.shard.waiting_questions import WaitingQuestions
 from pyshard.storage import ITSELF, IStore, Sender, Task
 from pyshard.storage.durable.update_size import update_size
 
@@ -66,6 +68,7 @@ class ShardReplica:
         self.served = ServedReplicas(store, clock)
         self.large = LargeChanges(clock, store.uncommitted)
         self._answers = GatedAnswers(store, clock.seconds)
+        self._questions = WaitingQuestions()
         self._first = PullPrecedence()
         promised = store.promised
         if promised.ballot:
@@ -158,18 +161,16 @@ class ShardReplica:
         """
         self.check_leads()
         if not any(map(changes, runs)):
+            if (refused := self._questions.refusal(sender)) is not None:
+                return fail(refused)
             self.large.ask(sender)
-            return self._timed(sender, self.answer(begin, False, sender, runs))
+            return self._counted(sender, self._gated(begin, False, sender, runs), True)
         self.check_changes()
-
-        def begin_change() -> Deferred[list[Answer]]:
-            self.check_leads()
-            self.check_changes()
-            return self.answer(begin, True, sender)
-
+        if (refused := self._questions.refusal(sender)) is not None:
+            return fail(refused)
         weight = update_size([Task(run, 0, ()) for run in runs])[0]
-        changed = self.large.serve(sender, weight, begin_change)
-        return self._timed(sender, changed) if weight <= SMALL else changed
+        changed = self.large.serve(sender, weight, partial(self._begin_change, begin, sender))
+        return self._counted(sender, changed, weight <= SMALL)
 
     def answer(
         self,
@@ -186,23 +187,13 @@ class ShardReplica:
         :param read: what it is, if that reads some keys alone. It doesn't wait then for what others have changed.
         :raises OutcomeUnknown: (in the Deferred) another replica leads by now, and may have what was changed, or not.
         :raises NotConfigured: this replica doesn't lead, also in the Deferred; nothing was changed.
+        :raises Overloaded: (in the Deferred) too many questions wait already; nothing was done.
         """
         if self._replica is None:
             return begin()
-        gate = self._replica.gate  # of this term: what is begun now is of no later one
-        return self._answers.answer(gate, begin, changes, sender, read)
-
-    def _timed(self, sender: Sender, answer: Deferred[_T]) -> Deferred[_T]:
-        """Count for how long the answer to something small waits."""
-        if answer.called and not answer.paused:
-            return answer
-        began = self._clock.seconds()
-
-        def answered(outcome: _T) -> _T:
-            sender.waited(self._clock.seconds() - began)
-            return outcome
-
-        return answer.addBoth(answered)
+        if (refused := self._questions.refusal(sender)) is not None:
+            return fail(refused)
+        return self._counted(sender, self._gated(begin, changes, sender, read), False)
 
     def check_read(self) -> None:
         """Refuse a read that may be a little old, at a replica that doesn't lead; see `Replica.check_read`.
@@ -295,6 +286,32 @@ class ShardReplica:
         return {} if figures is None else {"replica": figures.described()}
 
     # ------------------------------------------------------------------ inside
+
+    def _gated(
+        self, begin: Callable[[], Deferred[_T]], changes: bool, sender: Sender, read: Sequence[Run] = ()
+    ) -> Deferred[_T]:
+        """As `answer`, of what is counted elsewhere."""
+        assert self._replica is not None, "it leads a group"
+        gate = self._replica.gate  # of this term: what is begun now is of no later one
+        return self._answers.answer(gate, begin, changes, sender, read)
+
+    def _begin_change(self, begin: Callable[[], Deferred[_T]], sender: Sender) -> Deferred[_T]:
+        self.check_leads()
+        self.check_changes()
+        return self._gated(begin, True, sender)
+
+    def _counted(self, sender: Sender, answer: Deferred[_T], is_small: bool) -> Deferred[_T]:
+        """Count a question until it is answered; of something small, also for how long it waits."""
+        if answer.called and not answer.paused:
+            return answer
+        self._questions.begin(sender)
+        return answer.addBoth(self._answered, sender, self._clock.seconds() if is_small else None)
+
+    def _answered(self, outcome: _T, sender: Sender, began: float | None) -> _T:
+        self._questions.end(sender)
+        if began is not None:
+            sender.waited(self._clock.seconds() - began)
+        return outcome
 
     def _begin(self, group: ReplicaGroup) -> bool:
         """Be one of a group's replicas, if it has this store."""

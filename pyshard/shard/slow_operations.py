@@ -13,16 +13,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from pyshard.metrics.line_pace import LinePace
+from pyshard.net.command_connection import Responder
 from pyshard.protocol.batch_operations import Run, verb_of
 from pyshard.protocol.command_boxes import Command
 from pyshard.server.accepted_connection import AcceptedConnection
+
+if TYPE_CHECKING:
+    from pyshard.shard.protocol import ShardProtocol
 
 _LINES = 1.0  # a second
 _REFUSED = "refused"  # what stands for the verb of runs that weren't decoded, since the peer's role doesn't permit them
@@ -84,36 +89,35 @@ class SlowOperationLog:
             if waited + worked >= self.limit:
                 self._tell(connection, verbs_of(runs), index_of(runs), size, waited, worked)
             return work
-        verbs, index = verbs_of(runs), index_of(runs)  # now, so that nothing here keeps the documents
+        # What is told of it now, so that nothing here keeps the documents.
+        return work.addBoth(self._answered, connection, verbs_of(runs), index_of(runs), size, waited, began)
 
-        def answered(outcome: _T) -> _T:
-            worked = self.seconds() - began
-            if waited + worked >= self.limit:
-                self._tell(connection, verbs, index, size, waited, worked)
-            return outcome
+    def watch_command(
+        self, connection: AcceptedConnection, verbs: Mapping[str, int], function: Callable[[], object]
+    ) -> Deferred[object]:
+        """Have a command answered that isn't a batch, and log it if it is slow.
 
-        return work.addBoth(answered)
+        :param verbs: its name, once.
+        :param function: answers it.
+        """
+        began = self.seconds()
+        waited, connection.waited = connection.waited, 0.0
+        return maybeDeferred(function).addBoth(self._answered, connection, verbs, None, 0, waited, began)
 
-    def watching(
-        self, connection: AcceptedConnection, command: type[Command], function: Callable[..., object]
-    ) -> tuple[type[Command], Callable[..., object]]:
-        """A command that isn't a batch, and what answers it, watched as a batch is."""
-        verbs = {command.commandName.decode(): 1}
-
-        def answer(**arguments: object) -> Deferred[object]:
-            began = self.seconds()
-            waited, connection.waited = connection.waited, 0.0
-
-            def answered(outcome: object) -> object:
-                worked = self.seconds() - began
-                if waited + worked >= self.limit:
-                    self._tell(connection, verbs, None, 0, waited, worked)
-                return outcome
-
-            work: Deferred[object] = maybeDeferred(function, **arguments)
-            return work.addBoth(answered)
-
-        return command, answer
+    def _answered(
+        self,
+        outcome: _T,
+        connection: AcceptedConnection,
+        verbs: Mapping[str, int],
+        index: str | None,
+        size: int,
+        waited: float,
+        began: float,
+    ) -> _T:
+        worked = self.seconds() - began
+        if waited + worked >= self.limit:
+            self._tell(connection, verbs, index, size, waited, worked)
+        return outcome
 
     def _tell(
         self,
@@ -144,3 +148,17 @@ class SlowOperationLog:
             worked=round(1000 * worked),
             more=more,
         )
+
+
+def watched(command: type[Command], function: Responder) -> tuple[type[Command], Responder]:
+    """A command that isn't a batch, and what answers it, watched as a batch is.
+
+    :param function: answers it, given the connection.
+    """
+    verbs = {command.commandName.decode(): 1}
+
+    def answer(connection: ShardProtocol, **arguments: object) -> object:
+        slow, answer_it = connection.slow, partial(function, connection, **arguments)
+        return answer_it() if slow is None else slow.watch_command(connection, verbs, answer_it)
+
+    return command, answer

@@ -62,7 +62,7 @@ class WaitingAnswers:
             self.forget(sender)
         elif size:
             sender.hold(size)  # which may end the sender's connection
-        passed.addCallbacks(self._give, self._fail, callbackArgs=(waiting,), errbackArgs=(waiting,))
+        passed.addBoth(self._end, waiting)
         return waiting.outcome
 
     def forget(self, sender: Sender) -> None:
@@ -74,20 +74,17 @@ class WaitingAnswers:
 
     # ------------------------------------------------------------------ inside
 
-    def _give(self, _: None, waiting: _WaitingAnswer[_T]) -> None:
-        if self._remove(waiting):
-            answer = waiting.answer
-            _let_go(waiting)
+    def _end(self, outcome: Failure | None, waiting: _WaitingAnswer[_T]) -> None:
+        """Give one that waits no more, or fail it."""
+        if not self._remove(waiting):
+            waiting.outcome.errback(_gone(waiting))
+            return
+        answer = waiting.answer
+        _let_go(waiting)
+        if outcome is None:
             waiting.outcome.callback(answer)
         else:
-            waiting.outcome.errback(_gone(waiting))
-
-    def _fail(self, failure: Failure, waiting: _WaitingAnswer[_T]) -> None:
-        if self._remove(waiting):
-            _let_go(waiting)
-            waiting.outcome.errback(failure)
-        else:
-            waiting.outcome.errback(_gone(waiting))
+            waiting.outcome.errback(outcome)
 
     def _remove(self, waiting: _WaitingAnswer[Any]) -> bool:
         """Note that one waits no more; whether its sender was still there."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from bootstrap.watching import HIGH, LOW, Bench, DurableStore, about
 from deferreds import change_state, result
+from other_answers import answer_with
 from twisted.internet.defer import Deferred
 
 from pyshard.bootstrap.bootstrap import Condition
@@ -126,7 +127,7 @@ def test_ping_behind_large_answers(
         waiting.append(Deferred())
         return waiting[-1]
 
-    monkeypatch.setattr(ShardProtocol, "ping", ping)
+    answer_with(monkeypatch, ShardProtocol, b"Ping", ping)
     bench.running()
     assert bench.service is not None
     waiting = []
@@ -156,7 +157,7 @@ def test_looks_are_regular(bench: Bench, monkeypatch: pytest.MonkeyPatch, cuts: 
         pings.append(self)
         return {}
 
-    monkeypatch.setattr(ShardProtocol, "ping", ping)
+    answer_with(monkeypatch, ShardProtocol, b"Ping", ping)
     bench.running()
     for _ in range(cuts):
         bench.network.cut(*HIGH)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from clusters import VERBS, kinds
 from deferreds import watch
+from other_answers import answer_with
 from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard import Client
@@ -88,8 +89,8 @@ def test_an_index_is_created_though_the_map_cannot_be_fetched_after(
     """`Unavailable` means that nothing was changed: `create_index` doesn't fail with it once the index is there."""
     forgetful = [False]
     get_map = BootstrapProtocol.get_map
-    monkeypatch.setattr(
-        BootstrapProtocol, "get_map", lambda self: Deferred() if forgetful[0] else get_map(self)
+    answer_with(
+        monkeypatch, BootstrapProtocol, b"GetMap", lambda self: Deferred() if forgetful[0] else get_map(self)
     )  # never answers, when told so
     client = cluster.connect()
     forgetful[0] = True

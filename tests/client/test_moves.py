@@ -11,6 +11,7 @@ import pytest
 from clusters import announce, connected, keys_on, kinds, with_bounds
 from deferreds import watch
 from handover import applied_to, hand_over
+from other_answers import answer_with
 from twisted.internet.defer import Deferred, gatherResults
 
 from pyshard import Client
@@ -71,7 +72,7 @@ def test_a_redirect_without_a_newer_map_ends_at_the_deadline(
     shard = cluster.services["shard0"].shard
     cluster.stop_bootstrap()
     shard.assignment = Assignment("shard0", with_bounds(cluster.state, 1))
-    monkeypatch.setattr(ShardProtocol, "get_map", lambda _: Deferred())
+    answer_with(monkeypatch, ShardProtocol, b"GetMap", lambda _: Deferred())
     for own in cluster.map.shards:
         cluster.network.cut(own.host, own.port)
     cluster.advance(0)

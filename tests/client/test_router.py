@@ -11,6 +11,7 @@ import pytest
 from clusters import announce, connected, keys_on, kinds, with_bounds
 from deferreds import watch
 from handover import hand_over
+from other_answers import answer_with
 from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
 
@@ -40,7 +41,7 @@ def asked_for_maps(monkeypatch: pytest.MonkeyPatch, *who: type[BootstrapProtocol
             asked.append(self)
             return get_map(self)
 
-        monkeypatch.setattr(protocol, "get_map", get_map)
+        answer_with(monkeypatch, protocol, b"GetMap", get_map)
     return asked
 
 
@@ -177,7 +178,7 @@ def test_one_fetch_at_a_time(cluster: MemoryCluster, monkeypatch: pytest.MonkeyP
 
         return deferLater(cluster.clock, 1.5, answer)
 
-    monkeypatch.setattr(BootstrapProtocol, "get_map", slow)
+    answer_with(monkeypatch, BootstrapProtocol, b"GetMap", slow)
     client = cluster.connect()
     for name in cluster.names:
         cluster.kill_shard(name)

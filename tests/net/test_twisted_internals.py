@@ -25,11 +25,13 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
+from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 import pyshard
 from pyshard.net.twisted_internals import (
     NO_TIMEOUT,
+    begin_amp,
     call_soon,
     discard_unwritten,
     goes_by_the_wall_clock,
@@ -41,6 +43,8 @@ from pyshard.net.twisted_internals import (
 
 #: Names of Twisted's objects that begin with an underscore, and the modules that may use them.
 PRIVATE = {
+    "_ampInitialized": {"net/twisted_internals.py"},
+    "_outstandingRequests": {"net/twisted_internals.py"},
     "_tempDataBuffer": {"net/twisted_internals.py"},
     "_disconnectSelectable": {"net/twisted_internals.py"},
     "_doReadOrWrite": {"net/twisted_internals.py"},
@@ -282,3 +286,13 @@ def test_only_these_modules_use_them() -> None:
             if name in PRIVATE:
                 used.setdefault(name, set()).add(str(path.relative_to(package)))
     assert used == PRIVATE
+
+
+def test_begin_amp() -> None:
+    """It leaves out what files are counted by, and nothing else that AMP's constructor does."""
+    begun, made = amp.AMP.__new__(amp.AMP), amp.AMP()
+    begin_amp(begun)
+    files = {"_descriptors", "_getDescriptor", "_sendingDescriptorCounter", "_receivingDescriptorCounter"}
+    assert set(vars(begun)) == set(vars(made)) - files
+    assert (begun.locator, begun.boxReceiver, begun._outstandingRequests) == (begun, begun, {})
+    assert begun._ampInitialized

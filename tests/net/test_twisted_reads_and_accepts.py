@@ -17,7 +17,13 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
-from pyshard.net.twisted_internals import bound_accepts, poll_lightly, turn_number, wrap_reads_and_writes
+from pyshard.net.twisted_internals import (
+    bound_accepts,
+    poll_lightly,
+    turn_number,
+    unwrap_reads_and_writes,
+    wrap_reads_and_writes,
+)
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -85,7 +91,8 @@ def test_a_pause_between_accepts() -> None:
 def test_other_ports_are_left_alone() -> None:
     """What is no port of TCP isn't touched, such as one in memory."""
     bound_accepts(object(), lambda accept: accept(3), lambda _: True)
-    wrap_reads_and_writes(object(), lambda read: read, lambda write: write)()
+    wrap_reads_and_writes(object(), lambda read: read, lambda write: write)
+    unwrap_reads_and_writes(object())
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -106,17 +113,17 @@ def test_wrap_reads_and_writes(tls: bool) -> None:
 
         return called
 
-    end = wrap_reads_and_writes(transport, around, around)
+    wrap_reads_and_writes(transport, around, around)
     ready.theirs.send(b"xx")
     for _ in range(2):
         reactor.doIteration(1)
     assert calls == ["around", "read", "around"]
     ready.doWrite()
     assert calls[3:] == ["around"]
-    end()
+    unwrap_reads_and_writes(transport)
     reactor.doIteration(1)
     assert calls[4:] == ["read"]
-    end()
+    unwrap_reads_and_writes(transport)
     ready.stopReading()
     ready.connectionLost(Failure(ConnectionDone()))
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from deferreds import result
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 
-from pyshard.net.command_connection import BoundedAMP
+from pyshard.net.command_connection import BoundedAMP, Responder
 from pyshard.protocol.command_boxes import NOTHING, Command
 from pyshard.protocol.commands import Ping
 from pyshard.server.connection import ServerConnection
@@ -32,11 +32,13 @@ class Later(Command):
 class Connection(ServerConnection):
     """A daemon's side of a connection."""
 
-    waiting: list[Deferred[Mapping[str, object]]]
+    def __init__(self, factory: ServerFactory, clock: Clock) -> None:
+        super().__init__(factory, clock)
+        self.waiting: list[Deferred[Mapping[str, object]]] = []
 
-    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
-        self.waiting = []
-        return [(Ping, self.ping), (Later, self.later)]
+    @classmethod
+    def responders(cls) -> Iterable[tuple[type[Command], Responder]]:
+        return [(Ping, cls.ping), (Later, cls.later)]
 
     def ping(self) -> Mapping[str, object]:
         self.operations += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.protocols import amp
 
 from pyshard.errors import NotAuthenticated, TooManyConnections
-from pyshard.net.command_connection import BoundedAMP
+from pyshard.net.command_connection import BoundedAMP, Responder
 from pyshard.protocol import commands
 from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.commands import Authenticate, GetMap, Ping
@@ -39,11 +39,13 @@ class Later(Command):
 class Daemon(ServerConnection):
     """A daemon's side of a connection."""
 
-    waiting: list[Deferred[Any]]
+    def __init__(self, factory: ServerFactory, clock: Clock) -> None:
+        super().__init__(factory, clock)
+        self.waiting: list[Deferred[Any]] = []
 
-    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
-        self.waiting = []
-        return [*super().responders(), (GetMap, lambda: {"state": b"a map"}), (Later, self.later)]
+    @classmethod
+    def responders(cls) -> Iterable[tuple[type[Command], Responder]]:
+        return [*super().responders(), (GetMap, lambda _: {"state": b"a map"}), (Later, cls.later)]
 
     def later(self) -> Deferred[Any]:
         self.waiting.append(Deferred())
@@ -56,8 +58,9 @@ class Peer(BoundedAMP):
     stock = False
     pings = 0
 
-    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
-        return [] if self.stock else [(Ping, self.ping)]
+    @classmethod
+    def responders(cls) -> Iterable[tuple[type[Command], Responder]]:
+        return [] if cls.stock else [(Ping, cls.ping)]
 
     def ping(self) -> object:
         self.pings += 1

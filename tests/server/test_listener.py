@@ -15,13 +15,21 @@ from zope.interface import implementer
 
 from pyshard.errors import ShuttingDown
 from pyshard.net.dialed_connection import DialedConnection
-from pyshard.protocol.commands import GoAway, Ping
+from pyshard.protocol.chunked_arguments import Arguments
+from pyshard.protocol.commands import Ping
 from pyshard.server.factory import ServerFactory
 from pyshard.server.listener import Listener
 from pyshard.settings import settings
 from pyshard.testing import MemoryNetwork
 
 # -- starting -------------------------------------------------------------------------------------------------------
+
+
+class Staying(DialedConnection):
+    """A peer that answers `GoAway`, and stays."""
+
+    def leave(self) -> Arguments:
+        return {}
 
 
 @implementer(IStreamServerEndpoint)
@@ -95,8 +103,7 @@ def test_stop_without_start() -> None:
 
 def test_stop_asks_peers_to_leave(bench: Bench) -> None:
     """A peer that knows `GoAway` closes the connection itself when it has its answers; it has half a second."""
-    leaving, slow = (bench.connect(DialedConnection) for _ in range(2))
-    slow._responders[GoAway.commandName] = (GoAway, dict)  # it answers, and stays
+    leaving, slow = bench.connect(DialedConnection), bench.connect(Staying)
     owed = bench.ask(leaving, Later)
     stopping = bench.stop()
     assert not gone(leaving)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
@@ -14,6 +14,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.protocols import amp
 
+from pyshard.net.command_connection import Responder
 from pyshard.protocol.boxes import Box
 from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.commands import GetMap, Ping
@@ -45,8 +46,9 @@ class Transport(StringTransport):
 class Daemon(ServerConnection):
     """A daemon's side, which has a long answer, by either way to answer."""
 
-    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
-        return [(Ping, self.ping), (GetMap, lambda: {"state": b"x" * 200_000})]
+    @classmethod
+    def responders(cls) -> Iterable[tuple[type[Command], Responder]]:
+        return [(Ping, cls.ping), (GetMap, lambda _: {"state": b"x" * 200_000})]
 
 
 class Bench:

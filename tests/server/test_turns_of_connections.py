@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import cast
 
 import pytest
@@ -18,6 +18,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from pyshard.net import bounded_box_stream
+from pyshard.net.command_connection import Responder
 from pyshard.protocol.argument_types import Boolean, WireArgument
 from pyshard.protocol.boxes import BoxParser, Limits, serialize
 from pyshard.protocol.command_boxes import Command
@@ -58,8 +59,9 @@ class Worker(ServerConnection):
 
     bench: Bench
 
-    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
-        return [(Work, self.work)]
+    @classmethod
+    def responders(cls) -> Iterable[tuple[type[Command], Responder]]:
+        return [(Work, cls.work)]
 
     def work(self, cost: float, later: bool) -> object:
         """See `Work`."""

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.protocols import amp
 
-from pyshard.net.command_connection import BoundedAMP
+from pyshard.net.command_connection import BoundedAMP, Responder
 from pyshard.protocol.argument_types import Integer
 from pyshard.protocol.boxes import Limits
 from pyshard.protocol.chunked_arguments import ChunkedBytes
@@ -50,8 +50,9 @@ class Answering(BoundedAMP):
         self.gives: Any = ...
         self.waiting: list[Deferred[Mapping[str, object]]] = []
 
-    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
-        return [(Echo, self.echo), (Add, self.add), (Later, self.later)]
+    @classmethod
+    def responders(cls) -> Iterable[tuple[type[Command], Responder]]:
+        return [(Echo, cls.echo), (Add, cls.add), (Later, cls.later)]
 
     def echo(self, data: bytes) -> Mapping[str, object]:
         return {"data": data}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from twisted.internet.testing import StringTransport
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from pyshard.net.command_connection import BoundedAMP, DirectResponder
+from pyshard.net.command_connection import BoundedAMP, DirectResponder, Responder
 from pyshard.protocol.argument_types import Integer
 from pyshard.protocol.boxes import Box, serialize
 from pyshard.protocol.chunked_arguments import ChunkedBytes
@@ -31,37 +31,29 @@ class Later(Command):
     response = [(b"number", Integer())]
 
 
-def _answer(box: Box, tag: bytes) -> bytes:
+def _answer(_: object, box: Box, tag: bytes) -> bytes:
     return serialize({b"number": box[b"number"], amp.ANSWER: tag})
 
 
 class Side(BoundedAMP):
     """The side that answers.
 
-    :param direct: whether it answers without AMP's machinery.
     :ivar answer_bytes: bytes that each answer will have, as far as it knows.
     """
 
-    def __init__(self, direct: bool = False) -> None:
-        self._directly = direct
+    def __init__(self) -> None:
         self.begun: list[int] = []
         self.waiting: dict[int, Deferred[Any]] = {}
         self.at_once = False
         self.answer_bytes = 0
         super().__init__(Clock())
 
-    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
-        return [(Later, self.later)]
-
-    def direct_responders(self) -> Iterable[tuple[bytes, DirectResponder]]:
-        if self._directly:
-            yield b"Later", (self._later_directly, _answer)
+    @classmethod
+    def responders(cls) -> Iterable[tuple[type[Command], Responder]]:
+        return [(Later, cls.later)]
 
     def later(self, number: int, data: bytes | None) -> Deferred[Any]:
         return self._later(number).addCallback(lambda _: {"number": number})
-
-    def _later_directly(self, box: Box) -> Deferred[Box]:
-        return self._later(int(box[b"number"])).addCallback(lambda _: box)
 
     def _later(self, number: int) -> Deferred[Any]:
         self.begun.append(number)
@@ -76,11 +68,22 @@ class Side(BoundedAMP):
         self.done.callback(None)
 
 
+class DirectSide(Side):
+    """One that answers without AMP's machinery."""
+
+    @classmethod
+    def direct_responders(cls) -> Iterable[tuple[bytes, DirectResponder]]:
+        return [(b"Later", (cls.later_directly, _answer))]
+
+    def later_directly(self, box: Box) -> Deferred[Box]:
+        return self._later(int(box[b"number"])).addCallback(lambda _: box)
+
+
 class Line:
     """An answering side whose peer is the test, byte by byte."""
 
     def __init__(self, direct: bool = False) -> None:
-        self.side = Side(direct)
+        self.side = DirectSide() if direct else Side()
         self.transport = StringTransport()
         self.side.makeConnection(self.transport)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -34,8 +35,9 @@ class Direct(BoundedAMP):
         """What it has answered."""
         return [dict(box) for box in amp.parseString(self.wire.value())]
 
-    def direct_responders(self) -> Iterable[tuple[bytes, DirectResponder]]:
-        return [(b"Later", (lambda _: self._work, self._end))]
+    @classmethod
+    def direct_responders(cls) -> Iterable[tuple[bytes, DirectResponder]]:
+        return [(b"Later", (lambda self, _: self._work, lambda self, outcome, tag: self._end(outcome, tag)))]
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -274,3 +276,15 @@ def test_unknown_command_for_the_caller(pair: Pair) -> None:
     with pytest.raises(UnknownCommand):
         pair.ask(Nothing)
     assert pair.ask(Add, a=1) == {"sum": 1}
+
+
+def test_a_file_over_a_unix_socket() -> None:
+    """It is closed, and so is the connection of whoever sends files."""
+    side, wire = BoundedAMP(Clock()), StringTransport()
+    side.makeConnection(wire)
+    reads, writes = os.pipe()
+    side.fileDescriptorReceived(reads)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(reads)
+    os.close(writes)
+    assert wire.disconnected

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from pyshard.errors import PyshardError
-from pyshard.net.command_connection import BoundedAMP
+from pyshard.net.command_connection import BoundedAMP, Responder
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
@@ -42,14 +42,21 @@ class Daemon(BoundedAMP):
         self._hello = hello
         super().__init__(clock)
 
-    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
-        if self._hello is not None:
-            yield commands.Hello, self.hello
-        yield commands.Ping, dict
+    @classmethod
+    def responders(cls) -> Iterable[tuple[type[Command], Responder]]:
+        return [(commands.Hello, cls.hello), (commands.Ping, lambda _: {})]
 
     def hello(self, protocol: int, session: bytes | None) -> object:
         assert protocol == commands.PROTOCOL
         return self._hello
+
+
+class OtherDaemon(Daemon):
+    """One that doesn't know `Hello`."""
+
+    @classmethod
+    def responders(cls) -> Iterable[tuple[type[Command], Responder]]:
+        return [(commands.Ping, lambda _: {})]
 
 
 @implementer(IStreamClientEndpoint)
@@ -134,5 +141,5 @@ class Bench(Owner):
         return self.ups[0]
 
     def _daemon(self) -> Daemon:
-        self.daemons.append(Daemon(self.clock, self.hello))
+        self.daemons.append((OtherDaemon if self.hello is None else Daemon)(self.clock, self.hello))
         return self.daemons[-1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from random import Random
 
 import pytest
@@ -10,7 +10,7 @@ from net.reconnecting_dialer.dialed import Owner
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 
-from pyshard.net.command_connection import BoundedAMP
+from pyshard.net.command_connection import BoundedAMP, Responder
 from pyshard.net.heartbeat import Heartbeat
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
@@ -26,8 +26,9 @@ class Daemon(BoundedAMP):
 
     pings = 0
 
-    def responders(self) -> Iterable[tuple[type[Command], Callable[..., object]]]:
-        return [(commands.Hello, self.hello), (commands.Ping, self.ping)]
+    @classmethod
+    def responders(cls) -> Iterable[tuple[type[Command], Responder]]:
+        return [(commands.Hello, cls.hello), (commands.Ping, cls.ping)]
 
     def hello(self, protocol: int, session: bytes | None) -> object:
         return {
