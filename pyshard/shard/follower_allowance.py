@@ -15,7 +15,9 @@ Rules:
   again, little by little;
 - writers get as much in any case as the bound divided by the time for which changes are kept (`FOLLOWED_LOG_SECONDS`):
   with so little, it is never bytes for which a copy comes to nothing. Nor are they slowed for a copy that would take
-  longer.
+  longer;
+- who has had them get no more than that for a while, and doesn't lack less for it, is let go: nobody is slowed for it
+  for ten times as long. It may never take all.
 """
 
 from __future__ import annotations
@@ -40,6 +42,8 @@ _CAUGHT_UP = 0.75  # of the groups that it lacked at their beginning it lacks at
 _NEWER = 0.3  # part of the newest second in the pace of a copy
 _MORE = 1.25  # times as much as before writers get in a second when a follower is even
 _ENOUGH = 4.0  # times what they write, and they aren't slowed any more
+_LET_GO_AFTER = settings.MOVE_CATCHES_UP  # seconds in which writers get no more than they do in any case
+_LET_GO = 10  # times as long nobody is slowed for it then
 
 
 @attrs.define
@@ -48,6 +52,7 @@ class FollowerAllowance:
 
     :ivar rate: bytes of changes in a second; inf: as much as they like.
     :ivar copies: how often a copy was begun for it since it was even with the shard.
+    :ivar let_go_until: until then nobody is slowed for it.
     """
 
     rate: float = inf
@@ -56,7 +61,10 @@ class FollowerAllowance:
     _given: int = 0
     _seen: float | None = None  # when that was
     _lacked: int = 0  # groups, when the period began
+    let_go_until: float = -inf
     _period: float | None = None  # since when it is to catch up
+    _least_since: float | None = None  # since when writers have got no more than they do in any case
+    _least_lacked: int = 0  # groups that it lacked then
 
     def begin_copy(self, now: float) -> None:
         """Note that a copy is begun."""
@@ -99,6 +107,18 @@ class FollowerAllowance:
             self._period, self._lacked = now, lacks
         if kept > _HALF_FULL * room:
             self.rate = min(self.rate, max(_least(room), (_FULL_BEHIND * room - kept) / _SOON))
+        self._let_go(now, room, lacks)
+
+    def _let_go(self, now: float, room: int, lacks: int) -> None:
+        """Slow nobody, if writers have got no more than they do in any case for too long, and it lacks no less."""
+        if self.rate > _least(room):
+            self._least_since = None
+        elif self._least_since is None or lacks < _CAUGHT_UP * self._least_lacked:
+            self._least_since, self._least_lacked = now, lacks
+        elif now - self._least_since >= _LET_GO_AFTER and now >= self.let_go_until:
+            self.let_go_until = now + _LET_GO * _LET_GO_AFTER
+        if now < self.let_go_until:
+            self.rate, self._period, self._least_since = inf, None, None
 
     def even(self, now: float, written: float) -> None:
         """It has all: it was given the last of it at its last question.
@@ -106,7 +126,7 @@ class FollowerAllowance:
         :param written: see `following`.
         """
         seconds = 0.0 if self._seen is None else max(0.0, now - self._seen)
-        self.copies, self._seen, self._period = 0, now, None
+        self.copies, self._seen, self._period, self._least_since = 0, now, None, None
         self.rate = self.rate * _MORE ** min(seconds, _SOON)
         if self.rate > _ENOUGH * written:
             self.rate = inf

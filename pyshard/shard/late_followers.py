@@ -6,7 +6,8 @@ Rules:
   answer waits anyway. Anybody else may follow, and be behind;
 - a follower counts while it asks for more, and no longer;
 - what was found of a follower is known for a while when it has none of it any more: it begins anew;
-- operators are told when writers begin to be slowed, but not all the time, and that a copy is begun again.
+- operators are told when writers begin to be slowed, but not all the time, that a copy is begun again, and that nobody
+  is slowed any more for who doesn't come to an end.
 """
 
 from __future__ import annotations
@@ -105,6 +106,7 @@ class LateFollowers:
         self._known: dict[str, _Known] = {}
         self._slowest: _Slow | None = None
         self._looked_at = self._told_at = -inf
+        self._told_until: dict[str, float] = {}  # of whom operators were told that nobody is slowed for it, until then
         self._pace = LinePace(settings.SHARD_LINES)
 
     def described(self) -> dict[str, object]:
@@ -151,7 +153,12 @@ class LateFollowers:
                     kept = self._kept_for(chaser.name)
                     allowance.following(now, kept, places.room, chaser.lacks, late, written)
                 found.append(_Slow(chaser.name, allowance.rate, chaser.ranges))
-        self._known = {name: known for name, known in self._known.items() if now - known.at < _KNOWN}
+        self._tell_let_go(now)
+        self._known = {
+            name: known
+            for name, known in self._known.items()
+            if now - known.at < _KNOWN or now < known.allowance.let_go_until
+        }
         slow = [each for each in found if each.rate != inf]
         slowest = min(slow, key=lambda each: each.rate, default=None)
         if slowest is not None and self._slowest is None and now - self._told_at >= _TOLD:
@@ -165,6 +172,18 @@ class LateFollowers:
         if slowest is None:
             return Allowed()
         return Allowed(slowest.rate, union(tuple([part for each in slow for part in each.ranges])))
+
+    def _tell_let_go(self, now: float) -> None:
+        for name, known in self._known.items():
+            until = known.allowance.let_go_until
+            if now < until and until != self._told_until.get(name):
+                self._told_until = {each: told for each, told in self._told_until.items() if now < told} | {name: until}
+                _log.warn(
+                    "writers aren't slowed down for {follower} for {seconds:.0f} s: it doesn't get all, however little"
+                    " they write",
+                    follower=name,
+                    seconds=until - now,
+                )
 
     def _of(self, name: str, lacks_nothing: bool = False) -> FollowerAllowance:
         """What is known of a follower, from now on."""

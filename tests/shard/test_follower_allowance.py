@@ -209,3 +209,47 @@ def test_changes_that_write_more_than_they_bring(times: int) -> None:
 def test_a_slow_follower() -> None:
     """Also when it takes a hundredth of what is written."""
     assert Simulated(60 * MB, 50_000, 2, intake=0.6 * MB, size=50 * MB).ends(900) is not None
+
+
+# -- who never has all -----------------------------------------------------------------------------------------------
+
+
+def slowed(seconds: int, catches_up_at: int | None = None) -> list[bool]:
+    """Whether writers are slowed in each second, by a follower that never lacks less, or that has all once."""
+    allowance, found = FollowerAllowance(), []
+    for second in range(seconds):
+        if second == catches_up_at:
+            allowance.even(second, 1 * MB)
+        else:
+            allowance.following(second, 10 * MB, ROOM, 1000, second >= 10, 20 * MB)
+        found.append(allowance.rate != inf)
+    return found
+
+
+def test_who_never_catches_up_is_let_go() -> None:
+    """Writers are slowed for some minutes, and then not for ten times as long; and so on."""
+    found = slowed(3600)
+    changes = [second for second in range(1, 3600) if found[second] != found[second - 1]]
+    begun, ended, again, ended_again = changes[:4]
+    assert begun < 20
+    assert settings.MOVE_CATCHES_UP < ended - begun < settings.MOVE_CATCHES_UP + 60
+    assert again - ended > 10 * settings.MOVE_CATCHES_UP
+    assert ended_again - again < settings.MOVE_CATCHES_UP + 60
+    assert sum(found) < 600
+
+
+def test_who_has_caught_up_is_not_let_go() -> None:
+    """The time counts from when it had all last: a slow one that does come to its end is waited for."""
+    let_go = slowed(200).index(False, 20)
+    assert all(slowed(let_go + 20, catches_up_at=let_go - 20)[20:])
+
+
+def test_who_catches_up_slowly_is_not_let_go() -> None:
+    """As long as it lacks less and less it is waited for, however long that takes."""
+    for less, is_let_go in ((0.997, False), (0.999, True)):
+        allowance, lacks, rates = FollowerAllowance(), 1_000_000.0, []
+        for second in range(1000):
+            lacks *= less
+            allowance.following(second, 10 * MB, ROOM, int(lacks), second >= 10, 20 * MB)
+            rates.append(allowance.rate)
+        assert (inf in rates[20:]) == is_let_go

@@ -71,6 +71,24 @@ def test_a_late_copy() -> None:
         assert len(logs) == told
 
 
+def test_one_that_is_let_go() -> None:
+    """Nobody is slowed for it, also when it hasn't asked for a while; operators are told once for each time."""
+    late = Late()
+    lines, slowed = list[str](), list[bool]()
+    for second in range(3000):
+        if not 200 <= second < 300:
+            late.chasers = [Chaser("replica h:2", ALL, 1000, late.clock.seconds(), 100.0, False)]
+            late.places.kept = 60 * MB
+        with capturedLogs() as logs:
+            slowed.append(late.late.allowed(8 * MB) != Allowed())
+        lines += [line["log_format"] for line in logs if "aren't slowed down" in line["log_format"]]
+        late.clock.advance(1)
+    assert len(lines) == 3
+    assert True not in slowed[200:1300]
+    assert 100 < sum(slowed[:200]) < 200
+    assert sum(slowed) < 600
+
+
 def test_what_is_kept_for_others() -> None:
     """What was written before a copy began, or before a follower had all, is for somebody else, and slows nobody."""
     late = Late()
