@@ -16,6 +16,7 @@ from pyshard.bootstrap.protocol import BootstrapProtocol
 from pyshard.errors import ShardBehind, Unavailable
 from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
+from pyshard.model.cluster_state_json import StateReader
 from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.model.shard_map import ShardMap
 from pyshard.protocol.batch_answers import Answer
@@ -63,20 +64,20 @@ def maps(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> Maps:
     assert cluster.bootstrap is not None
     made = Maps(cluster.bootstrap.bootstrap.state)
     answer_with(monkeypatch, BootstrapProtocol, b"GetMap", lambda _: {"state": cluster_state_json.to_json(made.next())})
-    honest, apply = cluster_state_json.from_json, ShardProtocol.apply
+    honest, apply = StateReader.read, ShardProtocol.apply
 
     def behind(self: ShardProtocol, box: Box) -> Deferred[list[Answer]]:
         return fail(ShardBehind("the map is newer than this shard's")) if made.hostile else apply(self, box)
 
     answer_with(monkeypatch, ShardProtocol, b"Apply", behind)
 
-    def from_json(text: bytes) -> ClusterState:
+    def read_state(self: StateReader, text: bytes) -> ClusterState:
         if made.hostile:
             made.given += 1
             cluster.clock.rightNow += READING
-        return honest(text)
+        return honest(self, text)
 
-    monkeypatch.setattr(cluster_state_json, "from_json", from_json)
+    monkeypatch.setattr(StateReader, "read", read_state)
     return made
 
 

@@ -28,7 +28,7 @@ NOTHING_TOLD: Order = (0, 0)
 _K = TypeVar("_K")
 
 
-class _Waiter(NamedTuple):
+class _StateWait(NamedTuple):
     """Who waits for a state.
 
     :param end: when it waits no more.
@@ -50,7 +50,7 @@ class ToldStates(Generic[_K]):
         self._told: dict[_K, Order] = {}
         self._counts: Counter[Order] = Counter()  # how many shards have each state
         self._orders: list[Order] = []  # a heap of these states, and of some that no shard has any more
-        self._waiters: deque[_Waiter] = deque()  # as they came, so that neither their states nor their ends fall
+        self._waiters: deque[_StateWait] = deque()  # as they came, so that neither their states nor their ends fall
         self._next: IDelayedCall | None = None  # when it is looked whose time is over
 
     @property
@@ -83,7 +83,7 @@ class ToldStates(Generic[_K]):
         """
         done: Deferred[None] = Deferred()
         latest = max(order, self._waiters[-1].order) if self._waiters else order
-        self._waiters.append(_Waiter(latest, self._clock.seconds() + settings.TIMEOUT, done))
+        self._waiters.append(_StateWait(latest, self._clock.seconds() + settings.TIMEOUT, done))
         self._let_go()
         return done
 
@@ -113,7 +113,7 @@ class ToldStates(Generic[_K]):
         elif self._next is None and self._waiters:
             self._next = self._clock.callLater(self._waiters[0].end - self._clock.seconds(), self._look)
 
-    def _is_over(self, waiter: _Waiter, oldest: Order | None) -> bool:
+    def _is_over(self, waiter: _StateWait, oldest: Order | None) -> bool:
         return oldest is None or oldest >= waiter.order or self._clock.seconds() >= waiter.end
 
     def _look(self) -> None:
