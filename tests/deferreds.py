@@ -30,6 +30,14 @@ def watch(work: Deferred[_T]) -> list[_T | BaseException]:
     return found
 
 
+def error_in(outcome: list[object]) -> BaseException:
+    """What a Deferred failed with whose only outcome is in a list."""
+    (found,) = outcome
+    assert isinstance(found, Failure)
+    assert found.value is not None
+    return found.value
+
+
 def change_state(bootstrap: Bootstrap, state: ClusterState) -> None:
     """Make a state the cluster's, where the state store answers at once; raises why that can't be."""
     result(bootstrap.change(lambda _: state))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from deferreds import error_in
 from net.held_questions import HeldQuestions
 from net.test_client_endpoints import TwoAddresses
 from twisted.internet._resolver import GAIResolver
@@ -13,7 +14,6 @@ from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
-from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from pyshard.net import client_endpoints, reactor_names
@@ -75,10 +75,7 @@ class Bench:
     @property
     def error(self) -> BaseException:
         """What it failed with."""
-        (found,) = self.outcome
-        assert isinstance(found, Failure)
-        assert found.value is not None
-        return found.value
+        return error_in(self.outcome)
 
 
 def test_a_thread_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ Rules:
 - objects of those sizes alone are copied whose pools have much room: a quarter for values, half for keys. These have to
   be taken out of their dict and put in again, since it has one object with the slot order and the expiries;
 - some are copied in a step, and after each step the index is as it was, to whoever looks;
-- while there is more room than the store holds, each change has some copied as well. So whoever leaves room behind pays
-  for it, and can't leave it faster than it is won back;
+- while there is more room than a quarter of what the store holds, each change has some copied as well. So whoever
+  leaves room behind pays for it, and can't leave it faster than it is won back;
 - what didn't help isn't done again before there is half as much more to win, or a time has passed: a second, twice as
   long each time, five minutes at the most. Others have objects in pools, too, as snapshots have that keep what has
   changed. Whether it helped goes by the sizes that it began with: meanwhile somebody may leave others behind. If most
@@ -32,7 +32,8 @@ from pyshard.storage.memory.key_bins import Place
 _LOOKED_AT = 40  # records that are looked at in the time in which one is swept
 _COPY = 2  # records that are looked at in the time in which a value is copied
 _COPY_OF_KEY = 5  # the same for a key
-_HURRY = 3  # times that more is done in a step when there is more room than the store holds
+_LATE = 4  # the part of what the store holds that is much room: then there is a hurry
+_HURRY = 3  # times that more is done in a step then
 _FOR_A_CHANGE = (
     8  # records that are then looked at for each change: a whole copy takes three, or five, times its records
 )
@@ -121,7 +122,7 @@ class Compaction:
 
     :param pools: tells of the allocator's pools.
     :param steady: the clock that times looks.
-    :ivar is_late: whether there was more room than the store holds at the last look, and it is worth it.
+    :ivar is_late: whether there was much room at the last look (`_LATE`), and it is worth it.
     """
 
     def __init__(self, pools: ReadPools, steady: Callable[[], float]) -> None:
@@ -168,7 +169,7 @@ class Compaction:
             pools = self._look()
             room, few = room_in(pools), sparse(pools)
             worth_it = bool(self._left) or self._worth.is_worth_it(room, held, self._steady())
-            self.is_late = worth_it and room > held // 4
+            self.is_late = worth_it and room > held // _LATE
             if not worth_it:
                 return False
             if not self._left:

@@ -224,7 +224,7 @@ def test_small_steps(become: str) -> None:
 
 
 def test_hurry() -> None:
-    """Where there is more room than the store holds a step does three times as much."""
+    """Where there is more room than a quarter of what the store holds a step does three times as much."""
     done = list[int]()
     for held in (0, 1024 * MIB):
         store = MemoryStore("1d", lambda: 1.0, steady=lambda: 1.0, pools=looks(room(200, 512)))

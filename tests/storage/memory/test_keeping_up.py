@@ -121,15 +121,13 @@ def test_new_dicts_are_made_for_changes_as_well() -> None:
 
 def test_what_changes_undo_is_not_in_vain() -> None:
     """If most of a compaction was done for changes, they may have left as much behind: the next one doesn't wait."""
-    for by_changes in (True, False):
+    for changes, mostly_for_changes in ((100, True), (1, False), (0, False)):
         clock = Clock()
         store = store_with(2_000, lambda: pools(200), clock)
         made: Compaction = store._reclamation.compaction
         while made._left:
-            if by_changes:
-                change(store, 100)
-            else:
-                at_once(store.sweep(1))
+            change(store, changes)
+            at_once(store.sweep(1))
         clock.advance(0.5)
         at_once(store.sweep(1))
-        assert bool(made._left) == by_changes
+        assert bool(made._left) == mostly_for_changes
