@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from msgspec import structs
@@ -79,6 +79,12 @@ class ChangeGroup(msgspec.Struct, array_like=True, frozen=True, gc=False):
             return self
         changes = [change for change in self.changes if in_ranges(change.slot, ranges)]
         return self if len(changes) == len(self.changes) else structs.replace(self, changes=changes)
+
+
+def are_index_ids(indexes: Mapping[str, int] | None, next_index: int) -> bool:
+    """Whether a store can have these ids of indexes, with 4 bytes for each; for the parameters see `ChangeGroup`."""
+    ids = () if indexes is None else indexes.values()
+    return 0 <= next_index <= 2**32 and all(0 < number < 2**32 for number in ids)
 
 
 def without_gaps(groups: Iterable[ChangeGroup]) -> list[ChangeGroup]:

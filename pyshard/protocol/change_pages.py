@@ -3,7 +3,7 @@
 Rules:
 
 - what comes from outside is checked: slots lie in the keyspace, versions and expiries have their bounds;
-- a page with far more than a shard gives is refused before it is decoded.
+- pages and groups with far more than a shard gives are refused before they are decoded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import msgspec
 
 from pyshard.errors import BadRequest, plain
 from pyshard.model.key_slots import SLOTS
-from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.protocol.change_groups import Change, ChangeGroup, are_index_ids
+from pyshard.protocol.group_outline import FEW, GroupFields, Places, check_announced
 from pyshard.protocol.log_groups import LogGroup, ReplicatedGroup
 from pyshard.protocol.pages import MOST_ROWS
 
@@ -32,7 +33,10 @@ _encode = msgspec.msgpack.Encoder().encode
 _changes = msgspec.msgpack.Decoder(Annotated[list[Change], msgspec.Meta(max_length=MOST_ROWS)])
 _group = msgspec.msgpack.Decoder(ChangeGroup)
 _groups = msgspec.msgpack.Decoder(Annotated[list[ChangeGroup], msgspec.Meta(max_length=MOST_GROUPS)])
+_outline = msgspec.msgpack.Decoder(Annotated[list[GroupFields], msgspec.Meta(max_length=MOST_GROUPS)])
 _log_groups = msgspec.msgpack.Decoder(Annotated[list[LogGroup], msgspec.Meta(max_length=MOST_GROUPS)])
+
+_PLACES = Places.of(ChangeGroup, "changes")
 
 #: A copy's page as MessagePack.
 encode_changes: Callable[[list[Change]], bytes] = _encode
@@ -55,14 +59,19 @@ def decode_changes(data: bytes) -> list[Change]:
     return changes
 
 
-def decode_group(data: bytes) -> ChangeGroup:
-    """A group.
+def decode_head(data: bytes) -> ChangeGroup:
+    """The head of a copy or a digest: a group without changes.
 
     :param data: MessagePack.
     :raises BadRequest: it is none.
     """
+    if len(data) > FEW:
+        outline = _decoded(_outline, b"\x91" + data, "head")
+        check_announced(outline, _PLACES, 0)
     group = _decoded(_group, data, "head")
-    _check(group.changes)
+    _check_group(group)
+    if group.changes:
+        raise BadRequest(f"head: found {len(group.changes):,} changes, expected none")
     return group
 
 
@@ -72,9 +81,12 @@ def decode_groups(data: bytes) -> list[ChangeGroup]:
     :param data: MessagePack.
     :raises BadRequest: these are none.
     """
+    if len(data) > FEW:
+        outline = _decoded(_outline, data, "groups")
+        check_announced(outline, _PLACES)
     groups: list[ChangeGroup] = _decoded(_groups, data, "groups")
     for group in groups:
-        _check(group.changes)
+        _check_group(group)
     return groups
 
 
@@ -96,6 +108,17 @@ def _decoded(decoder: msgspec.msgpack.Decoder[_T], data: bytes, name: str) -> _T
         return decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"{name}: found what can't be read, {plain(str(error))}") from None
+
+
+def _check_group(group: ChangeGroup) -> None:
+    """The same for a group, with its changes."""
+    numbers = (group.sequence, group.ballot, group.version)
+    if min(numbers) < 0 or max(numbers) >= 2**63 or not are_index_ids(group.indexes, group.next_index):
+        raise BadRequest(
+            f"a group with number {group.sequence}, ballot {group.ballot}, version {group.version}, and ids of indexes "
+            f"below {group.next_index}: expected numbers that a store can have"
+        )
+    _check(group.changes)
 
 
 def _check(changes: Iterable[Change]) -> None:

@@ -1,4 +1,8 @@
-"""Another shard as who follows it sees it: its store's copies and groups, asked for over a connection."""
+"""Another shard as who follows it sees it: its store's copies and groups, asked for over a connection.
+
+Questions keep a least distance, but for those behind an answer that brought much: else a shard that answers at once,
+and never brings anything on, would keep this one busy.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,23 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from pyshard.errors import BadRequest
 from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol import commands
 from pyshard.protocol.change_groups import Change, ChangeGroup
-from pyshard.protocol.change_pages import MOST_GROUPS_BYTES, decode_changes, decode_group, decode_groups
+from pyshard.protocol.change_pages import MOST_GROUPS_BYTES, decode_changes, decode_groups, decode_head
 from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.pages import encode_ranges
 from pyshard.protocol.row_digests import BucketDigest, decode_buckets, encode_indexes
 from pyshard.settings import settings
+
+#: Seconds from one question to the next, at the least.
+APART = 0.02
+
+_MUCH = 64 * 1024  # bytes of an answer behind which the next question comes at once
 
 
 class Caller(Protocol):
@@ -33,13 +44,16 @@ class FollowedShard:
     :param caller: the connection. With it, a copy or a digest that is being read is lost.
     :param name: the follower's.
     :param ranges: the slots.
+    :param clock: paces the questions.
     :ivar newest: the number of the last group that it had when it gave some last.
     """
 
-    def __init__(self, caller: Caller, name: str, ranges: SlotRanges) -> None:
+    def __init__(self, caller: Caller, name: str, ranges: SlotRanges, clock: IReactorTime) -> None:
         self._caller = caller
         self._name = name
         self._ranges = encode_ranges(ranges)
+        self._clock = clock
+        self._free_at = 0.0  # when the next question may be asked
         self._copy = self._digest = ""
         self.newest = 0
 
@@ -50,7 +64,7 @@ class FollowedShard:
         """
         answer = await self._ask(commands.OpenCopy, follower=self._name, ranges=self._ranges)
         self._copy = answer["copy"]
-        return decode_group(answer["head"]), max(0, answer["bytes"])
+        return decode_head(answer["head"]), max(0, answer["bytes"])
 
     async def page(self) -> list[Change]:
         """The copy's next records; none at the end."""
@@ -75,7 +89,7 @@ class FollowedShard:
         """
         answer = await self._ask(commands.OpenDigest, follower=self._name, ranges=encode_ranges(ranges))
         self._digest = answer["digest"]
-        return decode_group(answer["head"])
+        return decode_head(answer["head"])
 
     async def digests(self, indexes: Collection[int], counted: Callable[[int], object]) -> list[BucketDigest]:
         """The digests of all rows, when these are counted.
@@ -116,4 +130,11 @@ class FollowedShard:
         await self._ask(commands.ForgetFollower, follower=self._name)
 
     async def _ask(self, command: type[Command], **arguments: object) -> dict[str, Any]:
-        return await self._caller.call(command, settings.TIMEOUT + settings.FOLLOW_WAIT, **arguments)
+        wait = self._free_at - self._clock.seconds()
+        if wait > 0:
+            await deferLater(self._clock, wait)
+        self._free_at = self._clock.seconds() + APART
+        answer = await self._caller.call(command, settings.TIMEOUT + settings.FOLLOW_WAIT, **arguments)
+        if sum(len(value) for value in answer.values() if isinstance(value, bytes)) >= _MUCH:
+            self._free_at = 0.0
+        return answer

@@ -22,7 +22,7 @@ from pyshard.net.disconnect_reason import reason_of
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
 from pyshard.protocol.change_groups import Change, ChangeGroup
-from pyshard.protocol.change_pages import MOST_GROUPS_BYTES, decode_changes, decode_group
+from pyshard.protocol.change_pages import MOST_GROUPS_BYTES, decode_changes, decode_head
 from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.greeting import Greeting
 from pyshard.replication.pulls import Pull, Pulled
@@ -117,7 +117,7 @@ class PrimaryConnection:
     async def _open_copy(self) -> ChangeGroup:
         answer = await self._ask(commands.OpenReplicaCopy, settings.TIMEOUT, replica=self._me)
         self._copy = answer["copy"]
-        return decode_group(answer["head"])
+        return decode_head(answer["head"])
 
     async def _copied_rows(self) -> list[Change]:
         return decode_changes((await self._ask(commands.ReadCopy, settings.TIMEOUT, copy=self._copy))["changes"])

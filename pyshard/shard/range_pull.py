@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
+from msgspec import structs
 from twisted.internet.defer import succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -43,6 +44,8 @@ from pyshard.storage import IStore
 
 _LOOK = 0.05  # seconds between looks whether what is waited for has come
 _PIECE = 500  # records that are taken at a time: a few milliseconds of work
+_GROUP_PIECE = 10_000  # changes of a group that are taken at a time: as many as the largest batch has
+_TURN = 0.02  # seconds for which groups are taken in one turn of the reactor
 _REST = 6  # times as long as a piece took the shard's clients have the time
 _LONGEST_REST = 2.0  # seconds
 _TOGETHER = 0.1  # seconds between questions for changes, at the least: what changes meanwhile comes together
@@ -91,6 +94,7 @@ class RangePull:
         self._settled = settled
         self.progress = PullProgress()
         self.verdict = CopyVerdict()
+        self._resumed = 0.0  # when it began to take groups in the present turn
 
     async def run(self, source: FollowedShard) -> None:
         """Pull for as long as the connection lasts, or the caller cancels it; call again with a new connection.
@@ -202,10 +206,27 @@ class RangePull:
         """Take the groups of one answer, up to a seal: what comes behind it is asked for again, if it isn't held."""
         for part in check.parts(groups):
             await self._aside(check.reached(part[0].sequence - 1))
+            self._resumed = self._clock.seconds()
             for group in merged(part):  # each one is synced, and there may be thousands
-                await self._absorb(group, group.sequence)
+                await self._absorb_in_pieces(group)
                 if group.ranges is not None and self._name in group.ranges.sealed:
                     return
+
+    async def _absorb_in_pieces(self, group: ChangeGroup) -> None:
+        """Take a group. The copy has it with its last piece, so that one that ends before begins with it anew."""
+        changes, last = group.changes, max(0, len(group.changes) - 1) // _GROUP_PIECE * _GROUP_PIECE
+        for first in range(0, last, _GROUP_PIECE):
+            piece = ChangeGroup(group.sequence, 0, group.version, changes[first : first + _GROUP_PIECE])
+            await self._absorb(piece, self._store.ranges.staged[self._name].origin.sequence)
+            await self._leave_turn()
+        await self._absorb(structs.replace(group, changes=changes[last:]) if last else group, group.sequence)
+        await self._leave_turn()
+
+    async def _leave_turn(self) -> None:
+        """Let others have their turn, if this one has lasted for a while."""
+        if self._clock.seconds() - self._resumed >= _TURN:
+            await deferLater(self._clock, 0)
+            self._resumed = self._clock.seconds()
 
     async def _aside(self, work: Awaitable[None]) -> None:
         """Do what is no part of the chase. Its time doesn't count meanwhile, nor later."""

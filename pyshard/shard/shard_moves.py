@@ -136,7 +136,7 @@ class _Pulling:
 
     def connected(self, connection: DialedConnection) -> None:
         """See `DialerOwner`."""
-        source = FollowedShard(connection, self.move.name, self.move.ranges)
+        source = FollowedShard(connection, self.move.name, self.move.ranges, self._clock)
         self._running = Deferred.fromCoroutine(self.pull.run(source))
         self._running.addErrback(self._ended, connection)
 

@@ -22,7 +22,7 @@ from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol.batch_operations import Pop, Run, Touch, Write
 from pyshard.protocol.change_groups import Change
 from pyshard.protocol.store_ranges import Origin
-from pyshard.shard.followed_shard import FollowedShard
+from pyshard.shard.followed_shard import APART, FollowedShard
 from pyshard.shard.range_pull import RangePull
 
 MOVING: SlotRanges = ((1_000_000, 4_000_000), (6_000_000, 7_000_000))
@@ -100,7 +100,7 @@ class Pulling:
         assert self.served is not None
         peer = self.served.connect(BoundedAMP(self.clock))
         self.outcome = []
-        self.running = Deferred.fromCoroutine(self.pull.run(FollowedShard(peer, "m", MOVING)))
+        self.running = Deferred.fromCoroutine(self.pull.run(FollowedShard(peer, "m", MOVING, self.clock)))
         self.running.addBoth(self.outcome.append)
 
     def interrupt(self) -> None:
@@ -121,8 +121,10 @@ class Pulling:
         assert self.served is not None
         bring_to_the_disk(self.source)
         self.served.network.settle()
-        self.clock.advance(seconds)
-        self.served.network.settle()
+        pieces = max(1, round(seconds / APART))
+        for _ in range(pieces):
+            self.clock.advance(seconds / pieces)
+            self.served.network.settle()
         self.target.result(self.target.store.sweep(100))
 
     def catch_up(self) -> None:

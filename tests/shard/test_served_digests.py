@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from pyshard.errors import BadRequest, SnapshotEnded, TooManySnapshots, WrongShard
 from pyshard.protocol import commands
 from pyshard.protocol.change_groups import Change
-from pyshard.protocol.change_pages import decode_changes, decode_group
+from pyshard.protocol.change_pages import decode_changes, decode_head
 from pyshard.protocol.pages import encode_ranges
 from pyshard.protocol.row_digests import RowDigests, decode_buckets, encode_indexes
 from pyshard.settings import settings
@@ -61,7 +61,7 @@ def test_of_one_moment(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
         wanted.add(records(pulling.source, MOVING))
         peer = peer_of(pulling)
         (answer,) = ask(pulling, peer, commands.OpenDigest, follower="m", ranges=RANGES)
-        head = decode_group(answer["head"])
+        head = decode_head(answer["head"])
         assert (head.sequence, head.indexes, head.changes) == (sequence, {"pages": 1}, [])
         assert (head.text, head.ranges) == (None, None)
         counts = []

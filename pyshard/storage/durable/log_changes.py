@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
+
+import msgspec
 
 from pyshard.errors import BadRequest
 from pyshard.model.slot_ranges import SlotRanges, in_ranges
-from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.protocol.change_groups import Change, ChangeGroup, are_index_ids
+from pyshard.protocol.group_outline import FEW, GroupFields, Places, check_announced
 from pyshard.protocol.log_groups import LogGroup, ReplicatedGroup
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.group_changes import LoggedGroup, decoded, encoded
 from pyshard.storage.store_index import StoredRecord
+
+_outline = msgspec.msgpack.Decoder(GroupFields)
+_PLACES = Places.of(LoggedGroup, "records")
 
 
 def change_of(db_key: bytes, value: bytes | memoryview) -> Change:
@@ -67,10 +74,27 @@ class ForLog(NamedTuple):
 
     :param group: as the log has it.
     :param must_sync: whether the disk must have it before anybody is told of it, whatever the durability.
+    :param version: the last version given to a write.
     """
 
     group: LogGroup
     must_sync: bool
+    version: int
+
+
+def check_sizes(groups: Sequence[ReplicatedGroup]) -> None:
+    """Refuse groups of another replica's log with more changes together than a replica gives at a time.
+
+    :raises BadRequest: they have more, or can't be read.
+    """
+    payloads = [group.payload for group in groups if isinstance(group, LogGroup)]
+    if sum(map(len, payloads)) <= FEW:
+        return
+    try:
+        outlines = list(map(_outline.decode, payloads))
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"append: found a group that can't be read ({error})") from None
+    check_announced(outlines, _PLACES)
 
 
 def for_log(group: ReplicatedGroup) -> ForLog:
@@ -80,14 +104,16 @@ def for_log(group: ReplicatedGroup) -> ForLog:
     """
     if isinstance(group, ChangeGroup):
         logged = logged_group(group)
-        return ForLog(LogGroup(group.sequence, encoded(logged), group.ballot), logged.must_sync)
+        return ForLog(LogGroup(group.sequence, encoded(logged), group.ballot), logged.must_sync, logged.version)
     try:
         logged = decoded(group.payload)
     except ValueError as error:
         raise BadRequest(f"append: found group {group.sequence:,}, which can't be read ({error})") from None
+    if logged.version < 0 or not are_index_ids(logged.indexes, logged.next_index):
+        raise BadRequest(f"append: found group {group.sequence:,} with numbers that no store has")
     if not lmdb_encoding.are_rows(logged.records):
         raise BadRequest(f"append: found group {group.sequence:,} with a record that no store has")
-    return ForLog(group, logged.must_sync)
+    return ForLog(group, logged.must_sync, logged.version)
 
 
 def change_value(change: Change) -> bytes:

@@ -21,6 +21,7 @@ from pyshard.storage.durable.logged_and_direct_updates import LoggedUpdate
 from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.durable.replay import replay, set_origin
 from pyshard.storage.hidden_counts import MOST_AT_ONCE, Tallies, not_counted
+from pyshard.storage.version_bound import refuse_group_ahead
 
 
 def changing(decide: Callable[[StoreRanges], StoreRanges]) -> LoggedUpdate:
@@ -68,12 +69,16 @@ def owning(ahead: CountsAhead, ranges: SlotRanges) -> LoggedUpdate:
     return LoggedUpdate(work)
 
 
-def absorbing(group: ChangeGroup, origin: Origin | None) -> LoggedUpdate:
-    """Do all that a group did elsewhere; see `IFollowedStore.absorb`."""
+def absorbing(group: ChangeGroup, origin: Origin | None, seconds: float) -> LoggedUpdate:
+    """Do all that a group did elsewhere; see `IFollowedStore.absorb`.
+
+    :param seconds: the time since 1970.
+    """
 
     def work(view: MergedView, counters: Counters, changes: GroupChanges) -> None:
         if origin is not None and is_absorbed(counters.origin, origin):
             return
+        refuse_group_ahead(group, seconds)
         replay(view, counters, changes, logged_group(group))
         if origin is not None:
             set_origin(counters, changes, origin)
@@ -81,10 +86,14 @@ def absorbing(group: ChangeGroup, origin: Origin | None) -> LoggedUpdate:
     return LoggedUpdate(work)
 
 
-def absorbing_staged(name: str, group: ChangeGroup, sequence: int, limit: int) -> LoggedUpdate:
-    """Have the records of a copy as a group has them; see `IRangedStore.absorb_staged`."""
+def absorbing_staged(name: str, group: ChangeGroup, sequence: int, limit: int, seconds: float) -> LoggedUpdate:
+    """Have the records of a copy as a group has them; see `IRangedStore.absorb_staged`.
+
+    :param seconds: the time since 1970.
+    """
 
     def work(view: MergedView, counters: Counters, changes: GroupChanges) -> None:
+        refuse_group_ahead(group, seconds)
         ranges = counters.hidden.ranges
         wanted = records_for(ranges, name, group, sequence, counters.documents, counters.next_index)
         if wanted is None:

@@ -24,7 +24,7 @@ from pyshard.storage.durable.durability_modes import Durability
 from pyshard.storage.durable.engine import StorageEngine
 from pyshard.storage.durable.group_changes import barrier, decoded
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
-from pyshard.storage.durable.log_changes import change_value, for_log
+from pyshard.storage.durable.log_changes import change_value, check_sizes, for_log
 from pyshard.storage.durable.log_reader import GroupGone, LogReader
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate
 from pyshard.storage.durable.memtable import Memtable
@@ -40,6 +40,7 @@ from pyshard.storage.replica_log_checks import (
     refuse_unless_member,
 )
 from pyshard.storage.replicated_interface import Promise, ReplicaRole
+from pyshard.storage.version_bound import refuse_group_ahead, refuse_versions_ahead, versions_of
 
 _READ = 4 * 1024 * 1024  # bytes of the log that are read at a time
 
@@ -111,11 +112,13 @@ class ReplicaLog:
         """See `IReplicatedStore.append`."""
         engine, state = self._engine, self._state
         self._refuse_unless_whole_member("append")
+        check_sizes(groups)
         new = list(map(for_log, new_groups(state.ballots, state.position, state.promised.ballot, groups)))
+        refuse_versions_ahead([each.version for each in new], self._seconds())
         if new or engine.log.broken:
             engine.advance_checkpoint()
         sync = engine.durability is Durability.FSYNC
-        for group, must_sync in new:
+        for group, must_sync, _ in new:
             sync = sync or must_sync
             self._append(group, sync=sync and group is new[-1].group)
         if sync and engine.log.synced < engine.log.sequence:  # of a call that has failed
@@ -162,6 +165,7 @@ class ReplicaLog:
         """See `IReplicatedStore.begin_copy`."""
         engine, state = self._engine, self._state
         refuse_unless_member("begin_copy", state.role, incomplete=False)
+        refuse_group_ahead(head, self._seconds())
         self._head, was_incomplete, state.incomplete = None, state.incomplete, True
         incarnation, engine.incarnation = engine.incarnation, Incarnation(self._new_id(), engine.incarnation.open)
         try:
@@ -183,6 +187,7 @@ class ReplicaLog:
         """See `IReplicatedStore.load_page`."""
         engine = self._engine
         self._head_of_copy("load_page")
+        refuse_versions_ahead(versions_of(changes), self._seconds())
         page = Memtable()
         for change in changes:
             db_key = lmdb_encoding.database_key(change.index, change.slot, change.key)

@@ -260,7 +260,8 @@ class LmdbStore(DurableReplica, RangeChanges):
         return self._engine.retention.places
 
     def absorb(self, group: ChangeGroup, origin: Origin | None = None) -> Deferred[None]:
-        return self._writer.submit(range_updates.absorbing(group, origin), group.size, len(group.changes))
+        update = range_updates.absorbing(group, origin, self._seconds())
+        return self._writer.submit(update, group.size, len(group.changes))
 
     @property
     def origin(self) -> Origin | None:
@@ -282,7 +283,7 @@ class LmdbStore(DurableReplica, RangeChanges):
         return self._writer.submit(range_updates.changing(decide))
 
     def absorb_staged(self, name: str, group: ChangeGroup, sequence: int, limit: int) -> Deferred[None]:
-        update = range_updates.absorbing_staged(name, group, sequence, limit)
+        update = range_updates.absorbing_staged(name, group, sequence, limit, self._seconds())
         if self.uncommitted.is_crowded:
             return execute(self.uncommitted.check_own_work)
         return self._writer.submit(update, group.size, len(group.changes))

@@ -38,6 +38,7 @@ from pyshard.storage.replica_log_checks import (
 )
 from pyshard.storage.replicated_interface import Promise, ReplicaRole
 from pyshard.storage.uncommitted_bytes import UncommittedBytes
+from pyshard.storage.version_bound import refuse_group_ahead, refuse_versions_ahead, versions_of
 
 _ALWAYS_ALONE: BallotHistory = ((0, 1),)
 
@@ -67,6 +68,7 @@ class MemoryReplica(FollowedMemory):
     _reclamation: MemoryReclamation
     held: int
     _new_id: Callable[[], str]
+    _seconds: Callable[[], float]
 
     @property
     def position(self) -> LogPosition:
@@ -155,7 +157,10 @@ class MemoryReplica(FollowedMemory):
                 raise BadRequest(
                     "append: found groups of a log, expected groups of changes, since this store has no log"
                 )
-            for group in new_groups(self._ballots, self.position, self.promised.ballot, changes):
+            new = new_groups(self._ballots, self.position, self.promised.ballot, changes)
+            for group in new:
+                refuse_group_ahead(group, self._seconds())
+            for group in new:
                 self._ballots = with_group(self._ballots, group.ballot, group.sequence)
                 self._followers.add(group, group.size)
 
@@ -194,6 +199,7 @@ class MemoryReplica(FollowedMemory):
 
         def work() -> None:
             refuse_unless_member("begin_copy", self.role, incomplete=False)
+            refuse_group_ahead(head, self._seconds())
             self._head, self.incomplete, self.incarnation = head, True, self._new_id()
             self._followers.begin_anew(head.sequence)
             for index in self._indexes.values():
@@ -214,6 +220,7 @@ class MemoryReplica(FollowedMemory):
 
         def work() -> None:
             self._head_of_copy("load_page")
+            refuse_versions_ahead(versions_of(changes), self._seconds())
             forget_dropped(self._dropped, 2 * len(changes))
             self._hidden.absorb(changes)
             self._reclamation.changed(self._indexes.values(), len(changes), self.held)

@@ -49,6 +49,7 @@ from pyshard.storage.replicated_interface import ReplicaRole, SeenAnswers
 from pyshard.storage.slot_histogram import histogram, new_bucket_counts
 from pyshard.storage.snapshot import Snapshot
 from pyshard.storage.uncommitted_bytes import UncommittedBytes
+from pyshard.storage.version_bound import refuse_group_ahead
 
 _SWEPT = 100  # expired records that are removed together to count a snapshot's documents
 
@@ -223,6 +224,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
             self._refuse_member()
             if origin is not None and is_absorbed(self.origin, origin):
                 return
+            refuse_group_ahead(group, self._seconds())
             if group.indexes is not None and self._have_indexes(group.indexes, group.next_index):
                 self._changed(indexes=self._names)
             if group.text is not None:
@@ -258,6 +260,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
         def work() -> None:
             self._refuse_member()
             self.uncommitted.check_own_work()
+            refuse_group_ahead(group, self._seconds())
             changes = records_for(self.ranges, name, group, sequence, self._indexes, self._next_index)
             if changes is not None:
                 self._hidden.refuse_past_limit(name, changes, limit)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 
 import pytest
+from msgspec import structs
 from storage.contract.replica_steps import follow, lead, next_groups, pull
 from storage.followers.following import everything
 from stores import KINDS, prepared
@@ -12,10 +14,12 @@ from stores import KINDS, prepared
 from pyshard.errors import BadRequest
 from pyshard.model.slot_ranges import EVERYTHING
 from pyshard.protocol.batch_operations import Pop
-from pyshard.protocol.change_groups import ChangeGroup
-from pyshard.protocol.log_groups import LogGroup
-from pyshard.storage.durable import lmdb_encoding
+from pyshard.protocol.change_groups import Change, ChangeGroup
+from pyshard.protocol.group_outline import check_announced
+from pyshard.protocol.log_groups import LogGroup, ReplicatedGroup
+from pyshard.storage.durable import lmdb_encoding, log_changes
 from pyshard.storage.durable.group_changes import LoggedGroup, encoded
+from pyshard.storage.version_bound import AHEAD
 
 LONG = b"long" * 300
 PAIRS = list(product(KINDS[:2], KINDS[:2]))
@@ -76,6 +80,9 @@ STRANGE = {
     "an unknown mark": encoded(LoggedGroup(1, {SHORT[:8] + b"\2k": VALUE})),
     "half a value": encoded(LoggedGroup(1, {SHORT: VALUE[:15]})),
     "no version": encoded(LoggedGroup(1, {SHORT: bytes(16)})),
+    "a version below 0": encoded(LoggedGroup(-1, {SHORT: VALUE})),
+    "an index past the last": encoded(LoggedGroup(1, {}, {"a": 2**32}, None, 1)),
+    "a next index past the last": encoded(LoggedGroup(1, {}, {}, None, 2**32 + 1)),
     "too late an expiry": encoded(LoggedGroup(1, {SHORT: VALUE[:8] + b"\xff" + VALUE[9:]})),
     "a long key's length": encoded(
         LoggedGroup(1, {lmdb_encoding.database_key(0, 5, LONG): VALUE[:16] + b"\0\0\xff\xff"})
@@ -98,3 +105,44 @@ def test_what_no_store_makes(payload: bytes) -> None:
         bench.result(store.append([LogGroup(first, good, 1)]))
         bench.restart()
         assert bench.store.position.sequence == first
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_version_of_a_primary_is_far_ahead(kind: str) -> None:
+    """A member refuses groups and copies with one that is a hundred years ahead of its clock."""
+    with prepared(kind) as bench:
+        store = bench.store
+        bench.result(store.promise(1))
+        bench.result(store.be_member())
+        position, most = store.position, int((bench.clock.seconds() + AHEAD) * 1_000_000)
+        first, head = position.sequence + 1, ChangeGroup(9, 1, most + 1, [])
+        late: list[ReplicatedGroup] = [ChangeGroup(first, 1, most + 1, [])]
+        if store.log_format:
+            late.append(LogGroup(first, encoded(LoggedGroup(most + 1, {})), 1))
+        for group in late:
+            with pytest.raises(BadRequest, match="a hundred years ahead"):
+                bench.result(store.append([group]))
+        with pytest.raises(BadRequest, match="a hundred years ahead"):
+            bench.result(store.begin_copy(head))
+        assert store.position == position
+        bench.result(store.append([ChangeGroup(first, 1, most, [])]))
+        bench.result(store.begin_copy(structs.replace(head, version=most)))
+        with pytest.raises(BadRequest, match="a hundred years ahead"):
+            bench.result(store.load_page([Change(0, 5, b"k", most + 1, 0, b"")]))
+
+
+def test_more_changes_than_a_primary_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member refuses groups of a log that have more together, before it looks into them."""
+    monkeypatch.setattr(log_changes, "FEW", 100)
+    monkeypatch.setattr(log_changes, "check_announced", partial(check_announced, most_changes=20))
+    with prepared("lmdb") as bench:
+        store = bench.store
+        bench.result(store.promise(1))
+        bench.result(store.be_member())
+        first = store.position.sequence + 1
+        payload = encoded(LoggedGroup(1, {SHORT + bytes([number]): VALUE for number in range(20)}))
+        groups = [LogGroup(first + number, payload, 1) for number in range(2)]
+        with pytest.raises(BadRequest, match="found 40 changes"):
+            bench.result(store.append(groups))
+        assert store.position.sequence < first
+        bench.result(store.append(groups[:1]))

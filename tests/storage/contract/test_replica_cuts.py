@@ -33,8 +33,8 @@ def test_a_cut(bench: Bench, other: Bench) -> None:
     other.result(store.cut(last - 1))
     assert store.position == LogPosition(1, last - 1)
     other.result(store.promise(2))
-    change = Change(0, slot_of(b"x"), b"x", 2**60, 0, b"")
-    other.result(store.append([ChangeGroup(last, 2, 2**60, [change])]))
+    change = Change(0, slot_of(b"x"), b"x", 2**51, 0, b"")
+    other.result(store.append([ChangeGroup(last, 2, 2**51, [change])]))
     other.result(store.commit(last))
     assert keys_of(other, b"a", b"b", b"c", b"x") == [b"a", b"b", b"x"]
     assert store.ballots[-1] == (2, last)

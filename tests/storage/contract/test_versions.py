@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
+from storage.contract.ranges import ABOVE, BELOW, FROM, HIGH, LOW, failed, page_of, records_from
 from storage.contract.samples import number
-from stores import Bench, folder
+from stores import PLENTY, Bench, folder
 
+from pyshard.errors import BadRequest
 from pyshard.protocol.batch_answers import ITEM, VERSION
 from pyshard.protocol.batch_operations import (
     ABSENT,
@@ -20,6 +23,7 @@ from pyshard.protocol.batch_operations import (
     Touch,
     Write,
 )
+from pyshard.storage.version_bound import AHEAD
 
 
 def test_versions_rise(bench: Bench) -> None:
@@ -150,3 +154,21 @@ def test_a_new_store_goes_on_with_the_versions(kind: str) -> None:
         new.fill({b"a": b""})
         assert new.version(b"a") > version
         new.close()
+
+
+@pytest.mark.parametrize("of_a_record", [False, True])
+def test_no_version_of_another_store_is_far_ahead(bench: Bench, of_a_record: bool) -> None:
+    """One that is a hundred years ahead of the clock is refused, and the next write has a version all the same."""
+    bench.result(bench.store.own(BELOW))
+    bench.result(bench.store.stage("m", ABOVE, FROM))
+    most = int((bench.clock.seconds() + AHEAD) * 1_000_000)
+    for version in (most + 1, 2**63 - 1):
+        page = replace(page_of(records_from(HIGH[:1], version=version)), version=50)
+        group = page if of_a_record else page_of([], version=version)
+        failed(bench, bench.store.absorb_staged("m", group, 0, PLENTY), BadRequest, "a hundred years ahead")
+        failed(bench, bench.store.absorb(group), BadRequest, "a hundred years ahead")
+    bench.fill({LOW[0]: b"text"})
+    assert 0 < bench.version(LOW[0]) < most
+    bench.result(bench.store.absorb_staged("m", page_of([], version=most), 0, PLENTY))
+    bench.fill({LOW[0]: b"text"})
+    assert bench.version(LOW[0]) == most + 1

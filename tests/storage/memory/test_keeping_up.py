@@ -95,8 +95,8 @@ def test_a_member_keeps_up() -> None:
     at_once(store.be_member())
     at_once(store.promise(1))
     before, first = values(store), store.sequence + 1
-    changes = [Change(0, store._indexes[0].slot_of(b"%0100d" % 0), b"%0100d" % 0, 1 << 60, 0, b"12345")]
-    at_once(store.append([ChangeGroup(first + number, 1, 1 << 60, changes) for number in range(300)]))
+    changes = [Change(0, store._indexes[0].slot_of(b"%0100d" % 0), b"%0100d" % 0, 1 << 51, 0, b"12345")]
+    at_once(store.append([ChangeGroup(first + number, 1, 1 << 51, changes) for number in range(300)]))
     at_once(store.commit(first + 299))
     assert store.sequence == first + 299
     assert 400 < copied(store, before) < 900

@@ -191,7 +191,7 @@ def test_rows_of_a_copy_wait_for_its_end(path: Path) -> None:
     at_once(store.stage("m", ABOVE, FROM))
     broken = Broken(store)
     rows, write = (
-        range_updates.absorbing_staged("m", page_of(records_from(HIGH)), 0, PLENTY),
+        range_updates.absorbing_staged("m", page_of(records_from(HIGH)), 0, PLENTY, 1e9),
         Write("", [LOW[0]], [b""]),
     )
     change = LoggedUpdate(lambda _, __, changes: changes.remove(bytes(8) + b"key"))
@@ -219,7 +219,7 @@ def test_rows_of_a_copy_among_replicas(path: Path) -> None:
     at_once(store.promise(1))
     at_once(store.lead(1))
     broken, before = Broken(store), store.sequence
-    commit(store, [range_updates.absorbing_staged("m", page_of(records_from(HIGH)), 0, PLENTY)])
+    commit(store, [range_updates.absorbing_staged("m", page_of(records_from(HIGH)), 0, PLENTY, 1e9)])
     assert (broken.synced, store.safe) == (1, before + 1)
     at_once(store.close())
 
@@ -230,7 +230,7 @@ def test_rows_of_a_copy_are_synced_before_they_are_flushed(path: Path) -> None:
     at_once(store.own(BELOW))
     at_once(store.stage("m", ABOVE, FROM))
     broken = Broken(store)
-    commit(store, [range_updates.absorbing_staged("m", page_of(records_from(HIGH)), 0, PLENTY)])
+    commit(store, [range_updates.absorbing_staged("m", page_of(records_from(HIGH)), 0, PLENTY, 1e9)])
     assert broken.synced == 0
     store._engine.flush_all()
     assert (broken.synced, store._engine.log.synced) == (1, store.sequence)
