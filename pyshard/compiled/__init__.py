@@ -1,4 +1,4 @@
-"""The compiled twins of a few plain functions, where they were built: eight modules of them, by what they work on.
+"""The compiled twins of a few plain functions, where they were built: nine modules of them, by what they work on.
 
 Rules:
 
@@ -23,11 +23,12 @@ try:
         key_leaves,
         line_leaves,
         lmdb_leaves,
+        messagepack_leaves,
         parse_leaves,
     )
 except ImportError:  # they weren't built, or not all of them; mypy is to take them for modules, as `IN_USE` says so
     box_leaves = column_leaves = dict_leaves = document_leaves = key_leaves = None  # type: ignore[assignment]
-    line_leaves = lmdb_leaves = parse_leaves = None  # type: ignore[assignment]
+    line_leaves = lmdb_leaves = messagepack_leaves = parse_leaves = None  # type: ignore[assignment]
 
 #: Whether the compiled twins are used.
 IN_USE: bool = key_leaves is not None and os.environ.get("PYSHARD_COMPILED") != "0"
@@ -41,5 +42,6 @@ __all__ = [
     "key_leaves",
     "line_leaves",
     "lmdb_leaves",
+    "messagepack_leaves",
     "parse_leaves",
 ]

@@ -21,7 +21,7 @@ from pyshard.compiled import IN_USE, document_leaves
 from pyshard.errors import UnreadableRecord
 from pyshard.model.document_encoding import FORMAT, HEAD, Document, decode, encode, encode_body
 from pyshard.model.document_size import DIGIT, values_size, wide_size
-from pyshard.model.strict_messagepack import DECODE_ERRORS, careful_documents, quick_document
+from pyshard.model.strict_messagepack import DECODE_ERRORS, careful_document, quick_document
 from pyshard.settings import settings
 
 
@@ -63,7 +63,7 @@ def decode_many(records: Sequence[bytes], begin: int = 0) -> list[Document]:
         except DECODE_ERRORS:
             pass  # there is one that only the careful way takes, or none does
         try:
-            return careful_documents(bodies)
+            return list(map(careful_document, bodies))
         except (*DECODE_ERRORS, UnreadableRecord):
             pass  # one by one it is found which record it is
     return decode_many_plainly(records, begin)

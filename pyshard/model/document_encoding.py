@@ -26,8 +26,9 @@ from pyshard.errors import DocumentTooLarge, InvalidDocument, NotANumber, Unread
 from pyshard.model import document_faults
 from pyshard.model.document_size import LARGEST_INT, SMALLEST_INT, DocumentWalk, flat_size, measure, too_large
 from pyshard.model.element_limit import elements_fault
+from pyshard.model.messagepack_faults import BIG_INT
 from pyshard.model.plain_values import plain_key, plain_value
-from pyshard.model.strict_messagepack import BIG_INT, DECODE_ERRORS, NEEDS_CARE, careful_document, quick_document
+from pyshard.model.strict_messagepack import DECODE_ERRORS, NEEDS_CARE, careful_document, quick_document
 from pyshard.settings import settings
 
 #: What a document can be, nested: as JSON, with bytes, ints of any size, nan and inf.

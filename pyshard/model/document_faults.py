@@ -1,4 +1,4 @@
-"""Why a document can't be stored, or a stored one can't be read, and at which place in it. Pure.
+"""Why a document can't be stored, and at which place in it. Pure.
 
 Each function makes a walk of its own, only when the quick one of `pyshard.model.document_size` has failed. So that one
 need not keep in mind where it is.
@@ -14,10 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import TypeAlias
-
-import msgspec
 
 from pyshard.errors import DocumentTooLarge, InvalidDocument, plain, shortened, shown_value
 from pyshard.model.plain_values import plain_key, plain_value
@@ -74,11 +71,6 @@ def with_surrogates(document: object) -> InvalidDocument:
     return InvalidDocument(_first(document, _surrogates, set()) or "document: found a str that UTF-8 can't carry")
 
 
-def unreadable(document: object) -> str:
-    """What no document holds, of what was decoded from a record."""
-    return _first(document, _foreign) or "it holds what no document holds"
-
-
 def _first(document: object, reason: _Reason, seen: set[int] | None = None) -> str | None:
     """The first place at which there is a reason, with the reason, in the order of the quick walk.
 
@@ -92,7 +84,7 @@ def _below(
 ) -> str | None:
     found = reason(value, around)
     if found is not None:
-        return f"{_path(steps)}: {found}"
+        return f"{shown_path(steps)}: {found}"
     parts = _parts(value)
     if parts is None:
         return None
@@ -143,22 +135,6 @@ def _unstorable(value: object, around: Sequence[object]) -> str | None:
             if text in texts:
                 return f"{_a(value)} with two keys that are both the text {_quoted(text)}; keys of a dict are texts"
             texts.add(text)
-    return None
-
-
-def _foreign(value: object, around: Sequence[object]) -> str | None:
-    if isinstance(value, datetime):
-        return "a timestamp of MessagePack, which no document holds"
-    if isinstance(value, msgspec.msgpack.Ext):
-        return f"the extension type {value.code} of MessagePack, which no document holds"
-    if not isinstance(value, dict | list):
-        return None
-    if len(around) >= settings.MAX_NESTING:
-        return f"{_a(value)} {len(around) + 1} levels deep; a document nests at most {settings.MAX_NESTING} levels"
-    if isinstance(value, dict):
-        for key in value:
-            if not isinstance(key, str):
-                return f"a map with the key {shown_value(key)}, of type {type(key).__name__}; keys are str"
     return None
 
 
@@ -218,7 +194,7 @@ def _advice(value: object) -> str:
     return "store list(value)" if issubclass(kind, Iterable) else _HOLDS
 
 
-def _path(steps: Sequence[object]) -> str:
+def shown_path(steps: Sequence[object]) -> str:
     """A place in a document, cut in its middle where it is long."""
     texts = [(step, plain_key(step)) for step in steps]
     shown = [f"[{shown_value(step) if text is None else _quoted(text)}]" for step, text in texts]

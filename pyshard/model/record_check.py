@@ -18,7 +18,7 @@ from operator import itemgetter
 
 from pyshard.compiled import IN_USE, column_leaves
 from pyshard.model.document_encoding import FORMAT, HEAD
-from pyshard.model.strict_messagepack import BIG_INT
+from pyshard.model.messagepack_faults import BIG_INT
 
 _LOOK = 1000  # elements of a document of size 0 that are looked at
 _OUTLINE = HEAD.size + 1

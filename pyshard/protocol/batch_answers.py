@@ -24,6 +24,7 @@ from pyshard.errors import BadRequest, PyshardError, from_code, plain
 from pyshard.protocol import error_texts
 from pyshard.protocol.answer_size_check import FEW, check_announced, check_records
 from pyshard.protocol.batch_operations import Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write, verb_of
+from pyshard.settings import settings
 
 _T = TypeVar("_T")
 
@@ -55,6 +56,11 @@ PER_BYTES = 8 + 41
 _MAY_FIND_NOTHING = (Read, ReadItem, Pop, Remove)
 
 
+#: The place of an operation in a batch. By its bounds a peer can't choose numbers of one hash, of which a dict would
+#: compare each with all others.
+_Position = Annotated[int, msgspec.Meta(ge=0, lt=settings.MAX_BATCH)]
+
+
 class Answer(msgspec.Struct, array_like=True):
     """The outcome of one run.
 
@@ -63,7 +69,7 @@ class Answer(msgspec.Struct, array_like=True):
     """
 
     results: list[Result]
-    errors: dict[int, tuple[str, str]] = {}
+    errors: dict[_Position, tuple[str, str]] = {}
 
     def refuse(self, position: int, error: PyshardError) -> None:
         """Put down that the operation at `position` was refused."""
@@ -108,7 +114,7 @@ class _Uniform(msgspec.Struct, Generic[_T], array_like=True, frozen=True):
     """An answer whose results are all of one type, which the decoder checks in C."""
 
     results: list[_T]
-    errors: dict[int, tuple[str, str]] = {}
+    errors: dict[_Position, tuple[str, str]] = {}
 
 
 def _result_type(verb: type[Run]) -> Any:

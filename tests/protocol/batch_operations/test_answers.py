@@ -90,13 +90,20 @@ def test_answers_fit_the_runs(answers: list[Answer], sizes: str) -> None:
     assert str(refused.value) == f"the answers' sizes are {sizes}, not those of the runs that were sent"
 
 
-@pytest.mark.parametrize("position", [-(2**63), -1, 2, 2**64 - 1])
-def test_errors_have_a_position(position: int) -> None:
+def test_errors_have_a_position() -> None:
     """An error that names no key of the run is refused, also next to one that does."""
-    answers = [Answer([None, None], {1: ("SHARD_FULL", "why"), position: ("SHARD_FULL", "why")})]
+    answers = [Answer([None, None], {1: ("SHARD_FULL", "why"), 2: ("SHARD_FULL", "why")})]
     with pytest.raises(BadRequest) as refused:
         decode_answers(encode_answers(answers), [Has("", [b"a", b"b"])])
     assert str(refused.value) == "the answers name a position that doesn't exist"
+
+
+@pytest.mark.parametrize("position", [-(2**63), -1, 10_000, 2**64 - 1])
+def test_errors_have_a_position_of_a_batch(position: int) -> None:
+    """A number that no batch has is refused before it gets into a dict: a peer could choose many of one hash."""
+    answers = [Answer([None], {position: ("SHARD_FULL", "why")})]
+    with pytest.raises(BadRequest, match=r"^the answers can't be read: Expected `int` (<=|>=) .* at `key`"):
+        decode_answers(encode_answers(answers), [Has("", [b"a"])])
 
 
 def test_errors_may_stand_at_both_ends() -> None:

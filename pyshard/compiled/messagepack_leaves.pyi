@@ -1,0 +1,3 @@
+"""The types of messagepack_leaves.pyx."""
+
+def place_of_fault(body: bytes | memoryview, big_int: int, most_nesting: int) -> tuple[list[int], int, bool] | None: ...
