@@ -8,12 +8,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from compiled_twins import built
 from hypothesis import given
 from hypothesis import strategies as st
 from work import growth
 
 from pyshard.errors import UnreadableRecord
-from pyshard.model import messagepack_faults, strict_messagepack
+from pyshard.model import document_encoding, messagepack_faults, strict_messagepack
 from pyshard.model.bulk_document_encoding import decode_many
 from pyshard.model.document_encoding import FORMAT, HEAD, decode
 from pyshard.model.messagepack_faults import BIG_INT, fault_in, place_of_fault_plainly
@@ -81,6 +82,17 @@ def test_keys_of_any_kind(key: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strict_messagepack, "_any", None)
     with pytest.raises(UnreadableRecord, match="keys are str"):
         decode(record_of(b"\x82\xa1a\xc4\x00" + key + b"\xc0"))
+
+
+@built
+def test_a_large_document_is_looked_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault near its end is found before anything is decoded: that would take long, and be lost."""
+    monkeypatch.setattr(strict_messagepack, "_any", None)
+    monkeypatch.setattr(document_encoding, "quick_document", None)
+    record = record_of(b"\x92\xc6\x00\x10\x00\x00" + bytes(2**20) + b"\xd4\x05\x00")
+    for read in (decode, lambda record: decode_many([record, record])):
+        with pytest.raises(UnreadableRecord, match="the extension type 5"):
+            read(record)
 
 
 @given(anything)
