@@ -21,8 +21,9 @@ import attrs
 
 from pyshard.blocking.bulk_work import ShardWork, UnsentKeys
 from pyshard.blocking.calling_thread_tasks import Interest, Steps, run, together
-from pyshard.blocking.cluster import BlockingCluster, MapView
+from pyshard.blocking.cluster import BlockingCluster
 from pyshard.blocking.interrupted_change import tell_doubt
+from pyshard.blocking.map_view import MapView
 from pyshard.blocking.replica_work import ReplicaWork
 from pyshard.client_core.bulk_input import BulkSlice, slice_size
 from pyshard.client_core.bulk_operation import BulkOperation

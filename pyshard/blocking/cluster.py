@@ -18,7 +18,7 @@ from __future__ import annotations
 import threading
 import weakref
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import copy
 from random import Random
@@ -32,6 +32,7 @@ from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.blocking.fork_count import fork_count
 from pyshard.blocking.interrupted_change import tell_doubt
 from pyshard.blocking.map_server_pools import MapServerPools, ask_first, is_bootstrap
+from pyshard.blocking.map_view import MapView
 from pyshard.blocking.operation_waiting_for_thread import GatheredOperation
 from pyshard.blocking.replica_pools import ReplicaPools
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
@@ -51,28 +52,6 @@ from pyshard.settings import settings
 
 _HARMLESS = (Attempt.NOT_SENT, Attempt.REFUSED, Attempt.PUT_OFF)  # attempts that certainly changed nothing
 _CLOSED = "this Pyshard is closed; make a new one"
-
-
-@attrs.frozen
-class MapView:
-    """A map that calls go by.
-
-    :param rank: how much it counts.
-    :param starts: the first slot of each range, in order.
-    :param owners: the pool of each range's shard.
-    :param by_name: that of each shard, in the map's order.
-    """
-
-    state: ClusterState
-    rank: MapRank
-    starts: Sequence[int]
-    owners: Sequence[ShardPool]
-    by_name: Mapping[str, ShardPool]
-
-    @property
-    def pools(self) -> list[ShardPool]:
-        """That of each shard, in the map's order."""
-        return list(self.by_name.values())
 
 
 class BlockingCluster:
