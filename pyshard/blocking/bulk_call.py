@@ -169,7 +169,8 @@ class BulkCall:
         """Do the work at all shards, and what they leave over."""
         more: deque[Steps[None]] = deque()
         steps = [self._done_at(name, work, more) for name, work in works.items()]
-        for outcome in run(self._network, together(self._network, steps, added=more)):
+        most = self._cluster.limit.most
+        for outcome in run(self._network, together(self._network, steps, added=more, most=most)):
             if isinstance(outcome, Exception):
                 raise outcome
 

@@ -173,12 +173,14 @@ def together(
     stagger: float = 0.0,
     one_is_enough: bool = False,
     added: deque[Steps[_T]] | None = None,
+    most: float = inf,
 ) -> Steps[list[_T | Exception]]:
     """Several steps at once, as steps.
 
     :param stagger: seconds between the starts of two; the next one starts at once when all before it have failed.
     :param one_is_enough: stop the others when one has returned something.
     :param added: what steps put here begins at once, as one of them.
+    :param most: how many may wait at a time; the others begin as these end.
     :return: what each returned, or the exception that it raised; with `one_is_enough`, of those that have ended.
     """
     begun = network.now()
@@ -191,10 +193,10 @@ def together(
             while added:
                 to_come.appendleft(_ThreadTask(added.popleft(), now))
                 tasks.append(to_come[0])
-            while to_come and not found and (now >= to_come[0].starts or not waiting):
+            while to_come and not found and len(waiting) < most and (now >= to_come[0].starts or not waiting):
                 found = _goes_on(to_come.popleft(), None, waiting) and one_is_enough
             if waiting and not found:
-                starts = to_come[0].starts if to_come else inf
+                starts = to_come[0].starts if to_come and len(waiting) < most else inf
                 found = (yield from _turn(network, waiting, starts)) and one_is_enough
     except BaseException as error:
         for task in tasks:

@@ -21,12 +21,14 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import copy
+from math import inf
 from random import Random
 
 import attrs
 
 from pyshard.blocking.address_race import TooLate
 from pyshard.blocking.calling_thread_tasks import Interest, Network, Steps, run
+from pyshard.blocking.connection_limit import ConnectionLimit
 from pyshard.blocking.connection_pool import ConnectionPool
 from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.blocking.fork_count import fork_count
@@ -64,6 +66,8 @@ class BlockingCluster:
     :param addresses: where shards are dialed in place of where the map says.
     :param on_failure: see `ConnectionPool`; None: nobody wants to know.
     :param read_from: where what only reads goes that may find what is a little old.
+    :param most_connections: to shards, at a time.
+    :ivar limit: that many.
     :ivar replicas: the members at which that is; None: it is primaries alone.
     :ivar view: the newest map; only after `start`.
     :ivar forks: how often this process was forked when it was made; in a child it is of no use.
@@ -80,6 +84,7 @@ class BlockingCluster:
         addresses: AddressMapping = AS_ANNOUNCED,
         on_failure: Callable[[str, str], object] | None = None,
         read_from: ReadFrom = "primary",
+        most_connections: float = inf,
     ) -> None:
         self.network = network
         self._random = random
@@ -102,10 +107,12 @@ class BlockingCluster:
         self.closed = False
         self.servers = MapServerPools(network, random, servers)
         self._on_failure = on_failure
+        self.limit = ConnectionLimit(most_connections, self._shard_pools)
         for server in self.servers.pools:
             self._watch(server)
-        members = ReplicaPools(network, random, lambda: self.state.cluster, self._target_of)
-        self.replicas = members if read_from == "nearest" else None
+        self.replicas: ReplicaPools | None = None
+        if read_from == "nearest":
+            self.replicas = ReplicaPools(network, random, lambda: self.state.cluster, self._target_of, self.limit.made)
 
     @property
     def state(self) -> ClusterState:
@@ -258,7 +265,7 @@ class BlockingCluster:
         if pool is None:
             in_doubt = self._in_doubt.setdefault(own.name, SessionsInDoubt())
             made = ShardPool(self.network, self._random, target, own, state.cluster, in_doubt, self._addresses)
-            made.looking = self.refreshing
+            made.looking, made.on_new = self.refreshing, self.limit.made
             self._watch(made)
             pool = self._pools.setdefault(own.name, made)
         pool.update(own, rank, target)
@@ -267,6 +274,11 @@ class BlockingCluster:
     def _target_of(self, own: MapShard) -> ConnectionTarget:
         host, port = self._addresses.dialed(own.host, own.port)
         return attrs.evolve(self._target, host=host, port=port)
+
+    def _shard_pools(self) -> list[ConnectionPool]:
+        """All pools but those of the addresses that the client was given."""
+        members = [] if self.replicas is None else self.replicas.pools
+        return [*list(self._pools.values()), *members]
 
     def _watch(self, pool: ConnectionPool) -> None:
         if self._on_failure is not None:

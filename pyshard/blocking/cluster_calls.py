@@ -3,7 +3,7 @@
 Rules:
 
 - Indexes are the bootstrap's. The client takes up its map after a change.
-- `stat` asks all shards at once. One that can't be reached has its error in place of its figures.
+- `stat` asks all shards, some hundred at a time. One that can't be reached has its error in place of its figures.
 - A shard that can't be reached is looked for by a newer map: it may be at another address, or be another store.
 - A page of keys has a deadline of its own. A shard that can't be reached is an error, never a gap.
 """
@@ -13,11 +13,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeVar
 
-from pyshard.blocking.calling_thread_tasks import run, together
+from pyshard.blocking.calling_thread_tasks import Steps, run, together
 from pyshard.blocking.cluster import BlockingCluster
 from pyshard.blocking.connection_pool import NotSent
 from pyshard.blocking.interrupted_change import tell_doubt
-from pyshard.client_core.cluster_answers import readiness_of, stat_of, stat_of_all
+from pyshard.blocking.shard_pool import ShardPool
+from pyshard.client_core.cluster_answers import (
+    ASKED_AT_ONCE,
+    readiness_of,
+    seconds_each,
+    stat_of,
+    stat_of_all,
+)
 from pyshard.client_core.document_count import DocumentCount
 from pyshard.client_core.everyday_verbs import Location, location
 from pyshard.client_core.key_cursor import KeyCursor, key_texts
@@ -69,10 +76,16 @@ class ClusterCalls:
         seconds = self._seconds(deadline)
         cluster, until = self._begun(seconds)
         pools, network = cluster.view.pools, cluster.network
-        calls = [pool.call(commands.Stat, until, seconds, unreached=cluster.refreshing) for pool in pools]
+        each = seconds_each(seconds, len(pools))
+
+        def ask(pool: ShardPool) -> Steps[dict[str, bytes]]:
+            end = min(until, network.now() + each)
+            return (yield from pool.call(commands.Stat, end, each, unreached=cluster.refreshing))
+
+        calls = [ask(pool) for pool in pools]
         shards = [
             stat_of(pool.own, str(outcome) if isinstance(outcome, Exception) else outcome["stat"])
-            for pool, outcome in zip(pools, run(network, together(network, calls)), strict=True)
+            for pool, outcome in zip(pools, run(network, together(network, calls, most=ASKED_AT_ONCE)), strict=True)
         ]
         return stat_of_all(cluster.state, shards)
 

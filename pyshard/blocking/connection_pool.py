@@ -18,6 +18,7 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -69,11 +70,13 @@ class ConnectionPool:
     :ivar why: why the daemon could not be reached, in one line.
     :ivar role: of whoever answered last; empty: nobody has.
     :cvar stale: whether what a batch finds may be a little old; it only reads then.
+    :ivar on_new: called with a reference to each new connection.
     :ivar on_failure: called with the daemon's name and `why` each time that it can't be reached.
     """
 
     stale = False
     on_failure: Callable[[str, str], object] = staticmethod(lambda _name, _why: None)
+    on_new: Callable[[weakref.ref[PooledConnection]], object] = staticmethod(lambda _: None)
 
     def __init__(
         self, network: Network, random: Random, target: ConnectionTarget, in_doubt: SessionsInDoubt | None = None
@@ -120,8 +123,19 @@ class ConnectionPool:
         """One more connection, which isn't open yet."""
         made = PooledConnection(self.network, self._new_session(), self.in_doubt)
         self._all.difference_update([reference for reference in self._all.copy() if reference() is None])
-        self._all.add(weakref.ref(made))
+        reference = weakref.ref(made)
+        self._all.add(reference)
+        self.on_new(reference)
         return made
+
+    def idle(self) -> list[float]:
+        """When the connections that nobody uses were last heard of, the oldest first."""
+        return [connection.heard for connection in list(self._free)]
+
+    def close_idle(self) -> None:
+        """Close the connection that nobody has used for the longest time."""
+        with suppress(IndexError):
+            self._free.popleft().close()
 
     def put_back(self, connection: PooledConnection) -> None:
         """Nobody uses this connection any more."""

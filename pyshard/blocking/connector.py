@@ -20,6 +20,7 @@ from pyshard.errors import ConfigError
 from pyshard.model.address_text import split_endpoint
 from pyshard.net.address_parsing import Address
 from pyshard.net.connection_parameters import ConnectionParameters
+from pyshard.net.open_files import most_connections, most_files
 from pyshard.security.tls import filtering
 from pyshard.security.token_file import client_token_file
 
@@ -68,7 +69,14 @@ class Connector:
         shards = ConnectionTarget("", 0, secret, make_tls)
         random = self._random or SystemRandom()
         cluster = BlockingCluster(
-            self._network(), random, servers, shards, given.address_mapping, self._on_failure, given.read_from
+            self._network(),
+            random,
+            servers,
+            shards,
+            given.address_mapping,
+            self._on_failure,
+            given.read_from,
+            most_connections(most_files()),
         )
         try:
             cluster.start(given.deadline if seconds is None else seconds)

@@ -2,7 +2,7 @@
 
 Rules:
 
-- all daemons are asked at once; one that gives no answer has the reason in place of its figures;
+- all daemons are asked, some hundred at a time; one that gives no answer has the reason in place of its figures;
 - it is noted for each when it was asked and when it answered, so that its own clock can be compared with that.
 """
 
@@ -15,7 +15,7 @@ import attrs
 from pyshard.blocking.calling_thread_tasks import Steps, run, together
 from pyshard.blocking.connection_pool import ConnectionPool
 from pyshard.blocking.pyshard import Pyshard
-from pyshard.client_core.cluster_answers import daemon_stat_of, stat_of
+from pyshard.client_core.cluster_answers import ASKED_AT_ONCE, daemon_stat_of, seconds_each, stat_of
 from pyshard.errors import BadRequest, PyshardError
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import MapShard
@@ -55,18 +55,19 @@ def daemon_reports(app: Pyshard, seconds: float, now: Callable[[], float]) -> tu
     cluster, until = app._begun(seconds)
     network, shards = cluster.network, cluster.view.pools
     pools: list[ConnectionPool] = [*cluster.servers.pools, *shards]
+    each = seconds_each(seconds, len(pools))
 
     def ask(pool: ConnectionPool) -> Steps[tuple[float, float, bytes | str]]:
         asked = now()
         try:
-            answer = yield from pool.call(commands.Stat, until, seconds)
+            answer = yield from pool.call(commands.Stat, min(until, network.now() + each), each)
             return asked, now(), bytes(answer["stat"])
         except PyshardError as error:
             return asked, now(), str(error)
 
     reports = []
     owners: list[MapShard | None] = [*(None for _ in cluster.servers.pools), *(pool.own for pool in shards)]
-    outcomes = run(network, together(network, [ask(pool) for pool in pools]))
+    outcomes = run(network, together(network, [ask(pool) for pool in pools], most=ASKED_AT_ONCE))
     for pool, own, outcome in zip(pools, owners, outcomes, strict=True):
         if isinstance(outcome, Exception):
             raise outcome

@@ -18,6 +18,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from math import inf
 from typing import TYPE_CHECKING
 
 from pyshard.blocking.address_race import TooLate, broken, dial
@@ -73,6 +74,11 @@ class PooledConnection:
         """Whether it is connected and greeted, and asks may go over it."""
         socket = self._socket
         return socket is not None and self.target is not None and not self.conversation.leaving and socket.is_current()
+
+    @property
+    def heard(self) -> float:
+        """When something was last heard of its peer; long ago, if it isn't open."""
+        return self.conversation.heard if self.is_open else -inf
 
     def open(self, target: ConnectionTarget, check: Callable[[Greeting], None], until: float) -> Steps[None]:
         """Connect, present the token, and hear who answers.

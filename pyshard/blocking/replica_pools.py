@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from random import Random
 
@@ -19,6 +20,7 @@ from pyshard.blocking.calling_thread_tasks import Network, Steps, run, together
 from pyshard.blocking.connection_pool import ConnectionPool, NotSent
 from pyshard.blocking.connection_target import ConnectionTarget
 from pyshard.blocking.operation_waiting_for_thread import GatheredOperation
+from pyshard.blocking.pooled_connection import PooledConnection
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
 from pyshard.blocking.shard_pool import ShardPool
 from pyshard.client_core.nearest_replica import NearestReplica, give_up_at, members_to_read_at
@@ -55,6 +57,7 @@ class ReplicaPools:
     :param random: jitter, and which of several members is taken that are as near.
     :param cluster: gives the cluster's id.
     :param target_of: where a shard, or a member, is.
+    :param on_new: see `ConnectionPool`.
     """
 
     def __init__(
@@ -63,12 +66,19 @@ class ReplicaPools:
         random: Random,
         cluster: Callable[[], str],
         target_of: Callable[[MapShard], ConnectionTarget],
+        on_new: Callable[[weakref.ref[PooledConnection]], object],
     ) -> None:
         self._network = network
         self._random = random
         self._cluster = cluster
         self._target_of = target_of
+        self._on_new = on_new
         self._shards: dict[str, _ShardReplicas] = {}
+
+    @property
+    def pools(self) -> list[ReplicaPool]:
+        """Those of all members."""
+        return [pool for replicas in list(self._shards.values()) for pool in list(replicas.pools.values())]
 
     def read(self, operation: GatheredOperation, primary: ShardPool, nested: bool) -> GatheredOperation | None:
         """Do an operation that only reads at a member.
@@ -121,9 +131,8 @@ class ReplicaPools:
 
     def close(self) -> None:
         """End all connections."""
-        for replicas in list(self._shards.values()):
-            for pool in list(replicas.pools.values()):
-                pool.close()
+        for pool in self.pools:
+            pool.close()
 
     # ------------------------------------------------------------------ inside
 
@@ -141,6 +150,7 @@ class ReplicaPools:
             if pool is None or pool.own.identity != place.identity:
                 target, cluster = self._target_of(place), self._cluster()
                 pool = ReplicaPool(self._network, self._random, target, place, cluster, SessionsInDoubt())
+                pool.on_new = self._on_new
                 made.nearest.lost(place.address)
             made.pools[place.address] = pool
         self._shards[own.name] = made

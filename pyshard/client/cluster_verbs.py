@@ -3,19 +3,26 @@
 Rules:
 
 - Indexes are the bootstrap's. The client takes up its map after a change.
-- `stat` asks every shard. One that can't be reached has its error in place of its figures.
+- `stat` asks every shard, some hundred at a time. One that can't be reached has its error in place of its figures.
 """
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from pyshard.client.key_pages import next_answer
 from pyshard.client.router import Router
+from pyshard.client.shard_link import ShardLink
 from pyshard.client_core.argument_checks import deadline_seconds
-from pyshard.client_core.cluster_answers import readiness_of, stat_of, stat_of_all
+from pyshard.client_core.cluster_answers import (
+    ASKED_AT_ONCE,
+    readiness_of,
+    seconds_each,
+    stat_of,
+    stat_of_all,
+)
 from pyshard.client_core.document_count import DocumentCount
 from pyshard.client_core.everyday_verbs import Location, location
 from pyshard.errors import PyshardError
@@ -142,7 +149,9 @@ class ClusterVerbs:
         router, seconds = self._router, self._seconds(deadline)
         router.check_open()
         state = router.state
-        asked = [link.rpc.call(commands.Stat, seconds) for link in router.links]
+        places = DeferredSemaphore(ASKED_AT_ONCE)
+        each = seconds_each(seconds, len(state.map.shards))
+        asked = [places.run(_ask_for_stat, link, each) for link in router.links]
         outcomes = await DeferredList(asked, consumeErrors=True)
         shards = [stat_of(own, _given(outcome)) for own, (_, outcome) in zip(state.map.shards, outcomes, strict=True)]
         return stat_of_all(state, shards)
@@ -152,6 +161,18 @@ class ClusterVerbs:
         router.check_open()
         answer = await router.bootstrap.call(commands.Readiness, seconds)
         return readiness_of(answer["shards"])
+
+
+def _ask_for_stat(link: ShardLink, seconds: float) -> Deferred[dict[str, bytes]]:
+    """Ask a shard for its statistics. One that gave none keeps no connection from the next ones."""
+
+    def failed(failure: Failure) -> Failure:
+        if not link.wants_connection():
+            link.dialer.hang_up()
+        return failure
+
+    asked: Deferred[dict[str, bytes]] = link.rpc.call(commands.Stat, seconds)
+    return asked.addErrback(failed)
 
 
 def _given(outcome: dict[str, bytes] | Failure) -> bytes | str:

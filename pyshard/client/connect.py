@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 from pyshard.client.client import Client
+from pyshard.client.connection_places import ConnectionPlaces, placed_dial
 from pyshard.client.router import Router
 from pyshard.client_core.nearest_replica import ReadFrom
 from pyshard.errors import InvalidArgument, PyshardError, shown_value
@@ -20,6 +21,7 @@ from pyshard.net.address_parsing import Servers
 from pyshard.net.authenticating_endpoint import authenticated, authenticated_dial
 from pyshard.net.client_endpoints import Dial
 from pyshard.net.connection_parameters import ConnectionParameters, connection_parameters
+from pyshard.net.open_files import most_connections, most_files
 from pyshard.net.steady_clock import steady_clock
 from pyshard.security.tls import Tls, dialing
 from pyshard.security.token_file import client_token_file
@@ -118,6 +120,7 @@ def client_with(
     if tokens is not None:
         servers = [(name, authenticated(endpoint, tokens.secret)) for name, endpoint in servers]
         dial = authenticated_dial(dial, tokens.secret)
+    dial = placed_dial(dial, ConnectionPlaces(clock, most_connections(most_files())))
     router = Router(clock, servers, dial, random or SystemRandom(), given.address_mapping, given.read_from)
     return Client(clock, router, given.deadline, given.index), router
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import inf
 from operator import attrgetter
 from random import Random
 from typing import Protocol
@@ -32,7 +33,7 @@ from pyshard.model.address_mapping import AddressMapping
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import MapShard
 from pyshard.net.client_endpoints import Dial
-from pyshard.net.dialed_connection import DialedConnection
+from pyshard.net.dialed_connection import GAVE_WAY, DialedConnection
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol import commands
 from pyshard.protocol.apply_boxes import answers_in, apply_box
@@ -147,6 +148,8 @@ class ReplicaLink:
 
     def disconnected(self, reason: str) -> None:
         """See `DialerOwner`."""
+        if reason == GAVE_WAY:  # it isn't dialed again before somebody reads
+            self._wanted_at = -inf
         self._give_back_waiting()
 
     def refused(self, error: PyshardError) -> None:

@@ -21,10 +21,21 @@ from pyshard.model.range_moves import Amount, Count
 from pyshard.model.shard_map import MapShard
 from pyshard.settings import settings
 
+#: Shards that are asked for their statistics at a time: each is a connection, and an answer.
+ASKED_AT_ONCE = 200
+
 _MOST_STAT = 256 * 1024  # bytes of one shard's statistics; its 100 connections take 20 kB
 
 _NO_STAT = "the statistics that the daemon answered can't be read"
 _NO_READINESS = "the readiness that the daemon answered can't be read"
+
+
+def seconds_each(seconds: float, shards: int) -> float:
+    """How long each of so many shards has to answer, so that some that are silent leave time to those behind them.
+
+    :param seconds: the deadline for all.
+    """
+    return seconds / max(1, -(-shards // ASKED_AT_ONCE))
 
 
 class _ShownOther(msgspec.Struct):

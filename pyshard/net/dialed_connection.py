@@ -29,17 +29,24 @@ from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.protocol.command_boxes import Command
 from pyshard.security.tls import handshake_errors
 
+#: Why a connection is leaving that has given way to another one.
+GAVE_WAY = "its place was wanted for a connection to another shard"
+
 
 @implementer(IHandshakeListener)
 class DialedConnection(BoundedAMP):
     """The connection of a `pyshard.net.reconnecting_dialer.Dialer`.
 
     :ivar lost: called once with the reason when the connection is lost; None: nobody wants to know.
-    :ivar leaving: the other side is about to stop, so nothing more is to be asked.
+    :ivar gone: called once when it has ended, whoever wanted that, and its file is given back; None: as above.
+    :ivar leaving: nothing more is to be asked.
+    :ivar why_leaving: why not, in one line.
     """
 
     lost: Callable[[Failure], None] | None = None
+    gone: Callable[[], None] | None = None
     leaving = False
+    why_leaving = "it shut down"
     _handshaken = False
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -67,6 +74,11 @@ class DialedConnection(BoundedAMP):
         self._clock.callLater(0, self._close_if_done)  # when this was answered
         return {}
 
+    def give_up(self) -> None:
+        """As `leave`, since this side wants the connection's place for another one."""
+        self.why_leaving = GAVE_WAY
+        self.leave()
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._broken_by and not self._tls_found:
             reason = Failure(Broken(f"the peer broke the protocol: {self._broken_by}"))
@@ -75,6 +87,9 @@ class DialedConnection(BoundedAMP):
             lost(reason)
         error = self._not_trusted(reason)
         super().connectionLost(reason if error is None else Failure(error))
+        if self.gone is not None:
+            gone, self.gone = self.gone, None
+            gone()
 
     def _not_trusted(self, reason: Failure) -> PyshardError | None:
         """The error of TLS that ended the connection before the peer said anything; None: it was something else."""

@@ -20,7 +20,7 @@ from enum import Enum
 from random import Random
 from typing import Protocol, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
@@ -172,6 +172,13 @@ class Dialer:
             connection.abort()
             self._lost(Failure(why or ConnectionAborted()))
 
+    def hang_up(self) -> None:
+        """End the connection, or the attempt to make one, since nobody wants anything of the peer just now."""
+        if self._attempt is not None:
+            self._attempt.cancel()
+        else:
+            self.drop()
+
     def close(self) -> Deferred[None]:
         """End everything, for good.
 
@@ -237,7 +244,8 @@ class Dialer:
 
     def _failed(self, failure: Failure) -> None:
         if self.state is not DialerState.CLOSED:
-            self._disconnected(reason_of(failure))
+            given_up = isinstance(failure.value, CancelledError)
+            self._disconnected("it was silent while it was waited for" if given_up else reason_of(failure))
             if isinstance(failure.value, _REFUSALS):
                 self._owner.refused(failure.value)
 
@@ -256,8 +264,9 @@ class Dialer:
     def _lost(self, failure: Failure) -> None:
         if self._clock.seconds() - self._since >= settings.RETRY_LONGEST:
             self._backoff.reset()
-        left = self.connection is not None and self.connection.leaving and not isinstance(failure.value, Broken)
-        self._disconnected("it shut down" if left else reason_of(failure))
+        connection = self.connection
+        left = connection is not None and connection.leaving and not isinstance(failure.value, Broken)
+        self._disconnected(connection.why_leaving if connection is not None and left else reason_of(failure))
 
     def _disconnected(self, reason: str) -> None:
         """Tell the owner, who may dial or close at once; else back off if the connection is wanted."""

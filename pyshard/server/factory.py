@@ -27,6 +27,7 @@ from pyshard.clocks import wall_seconds
 from pyshard.compiled import IN_USE
 from pyshard.metrics.collector_time import COLLECTOR_TIME
 from pyshard.metrics.connection_counts import CLOSED, LIMIT, ConnectionCounts
+from pyshard.net.open_files import most_files
 from pyshard.net.twisted_internals import turn_number
 from pyshard.protocol.boxes import Limits
 from pyshard.security.tls.failure_log import HandshakeFailureLog
@@ -37,7 +38,6 @@ from pyshard.server.busiest_connections import BusiestConnections
 from pyshard.server.connection import ServerConnection
 from pyshard.server.connection_admission import Admission, ConnectionLimits, origin_of
 from pyshard.server.connection_attempts import ConnectionAttempts
-from pyshard.server.file_limits import most_files
 from pyshard.server.handshake_places import HandshakePlaces
 from pyshard.server.held_bytes_limit import HeldBytes
 from pyshard.server.holding_connection import HoldingConnection

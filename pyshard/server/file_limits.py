@@ -25,12 +25,6 @@ def with_files(limits: ConnectionLimits) -> ConnectionLimits:
     return lower
 
 
-def most_files() -> int | None:
-    """How many files this process may have open; None: any number."""
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return None if soft == resource.RLIM_INFINITY else soft
-
-
 def _allow_files(wanted: int) -> int:
     """Raise the number of files that this process may have open, where it is lower; what it may have then."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
