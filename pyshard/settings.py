@@ -323,6 +323,11 @@ class Settings:
     #: Bytes of answers after which a walk over documents, such as `items`, reads nothing more before it has given out
     #: what has come. What is in flight then comes on top. Two such reads may be kept.
     WALK_BYTES: int = 16 * 1024 * 1024
+    #: Seconds for which a walk over the keys waits for the answers of one range, while keys come more slowly than
+    #: `WALK_PACE`: a shard may have to pass by many that have expired.
+    WALK_LOOKS: float = 3600.0
+    #: Keys that such a walk must get in a second besides, on the average.
+    WALK_PACE: int = 20
 
     # -- statistics ------------------------------------------------------------------------------------------------
 

@@ -239,6 +239,11 @@ TESTS = {
     "AUTHENTICATION": ["authentication/test_strangers.py::test_time_to_authenticate"],
     "HANDSHAKE": ["security/tls/test_failure_log.py::test_time_for_a_handshake"],
     "HANDSHAKE_BYTES": ["security/tls/test_long_handshakes.py::test_a_long_chain"],
+    "WALK_LOOKS": [
+        "client_core/test_key_cursor.py::test_a_range_whose_keys_come_slowly",
+        "client/test_key_pages_errors.py::test_a_shard_that_drips",
+    ],
+    "WALK_PACE": ["client_core/test_key_cursor.py::test_a_range_whose_keys_come_slowly"],
     "WALK_BYTES": ["client_core/test_walked_records.py::test_items_of_large_documents"],
     "WRONG_TOKENS": ["authentication/test_strangers.py::test_wrong_tokens"],
     "MIN_SECRET": ["security/test_tokens_and_roles.py::test_lengths_of_secrets"],

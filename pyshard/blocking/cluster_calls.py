@@ -191,7 +191,9 @@ def _next_answer(cluster: BlockingCluster, walk: Walk[_T], seconds: float, end: 
         asked, state = network.now(), cluster.state
         own, pool, question = state.map.lookup(walk.slot), cluster.pool_for(walk.slot), walk.question(state.epoch)
         try:
-            return walk.take(run(network, pool.attempt(walk.command, end, seconds, False, question)), own)
+            answer = run(network, pool.attempt(walk.command, end, seconds, False, question))
+            walk.took(own, network.now() - asked)
+            return walk.take(answer, own)
         except FOR_NOW as error:
             refusals.refused(error, asked, network.now(), cluster.fetched, cluster.state.indexes)
             refused = error

@@ -83,7 +83,9 @@ async def next_answer(clock: IReactorTime, router: Router, walk: Walk[_T], secon
             walk.command, max(0.0, end - asked), False, **walk.question(router.state.epoch)
         )
         try:
-            return walk.take(await calling, own)
+            answer = await calling
+            walk.took(own, clock.seconds() - asked)
+            return walk.take(answer, own)
         except FOR_NOW as error:
             refusals.refused(error, asked, clock.seconds(), router.fetched, router.state.indexes)
             refused = error

@@ -56,6 +56,9 @@ class DocumentCount:
         self._epoch = epoch
         return {"epoch": epoch, "index": self.index, "slot": self.slot}
 
+    def took(self, own: MapShard, seconds: float) -> None:
+        """See `Walk`; each shard gives one answer, within the deadline of that."""
+
     def take(self, answer: dict[str, Any], own: MapShard) -> None:
         """Count a shard.
 

@@ -6,6 +6,7 @@ Rules:
 - The cursor is a slot and a key, so that a scan goes on where it was when the map changes under it.
 - A page that leads nowhere is refused: the scan would never end. Slots never fall, and no key comes twice. Stores have
   orders of their own within a slot, so there the scan remembers what has come: as many keys as one slot has.
+- A range whose keys come too slowly ends the scan with an error: else one shard could keep it from others for ever.
 - No page has keys of another range, or leads behind the end of its own; the next range may be another shard's.
 """
 
@@ -16,12 +17,13 @@ from itertools import pairwise
 from typing import Any
 
 from pyshard.client_core.retried_index_walk import outside
-from pyshard.errors import BadRequest
+from pyshard.errors import BadRequest, Unavailable
 from pyshard.model.key_slots import SLOTS, slots_of
 from pyshard.model.shard_map import MapShard
 from pyshard.model.slot_ranges import range_with, shown
 from pyshard.protocol import commands
 from pyshard.protocol.pages import decode_keys
+from pyshard.settings import settings
 
 
 class KeyCursor:
@@ -42,6 +44,8 @@ class KeyCursor:
         self._epoch = 0  # of the map by which the last question was asked
         self._come: set[bytes] = set()  # digests of the keys of `slot` that have come
         self._left: set[bytes] = set()  # digests of the places in `slot` where pages ended
+        self._given = 0  # keys of the range of `slot` that have come
+        self._waited = 0.0  # seconds for which its pages were awaited
 
     @property
     def ended(self) -> bool:
@@ -55,6 +59,19 @@ class KeyCursor:
         """
         self._epoch = epoch
         return {"epoch": epoch, "index": self.index, "slot": self.slot, "after": self.after}
+
+    def took(self, own: MapShard, seconds: float) -> None:
+        """Note how long an answer took.
+
+        :raises Unavailable: those for this range have taken too long for the keys in them.
+        """
+        self._waited += seconds
+        if self._waited > settings.WALK_LOOKS + self._given / settings.WALK_PACE:
+            raise Unavailable(
+                f"shard {own.name!r} gives its keys too slowly: {self._given:,} of the range that has slot "
+                f"{self.slot:,} in {self._waited:,.0f} s, expected {settings.WALK_PACE} a second beside "
+                f"{settings.WALK_LOOKS:,.0f} s; look at its log and its network, otherwise don't trust this shard"
+            )
 
     def take(self, answer: dict[str, Any], own: MapShard) -> list[bytes]:
         """Move behind a page.
@@ -83,6 +100,9 @@ class KeyCursor:
                 answer["epoch"],
             )
         self._move(keys, slots, place)
+        self._given += len(keys)
+        if slot == owned[1]:
+            self._given, self._waited = 0, 0.0
         return keys
 
     def _in_order(self, keys: list[bytes], slots: list[int], place: tuple[int, bytes | None]) -> bool:

@@ -70,6 +70,13 @@ class Walk(Protocol[_T_co]):
         """The arguments for the shard that owns the slot."""
         ...
 
+    def took(self, own: MapShard, seconds: float) -> None:
+        """Note for how long an answer of the shard `own` was awaited.
+
+        :raises Unavailable: its answers have taken too long in all.
+        """
+        ...
+
     def take(self, answer: dict[str, Any], own: MapShard) -> _T_co:
         """Move on by an answer of the shard `own`, as the map says whose epoch the question had."""
         ...

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from deferreds import watch
 from scans import fill, page_keys, scan, with_latency
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import deferLater
 
 from pyshard import Client
 from pyshard.errors import BadRequest, ClientClosed, IndexNotFound, NotConfigured, Unavailable
-from pyshard.model.key_slots import SLOTS
+from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.storage import Page
 from pyshard.testing import MemoryCluster
 
@@ -168,6 +170,27 @@ def test_a_page_that_leads_nowhere_is_no_page(
     monkeypatch.setattr(cluster.services["shard0"].shard, "keys", lambda *_: succeed(Page([], True, SLOTS // 2)))
     with pytest.raises(BadRequest):
         cluster.run(client.keys().next_page())
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_a_shard_that_drips(
+    cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch, blocking: bool
+) -> None:
+    """A shard that takes long for each page, and gives one key with it, ends a scan after an hour."""
+    keys = sorted((b"%d" % number for number in range(2000)), key=slot_of)
+
+    def drip(_: object, __: object, slot: int, *___: object) -> Deferred[Page]:
+        key = next(key for key in keys if slot_of(key) >= slot)
+        return deferLater(cluster.clock, 9, lambda: Page([key], False, slot_of(key) + 1))
+
+    monkeypatch.setattr(cluster.services["shard0"].shard, "keys", drip)
+    began = cluster.clock.seconds()
+    walk: Callable[[], object] = partial(scan, cluster, client.keys())
+    if blocking:
+        walk = partial(list, cluster.blocking().keys())
+    with pytest.raises(Unavailable, match=r"^shard 'shard0' gives its keys too slowly: 40\d of the range"):
+        walk()
+    assert 3600 < cluster.clock.seconds() - began < 3700
 
 
 # -- indexes --------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 
 from pyshard.client_core.key_cursor import KeyCursor
 from pyshard.client_core.retried_index_walk import OutsideRanges
-from pyshard.errors import BadRequest
+from pyshard.errors import BadRequest, Unavailable
 from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.model.shard_map import MapShard
 from pyshard.protocol.pages import encode_keys
@@ -145,3 +145,24 @@ def test_a_shard_with_several_ranges() -> None:
     cursor.take(answer([KEY], SLOT + 1), MapShard("b", ((SLOT, SLOT + 1),), 1, "127.0.0.1", 2))
     cursor.take(answer([], SLOTS), own)
     assert cursor.ended
+
+
+def test_a_range_whose_keys_come_slowly() -> None:
+    """It may take an hour, and a second for each 20 keys; then the scan fails. The next range has the same time."""
+    cursor = KeyCursor("")
+    own, keys = MapShard("a", ((0, 1_000_000), (2_000_000, SLOTS)), 1, "127.0.0.1", 1), 0
+    for slot in range(360):
+        cursor.took(own, 10)
+        cursor.take(answer([], slot + 1), own)
+    for key in sorted((b"%d" % number for number in range(2000)), key=slot_of)[:100]:
+        if cursor.slot <= slot_of(key):
+            cursor.take(answer([key], slot_of(key) + 1), own)
+            keys += 1
+    assert keys > 90
+    cursor.took(own, keys / 20)
+    with pytest.raises(Unavailable, match=f"^shard 'a' gives its keys too slowly: {keys} of the range"):
+        cursor.took(own, 0.001)
+    cursor.take(answer([], 1_000_000), own)
+    cursor.took(own, 3600)
+    with pytest.raises(Unavailable):
+        cursor.took(own, 0.001)
