@@ -36,7 +36,7 @@ from pyshard.backup.new_backup import NewBackup, RecordsFile
 from pyshard.client import Client
 from pyshard.client.backup_client import BackupClient, BackupShard
 from pyshard.clocks import wall_seconds
-from pyshard.errors import BackupFailed, NotConfigured, PyshardError, ShardBehind, Unavailable
+from pyshard.errors import BackupFailed, NotConfigured, Overloaded, PyshardError, ShardBehind, Unavailable
 from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.protocol import commands
@@ -208,7 +208,7 @@ async def _open_each(raw: BackupClient, snapshots: list[_ShardSnapshot], from_re
     failures = [outcome for succeeded, outcome in outcomes if not succeeded]
     snapshots += [outcome for succeeded, outcome in outcomes if succeeded]
     for failure in failures:
-        if not failure.check(NotConfigured, ShardBehind):
+        if not failure.check(NotConfigured, Overloaded, ShardBehind):
             failure.raiseException()
     return failures[0].getErrorMessage() if failures else ""
 

@@ -28,8 +28,8 @@ from pyshard.client_core.cluster_answers import (
 from pyshard.client_core.document_count import DocumentCount
 from pyshard.client_core.everyday_verbs import Location, location
 from pyshard.client_core.key_cursor import KeyCursor, key_texts
-from pyshard.client_core.retried_index_walk import FOR_NOW, PAUSE, Refusals, Walk
-from pyshard.errors import ClientClosed, PyshardError
+from pyshard.client_core.retried_index_walk import FOR_NOW, Refusals, Walk
+from pyshard.errors import ClientClosed, Overloaded, PyshardError
 from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import check_index_name
 from pyshard.model.key_slots import Key, key_bytes
@@ -202,7 +202,8 @@ def _next_answer(cluster: BlockingCluster, walk: Walk[_T], seconds: float, end: 
                 raise pool.gave_no_answer(seconds) from None
             network.sleep(min(end, pool.rested()))
             refused = None
-        cluster.refresh(end)
+        if not isinstance(refused, Overloaded):
+            cluster.refresh(end)
         if refused is not None:
             refusals.check_time(refused, network.now())
-        network.sleep(min(end, network.now() + PAUSE))
+        network.sleep(min(end, network.now() + refusals.pause))

@@ -19,7 +19,8 @@ from twisted.internet.task import deferLater
 
 from pyshard.client.router import Router
 from pyshard.client_core.key_cursor import KeyCursor, key_texts
-from pyshard.client_core.retried_index_walk import FOR_NOW, PAUSE, Refusals, Walk
+from pyshard.client_core.retried_index_walk import FOR_NOW, Refusals, Walk
+from pyshard.errors import Overloaded
 
 _T = TypeVar("_T")
 
@@ -79,17 +80,19 @@ async def next_answer(clock: IReactorTime, router: Router, walk: Walk[_T], secon
     while True:
         router.check_open()
         asked, own = clock.seconds(), router.state.map.lookup(walk.slot)
-        calling = router.link_for(walk.slot).rpc.call(
-            walk.command, max(0.0, end - asked), False, **walk.question(router.state.epoch)
-        )
+        rpc = router.link_for(walk.slot).rpc
+        calling = rpc.call(walk.command, max(0.0, end - asked), False, **walk.question(router.state.epoch))
         try:
             answer = await calling
             walk.took(own, clock.seconds() - asked)
             return walk.take(answer, own)
         except FOR_NOW as error:
+            if isinstance(error, Overloaded) and rpc.full:
+                raise  # it is this side that has too much to do
             refusals.refused(error, asked, clock.seconds(), router.fetched, router.state.indexes)
             refused = error
-        with suppress(TimeoutError):
-            await router.refresh().addTimeout(max(0.0, end - clock.seconds()), clock)
+        if not isinstance(refused, Overloaded):
+            with suppress(TimeoutError):
+                await router.refresh().addTimeout(max(0.0, end - clock.seconds()), clock)
         refusals.check_time(refused, clock.seconds())
-        await deferLater(clock, PAUSE)
+        await deferLater(clock, refusals.pause)

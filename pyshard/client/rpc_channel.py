@@ -96,6 +96,11 @@ class RpcChannel:
         """Whether a call waits for its answer."""
         return bool(self._open)
 
+    @property
+    def full(self) -> bool:
+        """Whether as many calls wait for their answers as may."""
+        return len(self._open) >= settings.MAX_QUESTIONS
+
     def call(self, command: type[Command], seconds: float, changes: bool = False, **arguments: object) -> Deferred[Any]:
         """Call the peer.
 
@@ -106,7 +111,7 @@ class RpcChannel:
         :raises Unavailable: no answer came by then, and nothing was changed.
         :raises OutcomeUnknown: it was sent, the answer was lost, and it may have changed something.
         """
-        if len(self._open) >= settings.MAX_QUESTIONS:
+        if self.full:
             return fail(
                 Overloaded(
                     f"{len(self._open):,} questions to {self._owner.peer_name()} wait for their answers already; "

@@ -3,6 +3,7 @@
 Rules:
 
 - A shard that has lost the slot, isn't ready or is behind is asked again by a newer map, until the deadline.
+- One that has too much to do is asked again after pauses that grow, until the deadline. It has no newer map for that.
 - "No such index" is believed when a map agrees that was fetched after a shard first said so.
 - A shard may have a newer map, in which its ranges are others. So an answer that goes beyond its ranges is asked for
   again by a newer map. By the same map it is a broken answer.
@@ -17,6 +18,7 @@ from pyshard.errors import (
     BadRequest,
     IndexNotFound,
     NotConfigured,
+    Overloaded,
     PyshardError,
     ShardBehind,
     ShuttingDown,
@@ -44,10 +46,11 @@ def outside(message: str, asked: int, epoch: int) -> PyshardError:
 
 #: By which a shard refuses what another one, or the same one a little later, may answer; and an answer that may have
 #: come by a newer map.
-FOR_NOW = (WrongShard, NotConfigured, ShardBehind, ShuttingDown, IndexNotFound, OutsideRanges)
+FOR_NOW = (WrongShard, NotConfigured, ShardBehind, ShuttingDown, IndexNotFound, OutsideRanges, Overloaded)
 
-#: Seconds until a shard is asked again.
+#: Seconds until a shard is asked again; the longest pause for one that has too much to do.
 PAUSE = 0.1
+_LONGEST = 1.0
 
 
 class Walk(Protocol[_T_co]):
@@ -88,6 +91,7 @@ class Refusals:
     :param walk: which.
     :param seconds: the deadline of the step, from now.
     :param end: the same, in the clock's seconds.
+    :ivar pause: seconds until the shard is to be asked again.
     """
 
     def __init__(self, walk: Walk[object], seconds: float, end: float) -> None:
@@ -95,6 +99,8 @@ class Refusals:
         self._seconds = seconds
         self._end = end
         self._missing_since: float | None = None
+        self.pause = PAUSE
+        self._longer = PAUSE  # the pause after the next refusal of a shard that has too much to do
 
     def refused(self, error: PyshardError, asked: float, now: float, fetched: float, known: Container[str]) -> None:
         """A shard refused; raise what the caller is to hear, unless it is to be asked again.
@@ -110,6 +116,9 @@ class Refusals:
             self._missing_since = asked if self._missing_since is None else self._missing_since
             if fetched >= self._missing_since and self._walk.index not in known:
                 raise error
+        self.pause = PAUSE
+        if isinstance(error, Overloaded):
+            self.pause, self._longer = self._longer, min(2 * self._longer, _LONGEST)
         self.check_time(error, now)
 
     def check_time(self, error: PyshardError, now: float) -> None:
@@ -118,5 +127,5 @@ class Refusals:
         :param error: by which a shard refused.
         :raises Unavailable: there isn't.
         """
-        if now + PAUSE >= self._end:
+        if now + self.pause >= self._end:
             raise Unavailable(f"{self._walk.what} within {self._seconds:g} s: {error}") from None

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from pyshard.backup import backup
-from pyshard.errors import NotConfigured, Unavailable
+from pyshard.errors import NotConfigured, Overloaded, PyshardError, Unavailable
 from pyshard.model.cluster_state_json import from_json
 from pyshard.protocol.pages import Row
 from pyshard.storage import ISnapshot, IStore
@@ -127,12 +127,13 @@ def test_one_epoch(tmp_path: Path) -> None:
     assert "late" in from_json((tmp_path / "backup/cluster.json").read_bytes()).indexes
 
 
-def test_shard_that_is_about_to_be_configured(tmp_path: Path) -> None:
-    """A backup waits for a shard that the bootstrap hasn't configured yet."""
+@pytest.mark.parametrize("error", [NotConfigured("not yet"), Overloaded("too much to do")])
+def test_shard_that_refuses_for_the_moment(tmp_path: Path, error: PyshardError) -> None:
+    """A backup waits for a shard that the bootstrap hasn't configured yet, or that has too much to do."""
     with cluster_of(2) as (cluster, client):
         fill(cluster, client, 30)
         snapshots: Any = cluster.services["shard1"].snapshots
-        original, waiting = snapshots.open, [NotConfigured("not yet"), NotConfigured("not yet")]
+        original, waiting = snapshots.open, [error, error]
 
         def opened(*given: object) -> Any:
             if waiting:

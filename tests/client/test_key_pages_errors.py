@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from deferreds import watch
 from scans import fill, page_keys, scan, with_latency
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import deferLater
 
 from pyshard import Client
-from pyshard.errors import BadRequest, ClientClosed, IndexNotFound, NotConfigured, Unavailable
+from pyshard.errors import BadRequest, ClientClosed, IndexNotFound, NotConfigured, Overloaded, Unavailable
 from pyshard.model.key_slots import SLOTS, slot_of
+from pyshard.settings import settings
 from pyshard.storage import Page
 from pyshard.testing import MemoryCluster
 
@@ -119,6 +121,39 @@ def test_a_shard_that_refuses_for_the_moment_is_waited_for(
     assert outcome == []
     cluster.advance(0.4)
     assert outcome == [keys]
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+@pytest.mark.parametrize("what", ["keys", "count"])
+def test_a_shard_that_has_too_much_to_do_is_asked_again(
+    cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch, what: str, blocking: bool
+) -> None:
+    """`Overloaded` is ridden out, with pauses, and without asking the bootstrap for a map each time."""
+    keys = fill(cluster, client, ["test"])
+    shard, asked = cluster.services["shard0"].shard, list[float]()
+    original = getattr(shard, what)
+
+    def full_at_first(*arguments: Any) -> Any:
+        asked.append(cluster.clock.seconds())
+        return fail(Overloaded("too much to do")) if len(asked) < 5 else original(*arguments)
+
+    monkeypatch.setattr(shard, what, full_at_first)
+    with cluster.blocking() as app:
+        monkeypatch.setattr(client._router, "refresh", None)
+        monkeypatch.setattr(app._cluster(), "refresh", None)
+        if what == "count":
+            assert (app.count() if blocking else cluster.run(client.count())) == 1
+        else:
+            assert (list(app.keys()) if blocking else cluster.run(client.keys().next_page())) == keys
+    assert [round(later - earlier, 1) for earlier, later in pairwise(asked)] == [0.1, 0.2, 0.4, 0.8]
+
+
+def test_too_many_calls_of_this_side_fail_at_once(cluster: MemoryCluster, client: Client) -> None:
+    """They wait already for what the shard is to answer."""
+    cluster.network.silence("127.0.0.1", 5050)
+    outcomes = [watch(client.count()) for _ in range(settings.MAX_QUESTIONS + 1)]
+    cluster.advance(0)
+    assert [type(outcome) for waiting in outcomes for outcome in waiting] == [Overloaded]
 
 
 def test_a_shard_that_goes_on_refusing_is_unavailable(

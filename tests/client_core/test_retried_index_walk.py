@@ -6,7 +6,7 @@ import pytest
 
 from pyshard.client_core.key_cursor import KeyCursor
 from pyshard.client_core.retried_index_walk import PAUSE, Refusals, outside
-from pyshard.errors import BadRequest, IndexNotFound, PyshardError, ShardBehind, Unavailable, WrongShard
+from pyshard.errors import BadRequest, IndexNotFound, Overloaded, PyshardError, ShardBehind, Unavailable, WrongShard
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import MapShard
 
@@ -27,6 +27,17 @@ def test_asked_again_until_the_deadline(error: PyshardError) -> None:
     step.refused(error, 9.0, END - PAUSE - 0.01, 0.0, {"pages"})
     with pytest.raises(Unavailable, match=f"keys .*within 10 s: {error}"):
         step.refused(error, 9.0, END - PAUSE, 0.0, {"pages"})
+
+
+def test_pauses_grow_for_a_shard_that_has_too_much_to_do() -> None:
+    """Up to a second. After another refusal it is asked again as soon as ever."""
+    step, pauses = refusals(), list[float]()
+    for error in [Overloaded("full")] * 6 + [WrongShard("not mine"), Overloaded("full")]:
+        step.refused(error, 0.0, 0.0, 0.0, {"pages"})
+        pauses.append(step.pause)
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 0.1, 1.0]
+    with pytest.raises(Unavailable):
+        step.refused(Overloaded("full"), 9.0, 9.0, 0.0, {"pages"})
 
 
 def test_a_missing_index_is_believed_by_a_newer_map() -> None:
