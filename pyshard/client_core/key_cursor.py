@@ -5,7 +5,8 @@ Rules:
 - Keys come in slot order, over all shards.
 - The cursor is a slot and a key, so that a scan goes on where it was when the map changes under it.
 - A page that leads nowhere is refused: the scan would never end. Slots never fall, and no key comes twice. Stores have
-  orders of their own within a slot, so there the scan remembers what has come: as many keys as one slot has.
+  orders of their own within a slot, so there the scan remembers what has come: the last `REMEMBERED` keys of that slot
+  at the most, since others may have made any number of keys for one slot.
 - A range whose keys come too slowly ends the scan with an error: else one shard could keep it from others for ever.
 - No page has keys of another range, or leads behind the end of its own; the next range may be another shard's.
 """
@@ -25,6 +26,27 @@ from pyshard.protocol import commands
 from pyshard.protocol.pages import decode_keys
 from pyshard.settings import settings
 
+#: Keys of one slot that a scan remembers at the most: 10 MiB, which no slot has that nobody has filled on purpose.
+REMEMBERED = 100_000
+
+
+class _Digests:
+    """The last digests that were added: half of `REMEMBERED` at the least, and no more than that."""
+
+    def __init__(self) -> None:
+        self._newer: set[bytes] = set()
+        self._older: set[bytes] = set()
+
+    def has_any(self, digests: set[bytes]) -> bool:
+        """Whether one of these is remembered."""
+        return not (self._newer.isdisjoint(digests) and self._older.isdisjoint(digests))
+
+    def add(self, digests: set[bytes]) -> None:
+        """Remember these."""
+        if len(self._newer) + len(digests) > REMEMBERED // 2:
+            self._older, self._newer = self._newer, set()
+        self._newer |= digests
+
 
 class KeyCursor:
     """A scan's place.
@@ -42,8 +64,8 @@ class KeyCursor:
         self.slot = 0
         self.after: bytes | None = None
         self._epoch = 0  # of the map by which the last question was asked
-        self._come: set[bytes] = set()  # digests of the keys of `slot` that have come
-        self._left: set[bytes] = set()  # digests of the places in `slot` where pages ended
+        self._come = _Digests()  # of the keys of `slot` that have come
+        self._left = _Digests()  # of the places in `slot` where pages ended
         self._given = 0  # keys of the range of `slot` that have come
         self._waited = 0.0  # seconds for which its pages were awaited
 
@@ -114,17 +136,16 @@ class KeyCursor:
         if len(set(keys)) < len(keys):
             return False
         here = _digests(keys, slots, self.slot)
-        left = slot == self.slot and after is not None and _digest(after) in self._left
-        return not left and self._come.isdisjoint(here)
+        left = slot == self.slot and after is not None and self._left.has_any({_digest(after)})
+        return not left and not self._come.has_any(here)
 
     def _move(self, keys: list[bytes], slots: list[int], place: tuple[int, bytes | None]) -> None:
         if place[0] != self.slot:
-            self._come.clear()
-            self._left.clear()
+            self._come, self._left = _Digests(), _Digests()
         self.slot, self.after = place
         if self.after is not None:
-            self._come |= _digests(keys, slots, self.slot)
-            self._left.add(_digest(self.after))
+            self._come.add(_digests(keys, slots, self.slot))
+            self._left.add({_digest(self.after)})
 
 
 def _digests(keys: list[bytes], slots: list[int], slot: int) -> set[bytes]:

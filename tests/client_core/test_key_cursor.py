@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pyshard.client_core import key_cursor
 from pyshard.client_core.key_cursor import KeyCursor
 from pyshard.client_core.retried_index_walk import OutsideRanges
 from pyshard.errors import BadRequest, Unavailable
@@ -166,3 +167,17 @@ def test_a_range_whose_keys_come_slowly() -> None:
     cursor.took(own, 3600)
     with pytest.raises(Unavailable):
         cursor.took(own, 0.001)
+
+
+def test_a_slot_with_very_many_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last keys that have come are remembered, half of `REMEMBERED` at the least; no more than these are kept."""
+    monkeypatch.setattr(key_cursor, "REMEMBERED", 100)
+    monkeypatch.setattr(key_cursor, "slots_of", lambda keys, _: [17] * len(keys))
+    cursor, keys = KeyCursor(""), [b"%d" % number for number in range(1000)]
+    for begin in range(0, 1000, 10):
+        page = keys[begin : begin + 10]
+        cursor.take(answer(page, 17, more=True), WHOLE)
+        assert len(cursor._come._newer) + len(cursor._come._older) <= 100
+        for again in (page[0], page[-1], keys[max(0, begin - 40)]):
+            with pytest.raises(BadRequest):
+                cursor.take(answer([again], 17, more=True), WHOLE)
