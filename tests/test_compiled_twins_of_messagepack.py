@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from model.test_messagepack_faults import anything, of_one_hash
 
 from pyshard.compiled import messagepack_leaves
+from pyshard.model.element_limit import elements_in_plainly
 from pyshard.model.messagepack_faults import place_of_fault_plainly
 
 
@@ -17,6 +18,14 @@ def same(body: bytes, big_int: int = 1, most_nesting: int = 100) -> object:
     expected = place_of_fault_plainly(body, big_int, most_nesting)
     for some in (body, memoryview(body), memoryview(b"?" + body)[1:]):
         assert messagepack_leaves.place_of_fault(some, big_int, most_nesting) == expected
+    return expected
+
+
+def same_number(body: bytes, most: int = 1 << 40) -> int:
+    """How many elements both count."""
+    expected = elements_in_plainly(body, most)
+    for some in (body, memoryview(body), memoryview(b"?" + body)[1:]):
+        assert messagepack_leaves.elements_in(some, most) == expected
     return expected
 
 
@@ -29,6 +38,8 @@ def same(body: bytes, big_int: int = 1, most_nesting: int = 100) -> object:
 def test_any_bytes(body: bytes) -> None:
     """Damaged ones, too."""
     same(body)
+    same_number(body)
+    same_number(body, 3)
 
 
 @built
@@ -39,6 +50,9 @@ def test_any_messagepack(value: object, cut: int, most_nesting: int, big_int: in
     same(body)
     same(body[:cut])
     same(body, big_int, most_nesting)
+    same_number(body)
+    same_number(body[:cut])
+    same_number(body, most_nesting)
 
 
 @built
@@ -52,6 +66,7 @@ def test_any_messagepack(value: object, cut: int, most_nesting: int, big_int: in
 def test_heads(parts: list[bytes]) -> None:
     """Heads of all kinds, one behind the other."""
     same(b"".join(parts))
+    same_number(b"".join(parts))
 
 
 @built

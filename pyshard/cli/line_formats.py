@@ -35,8 +35,8 @@ _TOGETHER = 8 * 1024 * 1024  # bytes of lines that are parsed together
 #: Bytes of one line: a document of the largest size, in which every byte is escaped, and its key.
 LONGEST_LINE = 8 * settings.MAX_DOCUMENT_BYTES
 
-#: Elements of a line of JSONL that aren't its document's: the pairs of key and document.
-_WRAPPED = 2
+#: Elements of a line of JSONL that aren't its document's: two names, the key, and the document itself.
+_WRAPPED = 4
 
 #: The types of a key in JSONL.
 _KEYS = (str, int, float)

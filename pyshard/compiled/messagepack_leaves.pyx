@@ -107,3 +107,49 @@ cdef list steps_to(Level* levels, int depth):
     """The way to a place: the number of an item in its list, or the offset of a map's key, below zero: the offset and one."""
     cdef int place
     return [-1 - levels[place].step if levels[place].is_map else levels[place].step for place in range(depth)]
+
+
+def elements_in(body, int64_t most):
+    """See `pyshard.model.element_limit.elements_in_plainly`."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(body, &view, PyBUF_SIMPLE)
+    try:
+        return counted(<const uint8_t*>view.buf, view.len, most)
+    finally:
+        PyBuffer_Release(&view)
+
+
+cdef int64_t counted(const uint8_t* body, Py_ssize_t size, int64_t most) noexcept:
+    cdef Py_ssize_t at = 0
+    cdef int64_t elements = 0
+    cdef int first, width
+    while at < size and elements <= most:
+        first = body[at]
+        at += 1
+        if first < 0x80 or first >= 0xE0:
+            pass
+        elif first < 0xA0:
+            elements += (first & 0x0F) * (2 if first < 0x90 else 1)
+        elif first < 0xC0:
+            at += first & 0x1F
+        elif first <= 0xC3:
+            if first == 0xC1:
+                break
+        elif first <= 0xC9 or 0xD9 <= first <= 0xDB:
+            width = 1 << ((first - 0xC4) % 3 if first <= 0xC9 else first - 0xD9)
+            if size - at < width:
+                break
+            at += width + <Py_ssize_t>big_endian(body + at, width) + (1 if 0xC7 <= first <= 0xC9 else 0)
+        elif first <= 0xCB:
+            at += 4 if first == 0xCA else 8
+        elif first <= 0xD3:
+            at += 1 << (first & 3)
+        elif first <= 0xD8:
+            at += 1 + (1 << (first - 0xD4))
+        else:
+            width = 4 if first & 1 else 2
+            if size - at < width:
+                break
+            elements += <int64_t>big_endian(body + at, width) * (2 if first >= 0xDE else 1)
+            at += width
+    return elements

@@ -99,11 +99,10 @@ def _encode_flat(documents: Sequence[object], room: int) -> tuple[list[bytes], l
         return None
     dicts = cast("Sequence[dict[str, object]]", documents)
     names = list(chain.from_iterable(dicts))
-    if not _are_all(str, names):
+    if not _are_all(str, names) or 2 * len(names) > settings.MAX_ELEMENTS:
         return None
     longest = max(map(len, set(names)), default=0)
-    # In two bytes for each element that it may have, no flat dict has too many.
-    most = min(room, settings.MAX_DOCUMENT_BYTES, 2 * settings.MAX_ELEMENTS)
+    most = min(room, settings.MAX_DOCUMENT_BYTES)
     left = most - len(names) * longest  # for values, at the least
     measured = sizes_by_columns(dicts, left) or list(map(values_size, dicts))
     if None in measured:

@@ -15,6 +15,7 @@ Rules:
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any, Union
 
@@ -22,6 +23,7 @@ import msgspec
 
 from pyshard.errors import UnreadableRecord
 from pyshard.model.messagepack_faults import extension, fault_in
+from pyshard.settings import settings
 
 #: The first bytes of MessagePack that the quick way can't take.
 NEEDS_CARE = frozenset([*range(0xC4, 0xCA), *range(0xD4, 0xD9)])
@@ -55,4 +57,10 @@ def careful_document(body: bytes | memoryview) -> Any:
     fault = fault_in(body)
     if fault is not None:
         raise UnreadableRecord(fault)
-    return _any(body)
+    if len(body) <= settings.MAX_ELEMENTS or not gc.isenabled():
+        return _any(body)
+    gc.disable()  # it would look again and again through what is made, and find nothing: up to ten times as long
+    try:
+        return _any(body)
+    finally:
+        gc.enable()

@@ -32,7 +32,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 def counted(document: object) -> int:
     """How many elements a document has, by a walk."""
     if isinstance(document, dict):
-        return len(document) + sum(map(counted, document.values()))
+        return 2 * len(document) + sum(map(counted, document.values()))
     return len(document) + sum(map(counted, document)) if isinstance(document, list) else 0
 
 
@@ -48,7 +48,7 @@ def array(length: int) -> bytes:
 
 @given(trees)
 def test_any_document(document: Document) -> None:
-    """Items of lists and pairs of dicts count, at every depth."""
+    """Items of lists, and keys and values of dicts count, at every depth."""
     assert elements_in(body_of(document), 1 << 40) == counted(document)
 
 
@@ -57,7 +57,7 @@ def test_any_length(length: int) -> None:
     """Whatever the form of a length: of texts, bytes, ints, lists and dicts."""
     values = ["x" * length, b"x" * length, 1 << 8 * length, [1.5] * length, {str(one): [] for one in range(length)}]
     for value in values:
-        assert elements_in(body_of([value, [], -1, value, {"a": 3}]), 1 << 40) == 6 + 2 * counted(value)
+        assert elements_in(body_of([value, [], -1, value, {"a": 3}]), 1 << 40) == 7 + 2 * counted(value)
 
 
 @pytest.mark.parametrize("kind", [b"\xca" + bytes(4), *(bytes([0xD4 + two]) + bytes(1 + 2**two) for two in range(5))])
@@ -82,15 +82,15 @@ def test_garbage(data: bytes) -> None:
 @pytest.mark.usefixtures("few")
 def test_most_elements_of_a_document() -> None:
     """A document may have a thousand elements, and not one more, be it written or read; the message says what to do."""
-    largest: list[object] = [[]] * (MOST - 3) + [{"a": 1}, 7]
+    largest: list[object] = [[]] * (MOST - 4) + [{"a": 1}, 7]
     record, _ = encode(largest)
     assert decode(record) == largest
     assert decode_many([record, record]) == [largest, largest]
     message = (
         "the document has more than 1,000 elements in its lists and dicts, the most that one may have; the "
-        "environment variable PYSHARD_MAX_ELEMENTS=NUMBER allows more, and each takes up to 200 bytes of memory"
+        "environment variable PYSHARD_MAX_ELEMENTS=NUMBER allows more, and each takes up to 120 bytes of memory"
     )
-    for refused in ([*largest, 7], [*largest[:-1], {"a": [1]}], dict.fromkeys(map(str, range(MOST + 1)))):
+    for refused in ([*largest, 7], [*largest[:-1], {"a": [1]}], dict.fromkeys(map(str, range(MOST // 2 + 1)))):
         with pytest.raises(InvalidDocument) as error:
             encode(refused)
         assert str(error.value) == message

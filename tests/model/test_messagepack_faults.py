@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 from datetime import UTC
 from typing import Any
 
 import msgspec
 import pytest
-from compiled_twins import built
 from hypothesis import given
 from hypothesis import strategies as st
 from work import growth
 
+from pyshard.compiled import IN_USE
 from pyshard.errors import UnreadableRecord
 from pyshard.model import document_encoding, messagepack_faults, strict_messagepack
 from pyshard.model.bulk_document_encoding import decode_many
@@ -84,7 +85,7 @@ def test_keys_of_any_kind(key: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
         decode(record_of(b"\x82\xa1a\xc4\x00" + key + b"\xc0"))
 
 
-@built
+@pytest.mark.skipif(not IN_USE, reason="without compiled code it takes as long as to decode")
 def test_a_large_document_is_looked_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault near its end is found before anything is decoded: that would take long, and be lost."""
     monkeypatch.setattr(strict_messagepack, "_any", None)
@@ -93,6 +94,28 @@ def test_a_large_document_is_looked_at_first(monkeypatch: pytest.MonkeyPatch) ->
     for read in (decode, lambda record: decode_many([record, record])):
         with pytest.raises(UnreadableRecord, match="the extension type 5"):
             read(record)
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_the_collector_rests_for_a_large_document(monkeypatch: pytest.MonkeyPatch, enabled: bool) -> None:
+    """Then it is as it was, also when the document can't be decoded."""
+    seen: list[bool] = []
+
+    def decoding(_: object) -> None:
+        seen.append(gc.isenabled())
+        raise ValueError("damaged")
+
+    monkeypatch.setattr(strict_messagepack, "_any", decoding)
+    body = b"\x91\xc6\x00\x10\x00\x00" + bytes(2**20)
+    was = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        with pytest.raises(ValueError, match="damaged"):
+            strict_messagepack.careful_document(body)
+        assert gc.isenabled() is enabled
+    finally:
+        (gc.enable if was else gc.disable)()
+    assert seen == [False]
 
 
 @given(anything)
