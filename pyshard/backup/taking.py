@@ -170,6 +170,7 @@ class _ShardSnapshot:
 
     def close(self) -> None:
         """Ask the shard to close it; a shard that can't be reached closes it by itself."""
+        self.shard.keep_connection(False)
         closing = self.shard.call(commands.CloseSnapshot, settings.TIMEOUT, snapshot=self.id)
         closing.addErrback(lambda failure: failure.trap(PyshardError))
         closing.addBoth(lambda _: self.shard.end())
@@ -221,8 +222,13 @@ async def _opened(shard: BackupShard, from_replicas: bool) -> _ShardSnapshot:
         except PyshardError:
             member.end()
         else:
-            return _ShardSnapshot(member, answer["snapshot"], answer["documents"], answer["epoch"])
-    answer = await shard.call(commands.OpenSnapshot, settings.DEADLINE)
+            return _snapshot(member, answer)
+    return _snapshot(shard, await shard.call(commands.OpenSnapshot, settings.DEADLINE))
+
+
+def _snapshot(shard: BackupShard, answer: Mapping[str, Any]) -> _ShardSnapshot:
+    """The snapshot that a shard has opened, which ends with the connection."""
+    shard.keep_connection(True)
     return _ShardSnapshot(shard, answer["snapshot"], answer["documents"], answer["epoch"])
 
 

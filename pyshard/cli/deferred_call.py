@@ -19,13 +19,18 @@ from twisted.python.failure import Failure
 from pyshard.cli.common_options import Target
 from pyshard.client import Client, connect
 from pyshard.errors import ConfigError, OutcomeUnknown
+from pyshard.net.open_files import allow_files
 from pyshard.net.steady_clock import run_steadily
+from pyshard.settings import settings
 
 if TYPE_CHECKING:
     from twisted.internet.base import ReactorBase
     from twisted.internet.interfaces import IReactorTime
 
 _T = TypeVar("_T")
+
+#: Files that a command's process takes if it may, so that a backup can have a connection to each shard, and one more.
+_FILES = 2 * settings.MAX_SHARDS
 
 _CLEANING = 2.0  # seconds that may take what is interrupted
 
@@ -38,6 +43,8 @@ def call(target: Target, function: Callable[[Client], Deferred[_T]]) -> _T:
     """
     with suppress(ConfigError):  # this client knows fewer kinds of addresses, and no files that the other doesn't
         target.new_client().close()
+
+    allow_files(_FILES)
 
     async def work(reactor: IReactorTime) -> _T:
         client = await connect(

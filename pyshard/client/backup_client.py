@@ -55,6 +55,10 @@ class BackupShard:
         """Call it with a command that changes nothing; see `pyshard.client.rpc_channel.RpcChannel.call`."""
         return self._rpc.call(command, seconds, False, **arguments)
 
+    def keep_connection(self, kept: bool) -> None:
+        """See `pyshard.client.rpc_channel.RpcChannel.keep_connection`: a snapshot ends with its connection."""
+        self._rpc.keep_connection(kept)
+
 
 class BackupClient:
     """A client's connections, for other work than the verbs.

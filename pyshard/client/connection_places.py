@@ -5,6 +5,7 @@ A map may name thousands of shards, and a process has few files. Rules:
 - an attempt to connect takes a place, and its connection keeps it until it has ended;
 - where all are taken, attempts wait in line. For each of them the connection is given up that owes no answer and was
   heard of the longest time ago; it is dialed again when something is asked of its shard;
+- one that is kept, such as for a snapshot that ends with it, gives way to none;
 - while all owe answers, one takes no more calls each `_LOOK` seconds, the oldest first, and ends when it owes none. It
   is cut off if it is silent for `settings.TIMEOUT` seconds: who never answers keeps no place from others.
 """
@@ -80,9 +81,13 @@ class ConnectionPlaces:
         del self._connections[connection]
         self.free()
 
+    def _staying(self) -> list[DialedConnection]:
+        """The connections that may be told to give way, the oldest first."""
+        return [connection for connection in self._connections if not (connection.leaving or connection.kept)]
+
     def _make_room(self) -> None:
         """Have as many connections give way as are waited for."""
-        staying = [connection for connection in self._connections if not connection.leaving]
+        staying = self._staying()
         going = sum(not connection.owed for connection in self._connections if connection.leaving)
         idle = sorted((connection for connection in staying if not connection.owed), key=_HEARD)
         for connection in idle[: max(0, len(self._waiting) - going)]:
@@ -97,7 +102,7 @@ class ConnectionPlaces:
         self._looking = None
         if not self._waiting:
             return
-        staying = [connection for connection in self._connections if not connection.leaving]
+        staying = self._staying()
         if staying and all(connection.owed for connection in staying):
             staying[0].give_up()
         silent = self._clock.seconds() - settings.TIMEOUT

@@ -96,6 +96,11 @@ class RpcChannel:
         """Whether a call waits for its answer."""
         return bool(self._open)
 
+    def keep_connection(self, kept: bool) -> None:
+        """Have the connection that there is give way to no other one, or let it."""
+        if self._connection is not None:
+            self._connection.kept = kept
+
     @property
     def full(self) -> bool:
         """Whether as many calls wait for their answers as may."""

@@ -39,12 +39,14 @@ class DialedConnection(BoundedAMP):
 
     :ivar lost: called once with the reason when the connection is lost; None: nobody wants to know.
     :ivar gone: called once when it has ended, whoever wanted that, and its file is given back; None: as above.
+    :ivar kept: something at the other side belongs to it, such as a snapshot: it gives way to no other one.
     :ivar leaving: nothing more is to be asked.
     :ivar why_leaving: why not, in one line.
     """
 
     lost: Callable[[Failure], None] | None = None
     gone: Callable[[], None] | None = None
+    kept = False
     leaving = False
     why_leaving = "it shut down"
     _handshaken = False

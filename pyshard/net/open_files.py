@@ -22,3 +22,15 @@ def most_connections(files: int | None) -> float:
     :param files: that its process may have open; None: any number.
     """
     return inf if files is None else max(_LEAST, int(files * _CLIENT))
+
+
+def allow_files(wanted: int) -> int:
+    """Raise the number of files that this process may have open, where it is lower; what it may have then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        except (OSError, ValueError):  # macOS has a limit of its own below the one that it tells
+            soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return wanted if soft == resource.RLIM_INFINITY else soft

@@ -13,9 +13,11 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.task import Clock
 
+from pyshard.client.backup_client import BackupClient
 from pyshard.client.connection_places import ConnectionPlaces, PlacedEndpoint
-from pyshard.errors import Unavailable
+from pyshard.errors import SnapshotEnded, Unavailable
 from pyshard.net.dialed_connection import DialedConnection
+from pyshard.protocol import commands
 from pyshard.testing import MemoryCluster
 
 SHARDS = 8
@@ -100,6 +102,23 @@ def test_the_blocking_client(cluster: MemoryCluster) -> None:
         cluster.network.settle()
         assert of_clients(cluster) <= MOST
         assert all("error" not in shard for shard in app.stat()["shards"])  # type: ignore[attr-defined]  # a list
+
+
+def test_a_connection_that_is_kept(cluster: MemoryCluster) -> None:
+    """It gives way to none, however long it was idle, as a snapshot ends with it; later it does as all others."""
+    raw = BackupClient(cluster.connect())
+    kept, *others = raw.shards
+    opened = cluster.run(kept.call(commands.OpenSnapshot, 10))
+    kept.keep_connection(True)
+    for _ in range(2):
+        for shard in others:
+            cluster.run(shard.call(commands.Stat, 10))
+    assert cluster.run(kept.call(commands.ReadSnapshot, 10, snapshot=opened["snapshot"]))
+    kept.keep_connection(False)
+    for shard in others:
+        cluster.run(shard.call(commands.Stat, 10))
+    with pytest.raises(SnapshotEnded):
+        cluster.run(kept.call(commands.ReadSnapshot, 10, snapshot=opened["snapshot"]))
 
 
 def test_statistics_some_shards_at_a_time(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
