@@ -8,6 +8,7 @@ Rules:
 - snapshots are read page by page in turns, some at the same time; the first one that fails ends the others;
 - only these pages are in memory, however many shards there are. A page may be as large as a box, for it may have the
   largest document;
+- no shard gives what it can't have: a row that a shard would refuse, or one of another shard's range;
 - no shard gives more than the cluster state lets it have, so none can fill the disk;
 - each shard gives a least pace on the average, so none can keep a backup going for ever: no more than shards want
   themselves of who reads (`pyshard.shard.snapshot_limits`), beside a bound for the time in which they look for what has
@@ -33,6 +34,7 @@ from twisted.python.failure import Failure
 from pyshard.backup import manifest
 from pyshard.backup.manifest import Manifest
 from pyshard.backup.new_backup import NewBackup, RecordsFile
+from pyshard.backup.row_check import RowCheck
 from pyshard.client import Client
 from pyshard.client.backup_client import BackupClient, BackupShard
 from pyshard.clocks import wall_seconds
@@ -77,7 +79,7 @@ def backup(
     :param seconds: the time since 1970, for the manifest's date.
     :return: a Deferred of the manifest, fired when everything is on the disk. When it fails, its files are removed.
     :raises BackupFailed: (in the Deferred) the directory can't be used, the disk is full, or a shard gives more
-        than it can have, or gives it too slowly.
+        than it can have, or what it can't have, or gives it too slowly.
     :raises SnapshotEnded: a shard lost its snapshot: its connection broke, or the shard had to end it. Begin again.
     :raises TooManySnapshots: too many backups are being taken.
     :raises Unavailable: a shard or the bootstrap can't be reached.
@@ -99,7 +101,8 @@ async def _backup(
             for number, snapshot in enumerate(snapshots)
         ]
         bounds = {shard.name: SizeBound(shard.name, shard.limit) for shard in state.map.shards}
-        await _SnapshotReader(snapshots, files, bounds, progress, raw.clock.seconds).read_all()
+        checks = {shard.name: RowCheck.of(state, shard.name) for shard in state.map.shards}
+        await _SnapshotReader(snapshots, files, bounds, checks, progress, raw.clock.seconds).read_all()
         saved = new.new_file(manifest.STATE)
         saved.write(cluster_state_json.to_json(state))
         # Syncing a large file can block for long. By now every snapshot is closed, so no shard waits for this program.
@@ -254,7 +257,8 @@ class _SnapshotReader:
 
     :param snapshots: the open ones, in slot order; each is closed and removed from the list when it was read.
     :param files: one for each snapshot.
-    :param bounds: for each shard's name what it may give.
+    :param bounds: for each shard's name how much it may give.
+    :param checks: for each shard's name what it may give.
     :param seconds: times their answers.
     """
 
@@ -263,12 +267,14 @@ class _SnapshotReader:
         snapshots: list[_ShardSnapshot],
         files: list[RecordsFile],
         bounds: Mapping[str, SizeBound],
+        checks: Mapping[str, RowCheck],
         progress: BackupProgress,
         seconds: Callable[[], float],
     ) -> None:
         self._snapshots = snapshots
         self._files = files
         self._bounds = bounds
+        self._checks = checks
         self._progress = progress
         self._seconds = seconds
         self._total = sum(snapshot.documents for snapshot in snapshots)
@@ -310,6 +316,11 @@ class _SnapshotReader:
         rows = decode_rows(answer["rows"])
         if not rows:
             return False
+        fault = self._checks[snapshot.shard.name].fault(rows)
+        if fault is not None:
+            raise BackupFailed(
+                f"shard {snapshot.shard.name!r} gives what no shard can have: {fault}; don't trust this shard"
+            )
         bound = self._bounds[snapshot.shard.name]
         bound.check(file.documents + len(rows), file.size + len(answer["rows"]))
         file.write_block(answer["rows"], len(rows))

@@ -3,7 +3,7 @@
 Rules:
 
 - nothing is trusted: lengths, checksums, counts and indexes are compared with the manifest, and no row is let through
-  that a shard would refuse for its key or its length;
+  that a shard would refuse, or that its shard can't have (`pyshard.backup.row_check`);
 - what is read again to be restored is checked again, since it may have been changed meanwhile;
 - each error names the damaged file;
 - one block is in memory, and a few files are open, however many there are;
@@ -13,7 +13,7 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Set
+from collections.abc import Generator
 from hashlib import sha256
 from pathlib import Path
 from zlib import crc32
@@ -23,11 +23,11 @@ import attrs
 from pyshard.backup import manifest
 from pyshard.backup.manifest import FileEntry, Manifest
 from pyshard.backup.new_backup import BLOCK
+from pyshard.backup.row_check import RowCheck
 from pyshard.errors import BackupDamaged, BadRequest, plain, shortened
 from pyshard.model import cluster_state_json
-from pyshard.model.cluster_state import DEFAULT_INDEX, ClusterState
+from pyshard.model.cluster_state import ClusterState
 from pyshard.model.regular_file import open_regular, read_regular
-from pyshard.protocol.batch_operations import HEAD_BYTES
 from pyshard.protocol.pages import Row, decode_rows
 from pyshard.settings import settings
 
@@ -57,11 +57,10 @@ class VerifiedBackup:
         :raises BackupDamaged: a file was changed since it was checked.
         """
         waiting, reading = deque(self.manifest.files), deque[_RecordsReader]()
-        indexes = _indexes(self.state)
         try:
             while reading or waiting:
                 while waiting and len(reading) < _OPEN:
-                    reading.append(_RecordsReader(self.directory, waiting.popleft(), indexes))
+                    reading.append(_RecordsReader(self.directory, waiting.popleft(), self.state))
                 reader = reading[0]
                 block = reader.next_block()
                 reading.popleft()
@@ -98,10 +97,9 @@ def check(directory: Path) -> Generator[None, None, VerifiedBackup]:
     """
     made = _read_manifest(directory)
     state = _read_state(directory, made)
-    indexes = _indexes(state)
     for entry in made.files:
         digest, documents = sha256(), 0
-        reader = _RecordsReader(directory, entry, indexes)
+        reader = _RecordsReader(directory, entry, state)
         try:
             while (block := reader.next_block()) is not None:
                 digest.update(block.data)
@@ -127,13 +125,13 @@ class _Block:
 class _RecordsReader:
     """Reads a file block by block, and keeps none.
 
-    :param indexes: the ids of the indexes that there are.
+    :param state: the cluster's, by which its rows are checked.
     :raises BackupDamaged: it can't be read; as all its methods.
     """
 
-    def __init__(self, directory: Path, entry: FileEntry, indexes: Set[int]) -> None:
+    def __init__(self, directory: Path, entry: FileEntry, state: ClusterState) -> None:
         self._entry = entry
-        self._indexes = indexes
+        self._check = RowCheck.of(state, entry.shard)
         self._left = entry.bytes
         try:
             self._file = open_regular(directory / entry.name)
@@ -172,7 +170,7 @@ class _RecordsReader:
             rows = decode_rows(payload)
         except BadRequest as error:
             raise _damaged(entry, f"a block holds no records: {error}") from None
-        fault = _fault(rows, self._indexes)
+        fault = self._check.fault(rows)
         if fault is not None:
             raise _damaged(entry, fault)
         self._left -= len(head) + length
@@ -180,32 +178,6 @@ class _RecordsReader:
 
     def _unreadable(self, error: OSError) -> BackupDamaged:
         return _damaged(self._entry, f"it can't be read ({error.strerror or error})")
-
-
-def _fault(rows: list[Row], indexes: Set[int]) -> str | None:
-    """Why rows can't be from a snapshot; None: they can."""
-    unknown = {row.index for row in rows} - indexes
-    if unknown:
-        return f"found a record of index {min(unknown)}, which isn't in {manifest.STATE}"
-    longest = max([len(row.key) for row in rows], default=0)
-    if longest > settings.MAX_KEY_BYTES:
-        return f"found a key of {longest:,} bytes; one has at most {settings.MAX_KEY_BYTES:,}"
-    largest = max([len(row.record) for row in rows], default=0)
-    if largest > settings.MAX_DOCUMENT_BYTES + HEAD_BYTES:
-        return f"found a record of {largest:,} bytes; one has at most {settings.MAX_DOCUMENT_BYTES + HEAD_BYTES:,}"
-    try:
-        for row in rows:
-            row.key.decode()
-    except UnicodeDecodeError as error:
-        return f"found a key that is not UTF-8, at byte {error.start}"
-    soonest = min([row.expires for row in rows], default=0)
-    if soonest < 0:
-        return f"found a record that expires at {soonest} ms, expected 0 or a time since 1970"
-    return None
-
-
-def _indexes(state: ClusterState) -> Set[int]:
-    return {DEFAULT_INDEX, *state.indexes.values()}
 
 
 def _read_manifest(directory: Path) -> Manifest:

@@ -6,23 +6,30 @@ import os
 import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import attrs
 import pytest
-from backup_clusters import NOW, cluster_of, contents_of, operations, put_back, take
+from backup_clusters import NOW, cluster_of, contents_of, open_snapshots, operations, put_back, take
+from twisted.internet.defer import succeed
 
 from pyshard.backup import manifest, verified_backup, verify
 from pyshard.backup.new_backup import RecordsFile
 from pyshard.backup.verified_backup import VerifiedBackup, check
-from pyshard.errors import BackupDamaged
+from pyshard.errors import BackupDamaged, BackupFailed
 from pyshard.model import document_encoding
+from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.model.regular_file import open_regular
 from pyshard.protocol.batch_operations import HEAD_BYTES, LONGEST_TTL
 from pyshard.protocol.pages import Row, encode_rows
 from pyshard.settings import settings
 
 RECORD = document_encoding.encode(1)[0]
+
+#: Keys of the first and of the second half of the slots, of the default index and of "pages".
+ITS_OWN = next(b"k%d" % number for number in range(100) if slot_of(b"k%d" % number) < SLOTS // 2)
+OTHERS = next(b"k%d" % number for number in range(100) if slot_of(b"k%d" % number) >= SLOTS // 2)
+OTHERS_PAGE = next(b"k%d" % number for number in range(100) if slot_of(b"k%d" % number, b"pages") >= SLOTS // 2)
 
 #: Gives a backup these rows, each sequence of them in a block, in so many files.
 Make = Callable[..., Path]
@@ -76,6 +83,45 @@ def test_rows_that_no_shard_would_take(make: Make, row: Row, why: str) -> None:
     assert message.startswith(f"0.records: {why}")
     assert message.endswith("; use another copy of the backup")
     assert "\n" not in message
+
+
+#: Rows that a shard with the first half of the slots can't have, and why not.
+CANNOT_HAVE = [
+    (Row(0, b"\xff", 0, RECORD), "found a key that is not UTF-8, at byte 0"),
+    (Row(0, b"a", -1, RECORD), "found a record that expires at -1 ms"),
+    (Row(7, b"a", 0, RECORD), "found a record of index 7, which isn't in cluster.json"),
+    (Row(0, OTHERS, 0, RECORD), f"found a key of slot {slot_of(OTHERS):,}, outside of the shard's ranges: [0.0, 0.5)"),
+    (Row(1, OTHERS_PAGE, 0, RECORD), f"found a key of slot {slot_of(OTHERS_PAGE, b'pages'):,}, outside of the shard's"),
+]
+
+
+@pytest.mark.parametrize(("row", "why"), CANNOT_HAVE)
+def test_rows_that_a_shard_cannot_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: Row, why: str) -> None:
+    """A backup fails at the first one, and names the shard: no backup is made that can't be restored."""
+    with cluster_of(2) as (cluster, client):
+        cluster.run(client.create_index("pages"))
+        cluster.run(client.write(ITS_OWN.decode(), 1))
+        snapshots: Any = cluster.services["shard0"].snapshots
+        pages = [[], [Row(0, ITS_OWN, 0, RECORD), row]]
+        monkeypatch.setattr(snapshots, "read", lambda *_: succeed(pages.pop()))
+        with pytest.raises(BackupFailed) as caught:
+            take(cluster, client, tmp_path / "backup")
+        assert str(caught.value).startswith(f"shard 'shard0' gives what no shard can have: {why}")
+        assert open_snapshots(cluster) == [0, 0]
+    assert not (tmp_path / "backup").exists()
+
+
+def test_a_backup_with_rows_of_another_shard(tmp_path: Path) -> None:
+    """It isn't restored: they would take the places of that shard's documents."""
+    with cluster_of(2) as (cluster, client):
+        cluster.run(client.write(OTHERS.decode(), 1))
+        take(cluster, client, tmp_path / "backup")
+        old = manifest.decode((tmp_path / "backup/manifest.json").read_bytes())
+        first, second = old.files
+        swapped = (attrs.evolve(first, shard=second.shard), attrs.evolve(second, shard=first.shard))
+        (tmp_path / "backup/manifest.json").write_bytes(manifest.encode(attrs.evolve(old, files=swapped)))
+    with pytest.raises(BackupDamaged, match="outside of the shard's ranges"):
+        verify(tmp_path / "backup")
 
 
 @pytest.mark.parametrize("expires", [2**62, 2**64 - 1])
