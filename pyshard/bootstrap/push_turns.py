@@ -15,7 +15,8 @@ Rules:
 - a shard is *late* when it has let a push take longer than that, or has left meanwhile, until it answers one in time.
   Late shards come behind the others of their lane, and share the other half. So they hold up nobody else again;
 - of each half one push may always be under way;
-- what is begun in one turn of the reactor is bounded, in bytes, in shards, and in seconds.
+- what is begun in one turn of the reactor is bounded, in bytes, in shards, and in seconds. While others ask a rest
+  follows (`pyshard.bootstrap.push_rests`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from pyshard.bootstrap.push_rests import PushRests
 from pyshard.settings import settings
 
 _IN_TURN = 0.002  # seconds after which nothing more is begun in one turn of the reactor
@@ -135,14 +137,17 @@ class PushTurns:
 
     :param clock: the reactor: times pushes, and calls back in its next turn.
     :param size: gives the bytes that the present state has.
+    :param rests: says when nothing is to be begun.
     :ivar idle: is called when no shard waits any more.
     """
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, size: Callable[[], int]) -> None:
+    def __init__(self, clock: IReactorTime, size: Callable[[], int], rests: PushRests) -> None:
         self._clock = clock
         self._size = size
+        self._rests = rests
+        self._begin_counted = rests.counted(self._begin_some)
         self.idle: Callable[[], None] = lambda: None
         self._lanes = {lane: _LaneTurns() for lane in Lane}
         self._under_way: dict[ToldShard, _Push] = {}
@@ -187,6 +192,13 @@ class PushTurns:
         self._next = None
         if not self.busy():
             return
+        if self._rests.left():
+            self._go_on_in(0)
+        else:
+            self._begin_counted()
+
+    def _begin_some(self) -> None:
+        self._rests.begin()
         size, end = self._size(), self._clock.seconds() + _IN_TURN
         for number in range(1, _SHARDS_IN_TURN + 1):
             now = self._clock.seconds()
@@ -240,6 +252,7 @@ class PushTurns:
             self._go_on_in(0)
 
     def _go_on_in(self, seconds: float) -> None:
+        seconds = max(seconds, self._rests.left())
         if self._next is not None and seconds < self._next.getTime() - self._clock.seconds():
             self._next.cancel()
             self._next = None

@@ -39,7 +39,6 @@ from pyshard.errors import (
     shortened,
 )
 from pyshard.metrics.line_pace import LinePace
-from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.shard_map import MapShard
 from pyshard.net.dialed_connection import DialedConnection
@@ -226,9 +225,9 @@ class ShardReconciler(QuestionedShard):
         :raises PyshardError: it refuses that.
         """
         bootstrap = self._bootstrap
-        order, text = bootstrap.state.order, cluster_state_json.to_json(bootstrap.state)
+        order, state = bootstrap.state.order, self._telling.encoded_state()
         try:
-            await connection.call(commands.Configure, settings.TIMEOUT, name=self.shard, state=text)
+            await connection.call_with_rest(commands.Configure, settings.TIMEOUT, state, name=self.shard)
         except StaleEpoch:  # another bootstrap may have told it of a change
             await bootstrap.changes.look()
             if bootstrap.state.order <= order:

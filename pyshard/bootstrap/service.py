@@ -14,6 +14,7 @@ from pyshard.bootstrap.config_application import ConfigApplication
 from pyshard.bootstrap.group_driver import GroupDriver
 from pyshard.bootstrap.move_driver import MoveDriver
 from pyshard.bootstrap.protocol import BootstrapProtocol
+from pyshard.bootstrap.push_rests import PushRests
 from pyshard.bootstrap.reconciler import ShardReconciler
 from pyshard.bootstrap.replica_changes import ReplicaChanges
 from pyshard.bootstrap.shard_reconcilers import ShardReconcilers
@@ -27,6 +28,7 @@ from pyshard.net.client_endpoints import Dial
 from pyshard.security import tls
 from pyshard.security.tokens_and_roles import Tokens
 from pyshard.server.connection_admission import ConnectionLimits
+from pyshard.server.counted_dials import counted_dial
 from pyshard.server.described_service import DescribedService
 from pyshard.server.factory import ServerFactory
 from pyshard.server.listener import Listener
@@ -45,6 +47,7 @@ class BootstrapService(DescribedService):
     :param addresses: where shards are dialed in place of where the map says.
     :param first: gives the state of a new cluster, where the state store is shared with other bootstraps; None: nobody
         else changes the state.
+    :ivar rests: are taken between what shards are told.
     :ivar telling: tells shards the state.
     :ivar reconcilers: of the shards.
     :ivar driver: of moves.
@@ -69,7 +72,9 @@ class BootstrapService(DescribedService):
         self.bootstrap = bootstrap
         if first is not None:
             StateWatch(bootstrap.store, bootstrap.changes, clock, first).setServiceParent(self)
-        self.telling = telling = StateTelling(bootstrap, clock)
+        self.rests = PushRests(clock.seconds, lambda: self.factory.turns.asked)
+        counted = counted_dial(dial, self.rests.counted)
+        self.telling = telling = StateTelling(bootstrap, clock, self.rests)
         self.reconcilers = ShardReconcilers(
             bootstrap,
             lambda name, host, port, longest: ShardReconciler(
@@ -77,7 +82,7 @@ class BootstrapService(DescribedService):
                 name,
                 host_and_port(host, port),
                 clock,
-                dial(*addresses.dialed(host, port)),
+                counted(*addresses.dialed(host, port)),
                 random,
                 telling,
                 addresses.detour(host, port),

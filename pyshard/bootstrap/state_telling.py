@@ -13,10 +13,13 @@ from twisted.internet.interfaces import IReactorTime
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.bootstrap.concerned_shards import concerned_shards
 from pyshard.bootstrap.greeted_stores import GreetedStores
+from pyshard.bootstrap.push_rests import PushRests
 from pyshard.bootstrap.push_turns import Lane, PushTurns, ToldShard
 from pyshard.bootstrap.told_states import NOTHING_TOLD, Order, ToldStates
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.cluster_state_json import to_json
+from pyshard.protocol import commands
+from pyshard.protocol.boxes import serialize
 
 
 class NamedShard(ToldShard, Protocol):
@@ -33,16 +36,18 @@ class StateTelling:
 
     :param bootstrap: has the state.
     :param clock: the reactor: times pushes, and who waits for them.
+    :param rests: are taken between pushes.
     :ivar stores: takes up stores that have greeted.
     """
 
-    def __init__(self, bootstrap: Bootstrap, clock: IReactorTime) -> None:
+    def __init__(self, bootstrap: Bootstrap, clock: IReactorTime, rests: PushRests) -> None:
         self._bootstrap = bootstrap
         self._told: ToldStates[NamedShard] = ToldStates(clock)
-        self._pushes = PushTurns(clock, lambda: len(to_json(bootstrap.state)))
+        self._pushes = PushTurns(clock, lambda: len(to_json(bootstrap.state)), rests)
         self.stores = GreetedStores(bootstrap.change, self._pushes.busy, clock)
         self._pushes.idle = self.stores.go_on
         self._state: ClusterState | None = bootstrap.state if bootstrap.has_state else None
+        self._encoded: tuple[ClusterState, bytes] | None = None  # the last state that was told, in a box
         bootstrap.on_change(self._changed)
 
     def told(self, shard: NamedShard) -> Order:
@@ -69,6 +74,13 @@ class StateTelling:
         :return: a Deferred that fires then, or after `settings.TIMEOUT`.
         """
         return self._told.wait(self._bootstrap.state.order)
+
+    def encoded_state(self) -> bytes:
+        """The present state, as it stands at the end of a `Configure`; made once for all shards."""
+        state = self._bootstrap.state
+        if self._encoded is None or self._encoded[0] is not state:
+            self._encoded = state, serialize(commands.Configure.part({"state": to_json(state)}))
+        return self._encoded[1]
 
     # ------------------------------------------------------------------ inside
 

@@ -30,7 +30,18 @@ from twisted.python.failure import Failure
 from pyshard.errors import InternalError, PyshardError
 from pyshard.message_texts import MAX_MESSAGE
 from pyshard.net.bounded_box_stream import BoxStream
-from pyshard.protocol.boxes import ANSWER, ASK, COMMAND, ERROR, ERROR_CODE, ERROR_DESCRIPTION, Box, Limits, serialize
+from pyshard.protocol.boxes import (
+    ANSWER,
+    ASK,
+    COMMAND,
+    ERROR,
+    ERROR_CODE,
+    ERROR_DESCRIPTION,
+    Box,
+    Limits,
+    serialize,
+    serialize_beginning,
+)
 from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.error_answers import error_box, error_from_box, unknown_command_box
 
@@ -138,7 +149,31 @@ class BoundedAMP(BoxStream):
         :return: a Deferred of the answer's arguments by name; fails with what the peer raised, or with
             the reason for which the connection ended.
         """
-        asked = self.callRemote(command, **arguments)
+        return self._in_time(self.callRemote(command, **arguments), command, timeout)
+
+    def call_with_rest(
+        self, command: type[Command], timeout: float, rest: bytes, **arguments: object
+    ) -> Deferred[dict[str, Any]]:
+        """As `call`, where many peers are told the same: its bytes are neither made nor copied for each of them.
+
+        :param rest: the bytes with which the question's box ends, made of a `Command.part` of it.
+        :param arguments: the others.
+        """
+        asked: Deferred[Box] = Deferred()
+        if self.transport is None or self._broken:
+            asked.errback(ConnectionLost())
+        else:
+            box = command.part(arguments)
+            self._last_tag += 1
+            box |= {COMMAND: command.commandName, ASK: b"%d" % self._last_tag}
+            self._asked[box[ASK]] = asked.callback
+            self._send_bytes(serialize_beginning(box))
+            self._send_bytes(rest)
+        return self._in_time(asked.addCallback(command.answer_in), command, timeout)
+
+    def _in_time(
+        self, asked: Deferred[dict[str, Any]], command: type[Command], timeout: float
+    ) -> Deferred[dict[str, Any]]:
         result: Deferred[dict[str, Any]] = Deferred()
 
         def late() -> None:

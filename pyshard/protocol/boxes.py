@@ -324,6 +324,11 @@ def serialize(box: Mapping[bytes, bytes]) -> bytes:
     return b"".join(parts)
 
 
+def serialize_beginning(box: Mapping[bytes, bytes]) -> bytes:
+    """The bytes of a box without its end: more pairs are to come behind them."""
+    return serialize(box)[: -len(_END)]
+
+
 def prefixed(text: bytes) -> bytes:
     """A key or value with its length before it, as it stands in a box."""
     return len(text).to_bytes(2, "big") + text
@@ -331,4 +336,4 @@ def prefixed(text: bytes) -> bytes:
 
 def _pairs(box: Box, keys: list[bytes]) -> bytes:
     """The bytes of some pairs of a box."""
-    return serialize({key: box[key] for key in keys})[: -len(_END)]
+    return serialize_beginning({key: box[key] for key in keys})

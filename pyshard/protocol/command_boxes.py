@@ -51,6 +51,11 @@ class Command:
         return _box_of(values, cls.arguments)
 
     @classmethod
+    def part(cls, values: Mapping[str, object]) -> Box:
+        """A box with these of the arguments alone: the others come behind it, or before."""
+        return _box_of(values, [(name, kind) for name, kind in cls.arguments if name.decode() in values])
+
+    @classmethod
     def arguments_in(cls, box: Mapping[bytes, bytes]) -> dict[str, Any]:
         """The arguments, out of the box that asks.
 

@@ -3,6 +3,9 @@
 A replica follows its primary over a connection that it dials, and so does the target of a move. Beside it whoever asks
 this daemon for all it can would be alone, as far as the daemon knew, and be served for long at a time. Meanwhile each
 change of the whole shard would wait for this replica.
+
+A bootstrap counts what it writes to shards and reads of them, and leaves as much time to others
+(`pyshard.bootstrap.push_rests`).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pyshard.metrics.collector_time import CollectorTime
-from pyshard.server.address_time_shares import COMMIT, SHORT, SHORTEST_PAUSE, AddressShares
+from pyshard.server.address_time_shares import ASKS, COMMIT, SHORT, SHORTEST_PAUSE, AddressShares
 from pyshard.server.handshake_turns import HandshakeTurns
 from pyshard.server.long_boxes import LongBoxes, is_long, long_of
 from pyshard.server.own_time import OwnTime
@@ -173,6 +173,11 @@ class CountedTime(Generic[_S]):
     def _charge_first(self, connection: _S, used: float, boxes: int) -> None:
         """Count what went first for its address."""
         self._shares.charge(connection.origin, used, self._clock.seconds(), self._turn(), boxes)
+
+    @property
+    def asked(self) -> bool:
+        """Whether anybody has asked for anything just now."""
+        return self._clock.seconds() - self._shares.last_at < ASKS
 
     @property
     def contended(self) -> bool:

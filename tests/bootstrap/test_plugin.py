@@ -17,6 +17,7 @@ from pyshard.model.cluster_state import ClusterState
 from pyshard.net import client_endpoints
 from pyshard.net.authenticating_endpoint import AuthenticatingEndpoint
 from pyshard.server import listen_address
+from pyshard.server.counted_dials import CountedEndpoint
 from pyshard.server.listener import Listener
 
 
@@ -189,7 +190,8 @@ def test_who_may_connect(guarded: bool, file: Path, tokens: Path, monkeypatch: p
     (listener,) = [one for one in service.services if isinstance(one, Listener)]
     assert (listener._factory.tokens is not None) is guarded
     reconcilers = [service.reconcilers.named(name) for name in ("low", "high")]
-    endpoints = [one._dialer._endpoint for one in reconcilers if one is not None]
+    counted = [one._dialer._endpoint for one in reconcilers if one is not None]
+    endpoints = [one._endpoint for one in counted if isinstance(one, CountedEndpoint)]
     assert [isinstance(one, AuthenticatingEndpoint) for one in endpoints] == [guarded] * 2
     if guarded:
         assert {one._credential() for one in endpoints if isinstance(one, AuthenticatingEndpoint)} == {

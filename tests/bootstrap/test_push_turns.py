@@ -10,6 +10,7 @@ from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 
+from pyshard.bootstrap.push_rests import PushRests
 from pyshard.bootstrap.push_turns import _BYTES_IN_TURN, _IN_TURN, _SHARDS_IN_TURN, _SLOW, Lane, PushTurns
 from pyshard.settings import settings
 
@@ -22,14 +23,16 @@ class Bench:
 
     :ivar size: bytes that the state has.
     :ivar takes: seconds that each push takes to begin.
+    :ivar asked: whether others ask.
     :ivar begun: the numbers of shards that were told, in their order.
     :ivar under_way: those that haven't answered.
     """
 
     def __init__(self, size: int) -> None:
         self.clock = Clock()
-        self.size, self.takes = size, 0.0
-        self.turns = PushTurns(self.clock, lambda: self.size)
+        self.size, self.takes, self.asked = size, 0.0, False
+        rests = PushRests(self.clock.seconds, lambda: self.asked)
+        self.turns = PushTurns(self.clock, lambda: self.size, rests)
         self.begun: list[int] = []
         self.under_way: dict[int, Deferred[None]] = {}
         self.shards: dict[int, Shard] = {}
@@ -211,6 +214,21 @@ def test_one_turn_of_the_reactor(size: int, takes: float, begin: int) -> None:
     assert bench.turn() == list(range(begin))
     bench.answer(0)
     assert bench.turn()[0] == begin
+
+
+@pytest.mark.parametrize(("asked", "takes"), [(False, 0.1), (True, 0.2)])
+def test_others_keep_half_of_the_time(asked: bool, takes: float) -> None:
+    """While they ask, all shards are told in twice the time, though their answers call for the next ones at once."""
+    bench = Bench(1)
+    bench.asked, bench.takes = asked, 0.001
+    bench.add(range(100), Lane.OTHERS)
+    while len(bench.begun) < 100:
+        bench.all_turns()
+        for number in list(bench.under_way):
+            bench.answer(number)
+        if calls := bench.clock.getDelayedCalls():
+            bench.clock.rightNow = max(bench.clock.rightNow, calls[0].getTime())
+    assert bench.clock.seconds() == pytest.approx(takes, rel=0.05)
 
 
 def test_changes_during_a_push() -> None:

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 
 from pyshard.bootstrap.bootstrap import Condition, first_state
+from pyshard.bootstrap.push_rests import PushRests
 from pyshard.bootstrap.state_stores.memory_state_store import MemoryStateStore
 from pyshard.bootstrap.state_stores.state_store import Revision, SwapOutcome
 from pyshard.bootstrap.state_telling import StateTelling
@@ -21,6 +22,8 @@ from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import MapShard, ShardMap
+from pyshard.protocol.boxes import BoxParser, Limits
+from pyshard.protocol.chunked_arguments import take_chunks
 
 
 class Shard:
@@ -48,7 +51,8 @@ class Shards:
 
     def __init__(self, *names: str) -> None:
         self.log = Log()
-        self.telling = StateTelling(self.log.bootstrap, self.log.clock)
+        rests = PushRests(self.log.clock.seconds, lambda: False)
+        self.telling = StateTelling(self.log.bootstrap, self.log.clock, rests)
         self.told: list[tuple[str, int]] = []
         self.shards = {name: Shard(self.telling, self.log, name, self.told) for name in names}
         for shard in self.shards.values():
@@ -128,6 +132,18 @@ def test_a_state_is_encoded_once(running: Bench, monkeypatch: pytest.MonkeyPatch
         assert cluster_state_json.to_json(running.state) is text
         assert not encoded
         monkeypatch.undo()
+
+
+def test_all_shards_are_told_the_same_bytes() -> None:
+    """A state is put into chunks once, not for each shard; and another one anew."""
+    shards = Shards("a")
+    first = shards.telling.encoded_state()
+    assert shards.telling.encoded_state() is first
+    shards.change(STATE.with_index("links"))
+    assert shards.telling.encoded_state() != first
+    box = BoxParser(Limits())
+    box.feed(shards.telling.encoded_state())
+    assert take_chunks(box.next_box() or {}, b"state") == shards.log.bootstrap.state.text
 
 
 def test_stores_that_come_together(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,3 +110,12 @@ def test_time_of_another_thread_for_who_has_gone(bench: Bench) -> None:
     del gone
     gc.collect()
     assert known() is None
+
+
+def test_whether_anybody_asks(bench: Bench) -> None:
+    """Somebody does until a moment after a box of any peer; be it the only one."""
+    asked = [bench.turns.asked]
+    bench.ask(bench.peer("alone", cost=0.00001))
+    asked.append(bench.turns.asked)
+    bench.away(ASKS)
+    assert [*asked, bench.turns.asked] == [False, True, False]

@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import BadRequest
 from pyshard.net.command_connection import BoundedAMP
+from pyshard.protocol.boxes import serialize
 from pyshard.protocol.command_boxes import UnreadableAnswer
 from pyshard.settings import settings
 
@@ -178,6 +179,24 @@ def test_call_that_cannot_be_sent(pair: Pair) -> None:
         result(pair.asking.call(Add, 5, a="x"))
     assert pair.clock.getDelayedCalls() == []
     assert pair.ask(Add, a=1) == {"sum": 1}
+
+
+def test_call_whose_end_many_have_in_common(pair: Pair) -> None:
+    """It is as any other call: its answer comes, its time is over, and a lost connection fails it."""
+    rest = serialize(Add.part({"b": 2}))
+    answers = [pair.asking.call_with_rest(Add, 5, rest, a=number) for number in range(3)]
+    pair.flush()
+    assert [result(answer) for answer in answers] == [{"sum": 2}, {"sum": 3}, {"sum": 4}]
+    late = pair.asking.call_with_rest(Later, 5, serialize(Later.part({})))
+    pair.flush()
+    pair.clock.advance(5)
+    with pytest.raises(TimeoutError, match=r"^no answer to Later within 5 s$"):
+        result(late)
+    pair.answering.abort()
+    pair.flush()
+    with pytest.raises(ConnectionLost):
+        result(pair.asking.call_with_rest(Add, 5, rest, a=1))
+    assert pair.clock.getDelayedCalls() == []
 
 
 def test_what_is_asked_is_heard_of_once(pair: Pair) -> None:
