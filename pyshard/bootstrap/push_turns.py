@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 from weakref import WeakSet
 
 import attrs
@@ -61,6 +61,9 @@ class ToldShard(Protocol):
         ...
 
 
+_S = TypeVar("_S", bound=ToldShard)
+
+
 @attrs.define(eq=False)
 class _Push:
     """A push under way.
@@ -77,7 +80,7 @@ class _Push:
     left: bool = False
 
 
-class _LaneTurns:
+class _LaneTurns(Generic[_S]):
     """Who waits in one lane, and what is under way for it.
 
     :ivar waiting: those that aren't late.
@@ -85,8 +88,8 @@ class _LaneTurns:
     """
 
     def __init__(self) -> None:
-        self.waiting: OrderedDict[ToldShard, None] = OrderedDict()
-        self.late: OrderedDict[ToldShard, None] = OrderedDict()
+        self.waiting: OrderedDict[_S, None] = OrderedDict()
+        self.late: OrderedDict[_S, None] = OrderedDict()
         self._young = self._old = 0  # bytes under way
         self._pushes: deque[_Push] = deque()  # those that were young when last looked at, the oldest one first
 
@@ -103,7 +106,7 @@ class _LaneTurns:
         self._age(push)
         self._old -= push.size
 
-    def next_queue(self, size: int, now: float) -> OrderedDict[ToldShard, None] | None:
+    def next_queue(self, size: int, now: float) -> OrderedDict[_S, None] | None:
         """Those of whom the next one may be told now, with a state of so many bytes; None: nobody may."""
         while self._pushes and (not self._pushes[0].young or self._pushes[0].began + _SLOW <= now):
             self._age(self._pushes.popleft())
@@ -116,11 +119,11 @@ class _LaneTurns:
         """Seconds until the oldest push leaves its room to others; None: all have, or none needs it."""
         return max(0.0, self._pushes[0].began + _SLOW - now) if self._pushes and self.waiting else None
 
-    def has(self, shard: ToldShard) -> bool:
+    def has(self, shard: _S) -> bool:
         """Whether a shard waits here."""
         return shard in self.waiting or shard in self.late
 
-    def forget(self, shard: ToldShard) -> None:
+    def forget(self, shard: _S) -> None:
         """Have a shard wait no more."""
         self.waiting.pop(shard, None)
         self.late.pop(shard, None)
@@ -132,13 +135,14 @@ class _LaneTurns:
             self._old += push.size
 
 
-class PushTurns:
+class PushTurns(Generic[_S]):
     """Has shards told the state, when it is their turn.
 
     :param clock: the reactor: times pushes, and calls back in its next turn.
     :param size: gives the bytes that the present state has.
     :param rests: says when nothing is to be begun.
     :ivar idle: is called when no shard waits any more.
+    :ivar was_late: is called with each shard that was late.
     """
 
     _log = Logger()
@@ -149,9 +153,10 @@ class PushTurns:
         self._rests = rests
         self._begin_counted = rests.counted(self._begin_some)
         self.idle: Callable[[], None] = lambda: None
-        self._lanes = {lane: _LaneTurns() for lane in Lane}
-        self._under_way: dict[ToldShard, _Push] = {}
-        self._late: WeakSet[ToldShard] = WeakSet()
+        self.was_late: Callable[[_S], None] = lambda _: None
+        self._lanes: dict[Lane, _LaneTurns[_S]] = {lane: _LaneTurns() for lane in Lane}
+        self._under_way: dict[_S, _Push] = {}
+        self._late: WeakSet[_S] = WeakSet()
         self._last = Lane.OTHERS  # the lane that had the last turn
         self._next: IDelayedCall | None = None
 
@@ -159,7 +164,7 @@ class PushTurns:
         """Whether any shard waits."""
         return any(turns.waiting or turns.late for turns in self._lanes.values())
 
-    def add(self, shard: ToldShard, lane: Lane) -> None:
+    def add(self, shard: _S, lane: Lane) -> None:
         """Have a shard told the state: in this lane, unless it waits in a better one."""
         push = self._under_way.get(shard)
         if push is not None:
@@ -174,7 +179,7 @@ class PushTurns:
         queue[shard] = None
         self._go_on_in(0)
 
-    def remove(self, shard: ToldShard) -> None:
+    def remove(self, shard: _S) -> None:
         """Don't tell a shard anything any more; what is under way is let go."""
         for turns in self._lanes.values():
             turns.forget(shard)
@@ -239,11 +244,12 @@ class PushTurns:
     def _unexpected(self, failure: Failure) -> None:
         self._log.failure("a shard wasn't told the state", failure)
 
-    def _over(self, _: object, shard: ToldShard, lane: Lane, push: _Push) -> None:
+    def _over(self, _: object, shard: _S, lane: Lane, push: _Push) -> None:
         del self._under_way[shard]
         self._lanes[lane].end(push)
         if push.left or self._clock.seconds() >= push.began + _SLOW:
             self._late.add(shard)
+            self.was_late(shard)
         else:
             self._late.discard(shard)
         if push.again is not None:

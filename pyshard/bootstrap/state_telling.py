@@ -43,9 +43,10 @@ class StateTelling:
     def __init__(self, bootstrap: Bootstrap, clock: IReactorTime, rests: PushRests) -> None:
         self._bootstrap = bootstrap
         self._told: ToldStates[NamedShard] = ToldStates(clock)
-        self._pushes = PushTurns(clock, lambda: len(to_json(bootstrap.state)), rests)
+        self._pushes: PushTurns[NamedShard] = PushTurns(clock, lambda: len(to_json(bootstrap.state)), rests)
         self.stores = GreetedStores(bootstrap.change, self._pushes.busy, clock)
         self._pushes.idle = self.stores.go_on
+        self._pushes.was_late = self._told.leave_out
         self._state: ClusterState | None = bootstrap.state if bootstrap.has_state else None
         self._encoded: tuple[ClusterState, bytes] | None = None  # the last state that was told, in a box
         bootstrap.on_change(self._changed)
@@ -69,7 +70,7 @@ class StateTelling:
         self._told.forget(shard)
 
     def settle(self) -> Deferred[None]:
-        """Wait until every shard and replica in reach has the present state, or a later one.
+        """Wait until every shard and replica in reach that wasn't late has the present state, or a later one.
 
         :return: a Deferred that fires then, or after `settings.TIMEOUT`.
         """

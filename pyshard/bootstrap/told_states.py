@@ -5,7 +5,9 @@ Rules:
 - in a cluster of thousands, thousands may wait. So nobody waits for each shard by itself: what counts is the oldest
   state that any of them has;
 - nobody waits for longer than one answer may take (`settings.TIMEOUT`). Else shards that come and go in turn, and take
-  no state on, would have everybody wait for ever.
+  no state on, would have everybody wait for ever;
+- a shard that was late to take a state on, or left meanwhile, isn't waited for in the next minutes. Else one that never
+  does would hold up each change, whenever it has dialed in again. It is told all the same.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ Order: TypeAlias = tuple[int, int]
 
 #: Older than every state.
 NOTHING_TOLD: Order = (0, 0)
+
+_LEFT_OUT = 600.0  # seconds for which nobody waits for a shard that was late
 
 _K = TypeVar("_K")
 
@@ -48,7 +52,9 @@ class ToldStates(Generic[_K]):
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._told: dict[_K, Order] = {}
-        self._counts: Counter[Order] = Counter()  # how many shards have each state
+        self._left_out: dict[_K, float] = {}  # shards that were late, and until when nobody waits for them
+        self._counted: dict[_K, Order] = {}  # those of `_told` that are waited for
+        self._counts: Counter[Order] = Counter()  # how many of these have each state
         self._orders: list[Order] = []  # a heap of these states, and of some that no shard has any more
         self._waiters: deque[_StateWait] = deque()  # as they came, so that neither their states nor their ends fall
         self._next: IDelayedCall | None = None  # when it is looked whose time is over
@@ -66,18 +72,31 @@ class ToldStates(Generic[_K]):
         """A shard in reach has this state now; `NOTHING_TOLD`: it has just come."""
         self._uncount(shard)
         self._told[shard] = order
-        if not self._counts[order]:
-            heappush(self._orders, order)
-        self._counts[order] += 1
+        if self._clock.seconds() >= self._left_out.get(shard, 0.0):
+            if not self._counts[order]:
+                heappush(self._orders, order)
+            self._counts[order] += 1
+            self._counted[shard] = order
         self._let_go()
 
     def forget(self, shard: _K) -> None:
         """A shard isn't in reach any more: nobody waits for it."""
+        self._told.pop(shard, None)
+        self._uncount(shard)
+        self._let_go()
+
+    def leave_out(self, shard: _K) -> None:
+        """A shard was late: nobody waits for it in the next minutes."""
+        now = self._clock.seconds()
+        self._left_out = {one: until for one, until in self._left_out.items() if until > now}
+        self._left_out[shard] = now + _LEFT_OUT
         self._uncount(shard)
         self._let_go()
 
     def wait(self, order: Order) -> Deferred[None]:
-        """Wait until every shard in reach has this state, or a later one; for a state that others wait for, at least.
+        """Wait until every shard in reach that wasn't late has this state, or a later one.
+
+        Who asks waits for a state that others wait for already, at the least.
 
         :return: a Deferred that fires then, or when that takes too long. Who lacks the state is told all the same.
         """
@@ -90,7 +109,7 @@ class ToldStates(Generic[_K]):
     # ------------------------------------------------------------------ inside
 
     def _uncount(self, shard: _K) -> None:
-        order = self._told.pop(shard, None)
+        order = self._counted.pop(shard, None)
         if order is not None:
             self._counts[order] -= 1
             if not self._counts[order]:

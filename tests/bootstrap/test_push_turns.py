@@ -32,7 +32,7 @@ class Bench:
         self.clock = Clock()
         self.size, self.takes, self.asked = size, 0.0, False
         rests = PushRests(self.clock.seconds, lambda: self.asked)
-        self.turns = PushTurns(self.clock, lambda: self.size, rests)
+        self.turns: PushTurns[Shard] = PushTurns(self.clock, lambda: self.size, rests)
         self.begun: list[int] = []
         self.under_way: dict[int, Deferred[None]] = {}
         self.shards: dict[int, Shard] = {}

@@ -113,6 +113,26 @@ def test_who_waits_for_all() -> None:
     assert shards.telling.told(shards.shards["b"]) == NOTHING_TOLD
 
 
+def test_a_shard_that_takes_no_state_on_holds_up_one_change() -> None:
+    """It is told the next ones when it has come back, and isn't waited for."""
+    shards = Shards("a", "b")
+    hostile = shards.shards["a"]
+    held = hostile.holds = Deferred[None]()
+    shards.change(STATE.with_index("links"))
+    first = shards.telling.settle()
+    shards.pass_turns()
+    settled = [first.called]
+    shards.telling.gone(hostile)
+    held.callback(None)
+    assert [*settled, first.called] == [False, True]
+    hostile.holds = Deferred()
+    shards.telling.come(hostile)
+    shards.change(shards.log.bootstrap.state.with_index("more"))
+    second = shards.telling.settle()
+    assert sorted(shards.pass_turns()) == [("a", 9), ("b", 9)]
+    assert second.called
+
+
 def test_a_state_is_encoded_once(running: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before it is saved: for all shards, and for all clients that get the map."""
     encoded: list[ClusterState] = []

@@ -6,7 +6,7 @@ from deferreds import result
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from pyshard.bootstrap.told_states import NOTHING_TOLD, ToldStates
+from pyshard.bootstrap.told_states import _LEFT_OUT, NOTHING_TOLD, ToldStates
 from pyshard.settings import settings
 
 OLD, NEXT, NEWEST = (7, 3), (8, 0), (8, 1)
@@ -67,6 +67,30 @@ def test_shards_that_come_and_go_in_turn() -> None:
     clock.advance(1)
     assert result(second) is None
     assert states.told("a") == NOTHING_TOLD
+
+
+def test_shards_that_were_late() -> None:
+    """Nobody waits for them in the next minutes, wherever they are; what they have is known all the same."""
+    clock = Clock()
+    states = ToldStates[str](clock)
+    for shard in "abc":
+        states.tell(shard, OLD)
+    waits = states.wait(NEXT)
+    states.leave_out("a")
+    states.tell("b", NEXT)
+    assert not waits.called
+    states.forget("c")
+    states.leave_out("c")
+    states.tell("c", NOTHING_TOLD)
+    assert result(waits) is None
+    assert [states.told(shard) for shard in "abc"] == [OLD, NEXT, NOTHING_TOLD]
+    assert sorted(states.shards) == ["a", "b", "c"]
+    assert states.wait(NEXT).called
+    clock.advance(_LEFT_OUT)
+    states.tell("a", NEXT)
+    assert not states.wait(NEWEST).called
+    states.leave_out("b")
+    assert [*states._left_out] == ["b"]
 
 
 def test_nothing_is_kept_of_who_was_let_go() -> None:
