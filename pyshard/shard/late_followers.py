@@ -157,7 +157,7 @@ class LateFollowers:
         self._known = {
             name: known
             for name, known in self._known.items()
-            if now - known.at < _KNOWN or now < known.allowance.let_go_until
+            if now - known.at < _KNOWN or known.allowance.is_of_use(now)
         }
         slow = [each for each in found if each.rate != inf]
         slowest = min(slow, key=lambda each: each.rate, default=None)

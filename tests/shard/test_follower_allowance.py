@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from pyshard.settings import settings
-from pyshard.shard.follower_allowance import FollowerAllowance
+from pyshard.shard.follower_allowance import _SLOWED_AT_MOST, FollowerAllowance
 from pyshard.shard.slowed_writers import WriterPace
 
 MB = 1_000_000
@@ -245,11 +245,51 @@ def test_who_has_caught_up_is_not_let_go() -> None:
 
 
 def test_who_catches_up_slowly_is_not_let_go() -> None:
-    """As long as it lacks less and less it is waited for, however long that takes."""
+    """As long as it lacks less and less it is waited for, up to ten minutes."""
     for less, is_let_go in ((0.997, False), (0.999, True)):
         allowance, lacks, rates = FollowerAllowance(), 1_000_000.0, []
-        for second in range(1000):
+        for second in range(550):
             lacks *= less
             allowance.following(second, 10 * MB, ROOM, int(lacks), second >= 10, 20 * MB)
             rates.append(allowance.rate)
         assert (inf in rates[20:]) == is_let_go
+
+
+GIB = 1024**3
+
+
+def slowed_by_a_copy(size: int, lasts: int, seconds: int) -> int:
+    """In how many seconds writers are slowed by a copy that is read slowly, begun again, and read again."""
+    allowance, found = FollowerAllowance(), 0
+    for second in range(seconds):
+        at = second % lasts
+        if not at:
+            allowance.begin_copy(second)
+        allowance.copying(second, ROOM // 2, ROOM, size * at // lasts, size)
+        found += allowance.rate != inf
+    return found
+
+
+def test_a_copy_that_is_read_slowly() -> None:
+    """Its reader says how fast that is: writers are slowed for ten minutes, and then for a tenth of the time."""
+    assert slowed_by_a_copy(1 * GIB, 3000, 36_000) < 0.1 * 36_000 + _SLOWED_AT_MOST
+    assert slowed_by_a_copy(1 * GIB, 500, 36_000) < 0.1 * 36_000 + _SLOWED_AT_MOST
+    assert slowed_by_a_copy(1 * GIB, 590, 590) > 580
+
+
+def test_a_large_copy() -> None:
+    """It may have writers slowed for longer: eight times as long as it takes at full pace."""
+    assert slowed_by_a_copy(12 * GIB, 3000, 3000) > 2900
+    assert slowed_by_a_copy(8 * GIB, 3000, 3000) < 2200
+
+
+def test_who_has_all_now_and_then() -> None:
+    """That is its own word, too: writers are slowed for it for no longer."""
+    allowance, found = FollowerAllowance(), 0
+    for second in range(36_000):
+        if second % 100 < 5:
+            allowance.even(second, 1 * MB)
+        else:
+            allowance.following(second, 10 * MB, ROOM, 1000, True, 20 * MB)
+        found += allowance.rate != inf
+    assert found < 0.1 * 36_000 + _SLOWED_AT_MOST

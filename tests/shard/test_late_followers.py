@@ -89,6 +89,24 @@ def test_one_that_is_let_go() -> None:
     assert sum(slowed) < 600
 
 
+def test_one_that_goes_and_comes_again() -> None:
+    """For how long writers were slowed for it is known as long as that counts, though it stays away in between."""
+    late, slowed = Late(), 0
+    for second in range(6000):
+        at = second % 562
+        if not at:
+            late.late.begin_copy("move 1")
+        late.places.kept, late.places.written = 128 * MB, 2 * MB * second
+        late.copies = [CopyUnderWay("move 1", at * MB, 1000 * MB, late.clock.seconds())] if at < 500 else []
+        slowed += late.late.allowed(8 * MB) != Allowed()
+        late.clock.advance(1)
+    assert 500 < slowed < 1200
+    late.clock.advance(7000)
+    late.copies = []
+    late.late.allowed(8 * MB)
+    assert not late.late._known
+
+
 def test_what_is_kept_for_others() -> None:
     """What was written before a copy began, or before a follower had all, is for somebody else, and slows nobody."""
     late = Late()
