@@ -179,14 +179,18 @@ class ClusterState:
     ) -> ClusterState:
         """The next state, with other shards, but with the ranges as they are.
 
+        The cancelled moves of those that go are forgotten. Who has something left of such a move gives that up when the
+        state doesn't have the move any more, as when it is cancelled.
+
         :param added: they own nothing.
         :param updated: those whose address or limit changes, as they are to be.
-        :param removed: names of shards that own nothing, and have no part in a move.
+        :param removed: names of shards that own nothing, and have no part in a move but in cancelled ones.
         :raises ConfigError: two shards would have one name or address, or there would be too many.
         """
         leaving, changed = set(removed), {shard.name: shard for shard in updated}
         stay = [changed.get(shard.name, shard) for shard in self.map.shards if shard.name not in leaving]
-        return self._with_shards([*stay, *added])
+        moves = tuple(move for move in self.moves if not leaving & {move.source, move.target})
+        return attrs.evolve(self._with_shards([*stay, *added]), moves=moves)
 
     def with_moves(self, transfers: Sequence[Transfer]) -> ClusterState:
         """The next state, with these moves planned.

@@ -4,7 +4,8 @@ Rules:
 
 - the config says which shards there are, where they are, how much each may store, and which ranges it is to own;
 - shards that the cluster has in addition give up all that they own. One that owns nothing, and has no part in a move,
-  leaves the map; one that still owns something leaves it when the config is applied again;
+  leaves the map; one that still owns something leaves it when the config is applied again. Cancelled moves don't keep
+  it: whether it has nothing left of them it can't say where it is gone for good;
 - moves that are under way are taken as done: what they will have brought about is what there is to be changed;
 - which of a shard's replicas leads, and which are members, stays as it is.
 """
@@ -75,7 +76,8 @@ def layout_change(state: ClusterState, wanted: ShardMap) -> LayoutChange:
     after = layout_after({name: shard.ranges for name, shard in shards.items()}, state.moves)
     layout = {shard.name: shard.ranges for shard in wanted.shards}
     gone = [shard for name, shard in shards.items() if name not in layout]
-    involved = {name for move in state.moves for name in (move.source, move.target)}
+    kept = [move for move in state.moves if move.phase is not Phase.CANCELLED]
+    involved = {name for move in kept for name in (move.source, move.target)}
     removed = [shard.name for shard in gone if not shard.ranges and shard.name not in involved]
     placed = [placed_as(shards[shard.name], shard) for shard in wanted.shards if shard.name in shards]
     updated = [shard for shard in placed if shard != shards[shard.name]]

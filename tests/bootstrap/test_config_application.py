@@ -117,6 +117,24 @@ def test_a_shard_goes(running: Bench, log_lines: list[str]) -> None:
     assert running.everybody_knows()
 
 
+def test_a_target_that_is_gone_for_good(running: Bench) -> None:
+    """When its move was cancelled a config may leave it out, and what the source keeps for the move goes, too."""
+    running.start_shard("third", own=THIRD)
+    apply(running, GROWN)
+    while not running.shards["low"].followers.names:
+        running.network.advance(0.01)
+    running.kill_shard("third")
+    (move,) = running.state.moves
+    change_state(running.bootstrap, running.state.with_move(move.sealing()))
+    running.network.advance(0.01)
+    ranges = [running.shards["low"].shard.store.ranges.sealed]
+    change_state(running.bootstrap, running.state.with_move(running.state.moves[0].cancelled("it is gone")))
+    assert apply(running, MAP.shards) == [[]]
+    assert (running.state.map.named("third"), running.state.moves) == (None, ())
+    assert [bool(sealed) for sealed in (*ranges, running.shards["low"].shard.store.ranges.sealed)] == [True, False]
+    assert not running.shards["low"].followers.names
+
+
 def test_another_address(running: Bench) -> None:
     """A shard is dialed where the config says now, and not where it was."""
     shard = running.shards["high"].shard

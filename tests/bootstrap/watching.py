@@ -93,7 +93,7 @@ class Bench:
 
     def kill_shard(self, name: str) -> None:
         """End a shard without a word."""
-        where = LOW if name == "low" else HIGH
+        where = {"low": LOW, "high": HIGH}.get(name, ("127.0.0.1", 5052))
         del self.network.listeners[where]
         del self.shards[name]
         self.network.cut(*where)

@@ -68,6 +68,19 @@ def test_one_fewer() -> None:
     assert layout_change(done, wanted).removed == ["b"]
 
 
+def test_one_that_takes_part_in_moves() -> None:
+    """A shard that owns nothing stays for what isn't cancelled; cancelled moves go with it, and no others."""
+    three = ClusterState("c1", 1, shards(("a", ((0, HALF),)), ("b", ((HALF, SLOTS),)), ("c", ())))
+    moving = three.with_moves([Transfer("a", "c", QUARTER), Transfer("a", "b", ((0, 9),))])
+    assert layout_change(moving, TWO.map).removed == []
+    first, second = moving.moves
+    cancelled = moving.with_move(first.cancelled("no"))
+    change = layout_change(cancelled, with_other_ranges(TWO.with_moves([Transfer("a", "b", ((0, 9),))]), []))
+    assert (change.removed, change.transfers) == (["c"], [])
+    left = cancelled.with_shards([], [], change.removed)
+    assert (left.moves, left.map, left.epoch) == ((second,), TWO.map, cancelled.epoch + 1)
+
+
 def test_addresses_and_limits() -> None:
     """They change; what is known of the store stays."""
     known = TWO.with_identity("a", "1d", durable=True)
