@@ -10,11 +10,14 @@ Rules:
 - there are three lanes, and they take turns: shards that a change concerns, such as those of a move or of a failover;
   shards that have just come; and all others. None waits for the thousands of another lane;
 - in a lane those come first that have waited longest. A shard whose state changes again while it is told waits anew;
-- bytes under way are bounded in each lane (`settings.PUSHED_BYTES`). Half of that is for pushes that have just begun:
-  shards that don't answer leave it to others after a second, whatever they still have under way;
-- a shard is *late* when it has let a push take longer than that, or has left meanwhile, until it answers one in time.
-  Late shards come behind the others of their lane, and share the other half. So they hold up nobody else again;
-- of each half one push may always be under way;
+- bytes under way are bounded in each lane (`settings.PUSHED_BYTES`). Half of that is for shards that answer in time;
+- a shard is *slow* when it has let its last push take longer than a second, or has left meanwhile, as when it is
+  restarted. Slow ones come behind those that answer in time, first those that took less than two, and have a quarter;
+- in both parts a push that takes longer than a second leaves its room to others, whatever is still under way;
+- a shard is *silent* that was slow already when it left in the middle of a push. Silent ones come last, first those
+  that were it less often, and share the last quarter with all pushes that take longer. So they hold up nobody else;
+- who answers in time again is as others are;
+- of each part one push may always be under way;
 - what is begun in one turn of the reactor is bounded, in bytes, in shards, and in seconds. While others ask a rest
   follows (`pyshard.bootstrap.push_rests`).
 """
@@ -25,7 +28,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Generic, Protocol, TypeVar
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import attrs
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -40,6 +43,27 @@ _IN_TURN = 0.002  # seconds after which nothing more is begun in one turn of the
 _BYTES_IN_TURN = 2 * 1024 * 1024  # to copy them, and to give them to the system, takes some milliseconds
 _SHARDS_IN_TURN = 20
 _SLOW = 1.0  # seconds after which a push leaves its room to others
+_VERY_SLOW = 2.0  # seconds after which a push is told from a somewhat slow one
+_SILENT, _MOST = 3, 6  # levels of shards: 0 in time, 1 and 2 slow, from 3 on silent
+_PARTS = (0.5, 0.25, 0.25)  # of what may be under way: for shards in time, for slow ones, for all the rest
+_REST = 2  # the number of the last of them
+
+
+def level_after(level: int, took: float, left: bool) -> int:
+    """How a shard waits that was told a state: the lower, the sooner it is told the next one. Pure.
+
+    :param level: how it waited before.
+    :param took: seconds that it took.
+    :param left: whether it has left meanwhile.
+    """
+    if left:
+        return min(max(level + 1, _SILENT - 1), _MOST)
+    return (took >= _SLOW) + (took >= _VERY_SLOW)
+
+
+def part_of(level: int) -> int:
+    """The number of the one of `_PARTS` in which a push counts that begins. Pure."""
+    return 0 if not level else 1 if level < _SILENT else _REST
 
 
 class Lane(IntEnum):
@@ -68,14 +92,16 @@ _S = TypeVar("_S", bound=ToldShard)
 class _Push:
     """A push under way.
 
-    :ivar young: whether it counts as one that has just begun; that to a late shard never does.
+    :ivar level: that of its shard.
+    :ivar part: the number of the one of `_PARTS` in which it counts now.
     :ivar again: the lane in which its shard is to be told the next state, behind this one; None: in none.
     :ivar left: whether its shard has left meanwhile.
     """
 
     size: int
     began: float
-    young: bool = True
+    level: int
+    part: int
     again: Lane | None = None
     left: bool = False
 
@@ -83,56 +109,55 @@ class _Push:
 class _LaneTurns(Generic[_S]):
     """Who waits in one lane, and what is under way for it.
 
-    :ivar waiting: those that aren't late.
-    :ivar late: those that are.
+    :ivar waiting: those that wait, by their level.
     """
 
     def __init__(self) -> None:
-        self.waiting: OrderedDict[_S, None] = OrderedDict()
-        self.late: OrderedDict[_S, None] = OrderedDict()
-        self._young = self._old = 0  # bytes under way
-        self._pushes: deque[_Push] = deque()  # those that were young when last looked at, the oldest one first
+        self.waiting: list[OrderedDict[_S, None]] = [OrderedDict() for _ in range(_MOST + 1)]
+        self._under_way = [0] * len(_PARTS)  # bytes
+        self._pushes: deque[_Push] = deque()  # those that weren't of the rest when last looked at, the oldest one first
 
     def begin(self, push: _Push) -> None:
         """Count a push that begins."""
-        if push.young:
+        self._under_way[push.part] += push.size
+        if push.part != _REST:
             self._pushes.append(push)
-            self._young += push.size
-        else:
-            self._old += push.size
 
     def end(self, push: _Push) -> None:
         """Count a push that has ended."""
         self._age(push)
-        self._old -= push.size
+        self._under_way[_REST] -= push.size
 
-    def next_queue(self, size: int, now: float) -> OrderedDict[_S, None] | None:
-        """Those of whom the next one may be told now, with a state of so many bytes; None: nobody may."""
-        while self._pushes and (not self._pushes[0].young or self._pushes[0].began + _SLOW <= now):
+    def next_level(self, size: int, now: float) -> int | None:
+        """The level of who may be told now, with a state of so many bytes; None: nobody may."""
+        while self._pushes and (self._pushes[0].part == _REST or self._pushes[0].began + _SLOW <= now):
             self._age(self._pushes.popleft())
-        half = settings.PUSHED_BYTES / 2
-        if self.waiting and (not self._young or self._young + size <= half):
-            return self.waiting
-        return self.late if self.late and (not self._old or self._old + size <= half) else None
+        for level, shards in enumerate(self.waiting):
+            part = part_of(level)
+            used = self._under_way[part]
+            if shards and (not used or used + size <= settings.PUSHED_BYTES * _PARTS[part]):
+                return level
+        return None
 
     def ages_in(self, now: float) -> float | None:
         """Seconds until the oldest push leaves its room to others; None: all have, or none needs it."""
-        return max(0.0, self._pushes[0].began + _SLOW - now) if self._pushes and self.waiting else None
+        if self._pushes and any(self.waiting[:_SILENT]):
+            return max(0.0, self._pushes[0].began + _SLOW - now)
+        return None
 
     def has(self, shard: _S) -> bool:
         """Whether a shard waits here."""
-        return shard in self.waiting or shard in self.late
+        return any(shard in shards for shards in self.waiting)
 
     def forget(self, shard: _S) -> None:
         """Have a shard wait no more."""
-        self.waiting.pop(shard, None)
-        self.late.pop(shard, None)
+        for shards in self.waiting:
+            shards.pop(shard, None)
 
     def _age(self, push: _Push) -> None:
-        if push.young:
-            push.young = False
-            self._young -= push.size
-            self._old += push.size
+        self._under_way[push.part] -= push.size
+        push.part = _REST
+        self._under_way[_REST] += push.size
 
 
 class PushTurns(Generic[_S]):
@@ -156,13 +181,13 @@ class PushTurns(Generic[_S]):
         self.was_late: Callable[[_S], None] = lambda _: None
         self._lanes: dict[Lane, _LaneTurns[_S]] = {lane: _LaneTurns() for lane in Lane}
         self._under_way: dict[_S, _Push] = {}
-        self._late: WeakSet[_S] = WeakSet()
+        self._levels: WeakKeyDictionary[_S, int] = WeakKeyDictionary()
         self._last = Lane.OTHERS  # the lane that had the last turn
         self._next: IDelayedCall | None = None
 
     def busy(self) -> bool:
         """Whether any shard waits."""
-        return any(turns.waiting or turns.late for turns in self._lanes.values())
+        return any(any(turns.waiting) for turns in self._lanes.values())
 
     def add(self, shard: _S, lane: Lane) -> None:
         """Have a shard told the state: in this lane, unless it waits in a better one."""
@@ -175,8 +200,7 @@ class PushTurns(Generic[_S]):
                 if other <= lane:
                     return
                 turns.forget(shard)
-        queue = self._lanes[lane].late if shard in self._late else self._lanes[lane].waiting
-        queue[shard] = None
+        self._lanes[lane].waiting[self._levels.get(shard, 0)][shard] = None
         self._go_on_in(0)
 
     def remove(self, shard: _S) -> None:
@@ -228,16 +252,16 @@ class PushTurns(Generic[_S]):
         """The lane whose turn it is, of those that have something to do and room for it."""
         for step in range(1, len(Lane) + 1):
             lane = Lane((self._last + step) % len(Lane))
-            if self._lanes[lane].next_queue(size, now) is not None:
+            if self._lanes[lane].next_level(size, now) is not None:
                 return lane
         return None
 
     def _begin(self, lane: Lane, size: int, now: float) -> None:
         self._last = lane
-        queue = self._lanes[lane].next_queue(size, now)
-        assert queue is not None, "it is this lane's turn"
-        shard, _ = queue.popitem(last=False)
-        push = self._under_way[shard] = _Push(size, now, young=shard not in self._late)
+        level = self._lanes[lane].next_level(size, now)
+        assert level is not None, "it is this lane's turn"
+        shard, _ = self._lanes[lane].waiting[level].popitem(last=False)
+        push = self._under_way[shard] = _Push(size, now, level, part_of(level))
         self._lanes[lane].begin(push)
         maybeDeferred(shard.push).addErrback(self._unexpected).addBoth(self._over, shard, lane, push)
 
@@ -247,11 +271,9 @@ class PushTurns(Generic[_S]):
     def _over(self, _: object, shard: _S, lane: Lane, push: _Push) -> None:
         del self._under_way[shard]
         self._lanes[lane].end(push)
-        if push.left or self._clock.seconds() >= push.began + _SLOW:
-            self._late.add(shard)
+        level = self._levels[shard] = level_after(push.level, self._clock.seconds() - push.began, push.left)
+        if level:
             self.was_late(shard)
-        else:
-            self._late.discard(shard)
         if push.again is not None:
             self.add(shard, push.again)
         if self.busy():

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 
 from pyshard.bootstrap.push_rests import PushRests
-from pyshard.bootstrap.push_turns import _BYTES_IN_TURN, _IN_TURN, _SHARDS_IN_TURN, _SLOW, Lane, PushTurns
+from pyshard.bootstrap.push_turns import _BYTES_IN_TURN, _IN_TURN, _SHARDS_IN_TURN, _SLOW, Lane, PushTurns, level_after
 from pyshard.settings import settings
 
 MIB = 1024 * 1024
@@ -107,62 +107,118 @@ def test_silent_shards() -> None:
         assert len(bench.begun) == (second + 1) * MOST // 2
 
 
-def silent(bench: Bench, numbers: range) -> None:
+def slow(bench: Bench, numbers: range, seconds: float = _SLOW) -> None:
     """Have shards answer late."""
-    bench.add(numbers, Lane.COMING)
-    while len(bench.under_way) < len(numbers):
-        bench.all_turns()
-        bench.clock.advance(_SLOW)
-    bench.clock.advance(_SLOW)
     for number in numbers:
+        bench.add(range(number, number + 1), Lane.COMING)
+        bench.all_turns()
+        bench.clock.advance(seconds)
         bench.answer(number)
     bench.begun.clear()
 
 
-def test_late_shards_come_last() -> None:
-    """Who was silent before waits behind the others, and takes none of their room, in any lane."""
+def silent(bench: Bench, numbers: range, times: int = 2) -> None:
+    """Have shards leave in the middle of so many pushes."""
+    for _ in range(times):
+        bench.add(numbers, Lane.COMING)
+        while bench.all_turns():
+            for number in list(bench.under_way):
+                bench.turns.remove(bench.shards[number])
+                bench.answer(number)
+    bench.begun.clear()
+
+
+@pytest.mark.parametrize(
+    ("level", "took", "left", "then"),
+    [
+        (0, 0.9, False, 0),
+        (0, 1.0, False, 1),
+        (0, 2.0, False, 2),
+        (0, 0.1, True, 2),
+        (1, 0.1, True, 2),
+        (2, 0.1, True, 3),
+        (3, 0.1, True, 4),
+        (6, 5.0, True, 6),
+        (6, 5.0, False, 2),
+        (6, 0.1, False, 0),
+    ],
+)
+def test_levels(level: int, took: float, left: bool, then: int) -> None:
+    """Who answers is slow at the most; who leaves once, too; and who leaves again and again waits behind all others."""
+    assert level_after(level, took, left) == then
+
+
+def test_silent_shards_come_last() -> None:
+    """Who has left in the middle of two pushes waits behind the others, and takes none of their room, in any lane."""
     bench = Bench(MIB)
     silent(bench, range(20))
     bench.add(range(20), Lane.COMING)
     bench.add(range(20, 60), Lane.COMING)
-    assert sorted(bench.all_turns()) == [*range(MOST // 2), *range(20, 20 + MOST // 2)]
+    assert sorted(bench.all_turns()) == [*range(MOST // 4), *range(20, 20 + MOST // 2)]
     bench.answer(0)
-    assert bench.all_turns() == [MOST // 2]
+    assert bench.all_turns() == [MOST // 4]
     bench.begun.clear()
     for _ in range(5):
         bench.clock.advance(_SLOW)
         bench.all_turns()
-    assert bench.begun == list(range(20 + MOST // 2, 20 + 3 * MOST)), "the late ones have their half, and no more"
+    assert bench.begun == list(range(20 + MOST // 2, 20 + 3 * MOST)), "the silent ones have their part, and no more"
 
 
-def test_late_shards_that_answer_in_time() -> None:
-    """They are as others again."""
-    bench = Bench(MIB)
-    silent(bench, range(3))
+def test_slow_shards_wait_for_no_silent_ones() -> None:
+    """Nor for slower ones: what these have under way leaves its room after a second."""
+    bench = Bench(MOST * MIB)
+    silent(bench, range(40), times=5)
+    slow(bench, range(40, 60), 5.0)
+    slow(bench, range(60, 61), 1.2)
+    bench.add(range(60), Lane.CONCERNED)
+    assert sorted(bench.all_turns()) == [0, 40]
+    bench.add(range(60, 61), Lane.CONCERNED)
+    assert not bench.all_turns()
+    bench.clock.advance(_SLOW)
+    bench.all_turns()
+    assert bench.begun[2:] == [60]
+
+
+def test_silent_ones_by_how_often_they_were_it() -> None:
+    """Those come first that have left less often."""
+    bench = Bench(MOST * MIB)
+    silent(bench, range(9), times=4)
+    silent(bench, range(9, 10), times=2)
+    bench.add(range(10), Lane.OTHERS)
+    assert bench.all_turns() == [9]
+
+
+def test_shards_that_answer_in_time_again() -> None:
+    """They are as others, and don't count as late."""
+    bench, late = Bench(MIB), list[int]()
+    bench.turns.was_late = lambda shard: late.append(shard.number)
+    slow(bench, range(3))
+    assert late == [0, 1, 2]
     bench.add(range(3), Lane.COMING)
-    assert bench.all_turns() == [0, 1, 2]
+    assert bench.all_turns() == [0, 1], "a quarter is for them"
     bench.answer(0)
     bench.turns.remove(bench.shards[1])
     bench.answer(1)
+    assert bench.all_turns() == [2]
     bench.clock.advance(_SLOW)
     bench.answer(2)
-    bench.begun.clear()
+    assert late == [0, 1, 2, 1, 2]
     bench.add(range(4), Lane.COMING)
-    assert bench.all_turns() == [0, 3, 1, 2], "one left in the middle of it, and one was late again"
+    assert bench.all_turns() == [0, 3, 2, 1], "one was late again, and one left in the middle of it"
 
 
 def test_place_of_a_late_shard() -> None:
     """It keeps it when it is added again, and waits in the best lane."""
     bench = Bench(MIB)
-    silent(bench, range(12))
+    slow(bench, range(12))
     bench.add(range(12), Lane.OTHERS)
     bench.add(range(2), Lane.OTHERS)
-    assert bench.all_turns() == [0, 1, 2, 3]
+    assert bench.all_turns() == [0, 1]
     bench.add(range(10, 11), Lane.CONCERNED)
     assert bench.all_turns() == [10]
-    bench.turns.remove(bench.shards[4])
+    bench.turns.remove(bench.shards[2])
     bench.answer(0)
-    assert bench.all_turns() == [5]
+    assert bench.all_turns() == [3]
 
 
 def test_largest_state() -> None:
