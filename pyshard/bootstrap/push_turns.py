@@ -145,15 +145,6 @@ class _LaneTurns(Generic[_S]):
             return max(0.0, self._pushes[0].began + _SLOW - now)
         return None
 
-    def has(self, shard: _S) -> bool:
-        """Whether a shard waits here."""
-        return any(shard in shards for shards in self.waiting)
-
-    def forget(self, shard: _S) -> None:
-        """Have a shard wait no more."""
-        for shards in self.waiting:
-            shards.pop(shard, None)
-
     def _age(self, push: _Push) -> None:
         self._under_way[push.part] -= push.size
         push.part = _REST
@@ -180,6 +171,7 @@ class PushTurns(Generic[_S]):
         self.idle: Callable[[], None] = lambda: None
         self.was_late: Callable[[_S], None] = lambda _: None
         self._lanes: dict[Lane, _LaneTurns[_S]] = {lane: _LaneTurns() for lane in Lane}
+        self._waiting: dict[_S, tuple[Lane, int]] = {}  # in which lane, and by which level
         self._under_way: dict[_S, _Push] = {}
         self._levels: WeakKeyDictionary[_S, int] = WeakKeyDictionary()
         self._last = Lane.OTHERS  # the lane that had the last turn
@@ -187,7 +179,7 @@ class PushTurns(Generic[_S]):
 
     def busy(self) -> bool:
         """Whether any shard waits."""
-        return any(any(turns.waiting) for turns in self._lanes.values())
+        return bool(self._waiting)
 
     def add(self, shard: _S, lane: Lane) -> None:
         """Have a shard told the state: in this lane, unless it waits in a better one."""
@@ -195,18 +187,17 @@ class PushTurns(Generic[_S]):
         if push is not None:
             push.again = lane if push.again is None else min(push.again, lane)
             return
-        for other, turns in self._lanes.items():
-            if turns.has(shard):
-                if other <= lane:
-                    return
-                turns.forget(shard)
-        self._lanes[lane].waiting[self._levels.get(shard, 0)][shard] = None
+        waits_in, level = self._waiting.get(shard, (None, self._levels.get(shard, 0)))
+        if waits_in is not None and waits_in <= lane:
+            return
+        self._forget(shard)
+        self._waiting[shard] = lane, level
+        self._lanes[lane].waiting[level][shard] = None
         self._go_on_in(0)
 
     def remove(self, shard: _S) -> None:
         """Don't tell a shard anything any more; what is under way is let go."""
-        for turns in self._lanes.values():
-            turns.forget(shard)
+        self._forget(shard)
         if shard in self._under_way:
             self._under_way[shard].again = None
             self._under_way[shard].left = True
@@ -261,9 +252,16 @@ class PushTurns(Generic[_S]):
         level = self._lanes[lane].next_level(size, now)
         assert level is not None, "it is this lane's turn"
         shard, _ = self._lanes[lane].waiting[level].popitem(last=False)
+        del self._waiting[shard]
         push = self._under_way[shard] = _Push(size, now, level, part_of(level))
         self._lanes[lane].begin(push)
         maybeDeferred(shard.push).addErrback(self._unexpected).addBoth(self._over, shard, lane, push)
+
+    def _forget(self, shard: _S) -> None:
+        """Have a shard wait no more."""
+        waits_in, level = self._waiting.pop(shard, (None, 0))
+        if waits_in is not None:
+            del self._lanes[waits_in].waiting[level][shard]
 
     def _unexpected(self, failure: Failure) -> None:
         self._log.failure("a shard wasn't told the state", failure)
