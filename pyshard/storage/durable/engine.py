@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 
 from pyshard.clocks import steady_seconds
 from pyshard.settings import settings
+from pyshard.storage.durable.checkpoint import PAGE
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
 from pyshard.storage.durable.failed_updates import FailureLog, reason_of
@@ -76,7 +77,7 @@ class StorageEngine(MemtableOverLmdb):
         :return: the outcome of each: what its work returned, or a Failure. Nothing of a failed update is done.
         """
         alike = updates if len(updates) == 1 else list(next(groupby(updates, type))[1])
-        self._given_bytes, self.background, began = 0, 0.0, self._steady()
+        self._given_bytes, self.background, began, owed = 0, 0.0, self._steady(), self.flush_costs.owed
         if type(alike[0]) is LoggedUpdate:
             outcomes = self._commit_group(cast("list[LoggedUpdate]", alike))
         elif type(alike[0]) is DirectUpdate:
@@ -92,7 +93,7 @@ class StorageEngine(MemtableOverLmdb):
             self.safe = self.log.synced
             if self.on_safe is not None:
                 self.on_safe()
-        return Committed(outcomes, self._given_bytes, self.background)
+        return Committed(outcomes, self._given_bytes, self.background, self.flush_costs.owed - owed)
 
     def readable(self, uncommitted: bool) -> int:
         """The number up to which somebody who follows may be given groups.
@@ -158,6 +159,7 @@ class StorageEngine(MemtableOverLmdb):
                     replaceable or self.durability is Durability.ASYNC or self.retention.places.any
                 )
                 self.checkpoints.add(len(changes.records), len(payload), background)
+                self.flush_costs.bear(len(changes.records) + len(payload) // PAGE)
                 self.take(changes, counters, self.log.active.sequence, len(payload))
                 self.ahead.take(difference, counters.hidden.ranges.owned)
             else:  # what was looked at in vain is behind the next sweep, too

@@ -64,11 +64,13 @@ class Committed(NamedTuple):
     :param outcomes: of each that was committed, from the front on; one at the least: a result, or a Failure.
     :param size: bytes that these outcomes keep.
     :param background: seconds of the thread that background work took, or had others take.
+    :param deferred: seconds of a processor that later updates bear; less than 0: these bear so much of former ones'.
     """
 
     outcomes: list[object]
     size: int = 0
     background: float = 0.0
+    deferred: float = 0.0
 
 
 class GroupCommit(Generic[_U]):
@@ -233,7 +235,7 @@ class GroupCommit(Generic[_U]):
             began = self._steady()
             beside_others = self._small.several_ask(began) if large is None else self._large.begin(large.sender)
             sys.setswitchinterval(_SWITCH_BESIDE_OTHERS if beside_others else self._switch_interval)
-            outcomes, size, background = self._committed([waiting.update.update for waiting in taken])
+            outcomes, size, background, deferred = self._committed([waiting.update.update for waiting in taken])
             had, before, now = self._processor(), had, self._steady()
             if large is not None:
                 self._large.end(began, now)
@@ -248,7 +250,7 @@ class GroupCommit(Generic[_U]):
                 self._waiting.done(queued)
                 refused = self._waiting.take_all_of(_is_a_client) if self._refuses else []
             self._handed += size
-            self._call_from_thread(self._hand_out, done, outcomes, size, had - before)
+            self._call_from_thread(self._hand_out, done, outcomes, size, had - before - deferred)
             if refused:
                 self._call_from_thread(refuse, refused, shutting_down())
             del outcomes, taken, done, refused  # they may be large, and are the reactor's now

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 import lmdb
 
 from pyshard.clocks import steady_seconds
+from pyshard.metrics.collector_time import COLLECTOR_TIME
 from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.log_groups import LogGroup
 from pyshard.protocol.store_ranges import StoreRanges
@@ -30,6 +31,7 @@ from pyshard.storage.durable.checkpoint import CheckpointSchedule
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
+from pyshard.storage.durable.flush_costs import FlushCosts
 from pyshard.storage.durable.given_up_counts import CountsAhead
 from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.hidden_records import recount
@@ -65,6 +67,7 @@ class MemtableOverLmdb:
     :param steady: the clock that times syncs, and how long segments are kept.
     :param bound: how much of the log is kept for followers.
     :param new_id: gives hex UUIDs, for incarnations.
+    :param processor: seconds of a processor that the calling thread has had, but for garbage collections.
     :raises ConfigError: the data can't be opened. LMDB's and the system's own errors are raised, too.
     :ivar lock: held by whoever reads, and while something changes that readers see.
     :ivar counters: count all that there is.
@@ -78,6 +81,7 @@ class MemtableOverLmdb:
     :ivar sequence: the number of the last group that readers see.
     :ivar lmdb: what LMDB has.
     :ivar replica: the store's part in a group of replicas.
+    :ivar flush_costs: what checkpoints took, and who bears it.
     :ivar background: seconds that the present commit took for background work; see `Committed`.
     """
 
@@ -91,10 +95,11 @@ class MemtableOverLmdb:
         steady: Callable[[], float] = steady_seconds,
         bound: FollowedBound = DEFAULT_BOUND,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+        processor: Callable[[], float] = COLLECTOR_TIME.processor,
     ) -> None:
-        self._steady = steady
+        self._steady, self._processor = steady, processor
         self.durability = durability
-        self.checkpoints = CheckpointSchedule(most_changed)
+        self.checkpoints, self.flush_costs = CheckpointSchedule(most_changed), FlushCosts()
         self.background = 0.0
         self.unsynced = False
         self.swept = self.trimmed = b""
@@ -255,7 +260,9 @@ class MemtableOverLmdb:
         if self.log.broken:
             self.transact([])
         changed, log, is_followed = len(self.memtable.records), self.log, self.retention.places.any
+        had: float | None = None
         if self.checkpoints.may_begin(changed, log.size, log.groups_in_segment, is_followed):
+            had = self._processor()
             self.retention.make_room_to_rotate(self.lmdb.counters.sequence)
             if self.log.files > self.lmdb.meta.log.files:
                 self.transact([])
@@ -264,12 +271,15 @@ class MemtableOverLmdb:
                 alone = self.replica.role is ReplicaRole.ALONE
                 self.checkpoints.begin(self.memtable, self.log.sequence if alone else self.sequence)
         if self.checkpoints.current is not None and (checkpoint := self.checkpoints.due(self.committed)):
+            had = self._processor() if had is None else had
             began, memtable = self._steady(), self.replica.settled(self.memtable, self.lmdb.counters)
             keys, done = checkpoint.next_keys(memtable, self.checkpoints.pages_due)
             flush = DirectUpdate(lambda transaction: transaction.flush(keys))
             self.transact([flush], checkpoint.sequence if done == len(checkpoint.keys) else None)
             self.background += (self._steady() - began) * self.checkpoints.of_background
             self.checkpoints.flushed(done)
+        if had is not None:
+            self.flush_costs.add(self._processor() - had)
 
     def _settled(self) -> tuple[int, Counters, bytes | None]:
         """The newest state of which LMDB may have anything: number of the last group, counters, remembered text."""

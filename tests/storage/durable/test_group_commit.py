@@ -159,6 +159,21 @@ def test_small_updates_dont_wait_for_the_work_of_large_ones() -> None:
     reactor.until(writer.close())
 
 
+def test_time_that_others_bear_is_not_counted() -> None:
+    """What a commit took for all who change something is counted for its sender as far as that one bears it."""
+    disk, reactor, now = Disk(), Reactor(), [0.0]
+
+    def commit(updates: Sequence[int]) -> Committed:
+        now[0] += 1.0
+        return disk.commit(updates)._replace(deferred=0.75)
+
+    writer: GroupCommit[int] = GroupCommit(commit, reactor.call_from_thread, processor=lambda: now[0])
+    sender = ToldSender("a", "1")
+    reactor.until(writer.submit(1, 100, 1, sender))
+    assert sender.counted == [(0.25, 1)]
+    reactor.until(writer.close())
+
+
 def test_time_is_counted_for_senders() -> None:
     """Each sender is told its part of the processor's time of a group, by what its updates weigh."""
     disk, reactor, now = Disk(), Reactor(), [0.0]

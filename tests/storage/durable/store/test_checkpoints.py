@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from pyshard.protocol.batch_operations import Write
 from pyshard.storage import DataDirectory, LmdbStore
 from pyshard.storage.durable import checkpoint as checkpoints
 from pyshard.storage.durable.checkpoint import MOST_GROUPS, PAGE, Checkpoint, CheckpointSchedule
+from pyshard.storage.durable.logged_and_direct_updates import LoggedUpdate
 from pyshard.storage.durable.memtable import Memtable
 
 
@@ -44,6 +46,31 @@ def test_what_is_there_already_is_left_out() -> None:
     memtable.discard({b"a": memtable.records[b"a"], b"c": memtable.records[b"c"]})
     assert checkpoint.next_keys(memtable, 1) == ([b"b"], 2)
     assert checkpoint.next_keys(memtable, 5) == ([b"b"], 3)
+
+
+def test_what_a_flush_takes_is_borne_by_all_changes(path: Path) -> None:
+    """It isn't counted for the one change that it goes with, but little by little for what changes anything."""
+    store = LmdbStore(DataDirectory(path), lambda: START, most_changed=50)
+    engine, now = store._engine, [0.0]
+
+    def processor() -> float:
+        now[0] += 0.5
+        return now[0]
+
+    engine._processor = processor
+    deferred = []
+    for each in range(200):
+        tasks = [task(Write("", [b"%d" % each], [b""]))]
+        update = LoggedUpdate(partial(store._execute, tasks=tasks, limit=PLENTY, room=PLENTY))
+        deferred.append(engine.commit_first([update]).deferred)
+    flushes = [seconds for seconds in deferred if seconds > 0]
+    assert len(flushes) > 20
+    assert flushes == pytest.approx([0.5] * len(flushes), abs=0.1)
+    borne = [-seconds for seconds in deferred if seconds < 0]
+    assert 0 < sum(borne) < 0.2 * sum(flushes)
+    assert max(borne) < 0.002 * sum(flushes)
+    assert sum(deferred) == pytest.approx(engine.flush_costs.owed)
+    at_once(store.close())
 
 
 def test_checkpoints(path: Path) -> None:

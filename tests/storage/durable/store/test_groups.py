@@ -87,7 +87,7 @@ def test_groups_of_many_bytes_that_are_given(path: Path) -> None:
     pops = updates_of(store, [Pop("", [key]) for key in keys])
     groups = []
     while pops:
-        outcomes, size, _ = store._engine.commit_first(pops)
+        outcomes, size, *_ = store._engine.commit_first(pops)
         assert size == len(outcomes) * (5_000_000 + VERSION.size)
         groups.append(len(outcomes))
         del pops[: len(outcomes)]
