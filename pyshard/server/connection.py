@@ -293,9 +293,7 @@ class ServerConnection(HoldingConnection):
         return error
 
     def _answer_later(self, outcome: object, end: AnswerMaker, name: bytes, tag: bytes) -> None:
-        began = self._clock.seconds()
-        super()._answer_later(outcome, end, name, tag)
-        self.factory.turns.count_elsewhere(self, self._clock.seconds() - began)
+        self.factory.turns.answer(self, super()._answer_later, outcome, end, name, tag)
 
     def _set_role(self, role: Role | None) -> None:
         self.role = role

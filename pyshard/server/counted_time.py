@@ -15,7 +15,7 @@ from pyshard.metrics.collector_time import CollectorTime
 from pyshard.server.address_time_shares import ASKS, COMMIT, SHORT, SHORTEST_PAUSE, AddressShares
 from pyshard.server.handshake_turns import HandshakeTurns
 from pyshard.server.long_boxes import LongBoxes, is_long, long_of
-from pyshard.server.own_time import OwnTime
+from pyshard.server.own_time import LONG, OwnTime
 from pyshard.server.peer_class import CREDIT
 from pyshard.server.served_connection import Served
 
@@ -107,6 +107,13 @@ class CountedTime(Generic[_S]):
             account = self._long.account_of(connection, boxes, now, max(0.0, used - COMMIT))
         shares.charge(account, used, now, self._turn(), boxes, True)
 
+    def answer(self, connection: _S, give: Callable[..., object], *arguments: object) -> None:
+        """Give a connection an answer that was long in coming, and count the time that it takes."""
+        began, had = self._clock.seconds(), self._processor() if self._shares.contended else None
+        give(*arguments)
+        passed = self._clock.seconds() - began
+        self.count_elsewhere(connection, passed if passed < LONG else self.own_time.of_box(passed, had))
+
     def count_waiting(self, connection: _S, seconds: float) -> None:
         """Count that a connection has waited for the answer to something small that goes on elsewhere."""
         if self._shares.contended:
@@ -135,16 +142,16 @@ class CountedTime(Generic[_S]):
             return write()
         began = self._clock.seconds()
         self.own_time.look(began)
-        had = self._processor() if began < self._watched_until else 0.0
+        had = self._processor() if began < self._watched_until else None
         nobodys = self._collector.seconds
         result = write()
         now = self._clock.seconds()
-        used = self.own_time.of(now - began - (self._collector.seconds - nobodys))
+        used = self.own_time.of_box(now - began - (self._collector.seconds - nobodys), had)
         self._note_use(connection, used, now, had)
         self.count(connection.account or connection.origin, used)
         return result
 
-    def _note_use(self, connection: _S, used: float, now: float, had: float) -> None:
+    def _note_use(self, connection: _S, used: float, now: float, had: float | None) -> None:
         """Note the time that it took to read or to write. If that was long, it counts as a long box does.
 
         :param had: what the processor's clock said before, if it was asked.
@@ -153,7 +160,7 @@ class CountedTime(Generic[_S]):
             self._handshakes.known += used
         if used >= SHORT:
             self._long.add(used)
-            processor = self._processor() - had if now - used < self._watched_until else 0.0
+            processor = 0.0 if had is None else self._processor() - had
             self._watched_until = now + WATCHED
             if not connection.ended:
                 self._long.account_of(connection, 1, now, min(used, processor))

@@ -7,6 +7,8 @@ up to four times as long (`pyshard.server.address_time_shares`).
 Rules:
 
 - Only what took long is looked at.
+- A box that seems to have taken long counts as one that has just done so, if it wasn't measured. The next ones are. So
+  nobody's boxes are taken for long ones for what others did, and one box in 0.1 s may count too little.
 - Of that as much counts, at the most, as this thread has had of a processor since the last look. That was shortly
   before it began, so a little more counts than it had.
 - If the system has read from a disk for this thread meanwhile, all of it counts: others wait for that as well.
@@ -21,6 +23,9 @@ from pyshard.metrics.disk_reads import disk_reads
 
 #: Seconds up to which all of a time counts.
 SHORTEST = 0.002
+
+#: The same of a box, which others have to wait for if it takes longer. It is to be measured from then on.
+LONG = 0.00015
 
 _FRESH = 0.001  # seconds for which a look does: a look takes 2 µs
 
@@ -51,3 +56,14 @@ class OwnTime:
         if passed < SHORTEST or self._reads() != self._read:
             return passed
         return min(passed, max(0.0, self._processor() - self._had))
+
+    def of_box(self, passed: float, had: float | None) -> float:
+        """The same of a box, which counts as a long one by what it took.
+
+        :param had: what the processor's clock said when it began; None: it wasn't asked.
+        """
+        if passed < LONG or self._reads() != self._read:
+            return passed
+        if had is not None:
+            return min(passed, max(0.0, self._processor() - had))
+        return LONG if passed < SHORTEST else self.of(passed)

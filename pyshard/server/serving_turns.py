@@ -38,7 +38,7 @@ from pyshard.server.address_time_shares import SHORT
 from pyshard.server.counted_time import WATCHED, CountedTime
 from pyshard.server.first_served import FirstServed
 from pyshard.server.long_boxes import long_of
-from pyshard.server.own_time import SHORTEST
+from pyshard.server.own_time import LONG
 from pyshard.server.peer_class import PeerClass
 from pyshard.server.served_connection import Served
 from pyshard.settings import settings
@@ -128,7 +128,7 @@ class ServingTurns(CountedTime[_S]):
             self._wait(connection)
             return
         watched = began < self._watched_until
-        had = self._processor() if watched else 0.0
+        had = self._processor() if watched else None
         self.own_time.look(began)
         more, passed, boxes, nobodys = True, 0.0, 0, self._collector.seconds
         while more and 0 <= passed < most:
@@ -136,14 +136,14 @@ class ServingTurns(CountedTime[_S]):
             boxes += 1
             passed = self._clock.seconds() - began - (self._collector.seconds - nobodys)
         passed = min(passed, _LONGEST) if passed >= 0 else most
-        used, now = passed if passed < SHORTEST else self.own_time.of(passed), began + passed
+        used, now = passed if passed < LONG else self.own_time.of_box(passed, had), began + passed
         if size > connection.short_up_to and connection.unserved_bytes >= size:  # there is only a part of a box yet
             pass  # it says nothing of how long that takes; `reading` counts the time
         elif shares.contended or used >= SHORT or account != shares.last or account is not connection.origin:
             self._counted += passed
             long = used >= SHORT * boxes
             if long or connection in self._long.times or account is not connection.origin:
-                processor = self._processor() - had if watched else 0.0
+                processor = used if not long else 0.0 if had is None else self._processor() - had
                 account = self._long.account_of(connection, boxes, now, processor, size > connection.short_up_to)
             shares.charge(account, used, now, self._turn(), boxes)
             if connection.role is not None:
@@ -201,11 +201,11 @@ class ServingTurns(CountedTime[_S]):
             self._wait_in_line(connection)
             return None
         self.own_time.look(began)
-        self._counted, had = 0.0, self._processor() if began < self._watched_until else 0.0
+        self._counted, had = 0.0, self._processor() if began < self._watched_until else None
         nobodys, before = self._collector.seconds, connection.unserved_bytes
         result = read()
         now, holds = self._clock.seconds(), connection.unserved_bytes
-        rest = self.own_time.of(now - began - self._counted - (self._collector.seconds - nobodys))
+        rest = self.own_time.of_box(now - began - self._counted - (self._collector.seconds - nobodys), had)
         if rest > 0:
             self._note_use(connection, rest, now, had)
             part = (holds - before) / holds if holds > max(before, connection.short_up_to) else 0  # of a large box

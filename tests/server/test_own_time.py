@@ -13,7 +13,7 @@ from twisted.internet.testing import StringTransport
 from pyshard.metrics.disk_reads import disk_reads
 from pyshard.server.connection import ServerConnection
 from pyshard.server.factory import ServerFactory
-from pyshard.server.own_time import OwnTime
+from pyshard.server.own_time import LONG, OwnTime
 
 LOST = 0.1  # seconds for which others have the processor
 
@@ -38,6 +38,21 @@ def test_what_counts() -> None:
     assert thread.own.of(LOST) == LOST
     thread.had -= 2.0  # as after a fork
     assert thread.own.of(LOST) == 0
+
+
+def test_what_counts_of_a_box() -> None:
+    """What the thread has had of a processor since it began; where that wasn't asked, no more than a short time."""
+    thread = Thread()
+    thread.own.look(100.0)
+    thread.had += 0.0001
+    assert thread.own.of_box(LONG / 2, 5.0) == LONG / 2
+    assert thread.own.of_box(0.001, 5.0) == pytest.approx(0.0001)
+    assert thread.own.of_box(0.001, 4.0) == 0.001
+    assert thread.own.of_box(0.001, 6.0) == 0
+    assert thread.own.of_box(0.001, None) == LONG
+    assert thread.own.of_box(LOST, None) == pytest.approx(0.0001)
+    thread.reads += 1
+    assert thread.own.of_box(0.001, 5.0) == thread.own.of_box(0.001, None) == 0.001
 
 
 def test_looks() -> None:
@@ -101,19 +116,56 @@ def test_no_wait_for_a_lost_processor(bench: Bench) -> None:
     honest.serve_next = reads  # type: ignore[method-assign]  # for the box of this one
     bench.ask(honest)
     honest.taken = 0.0
-    assert wait_of(bench, honest) > LOST
+    assert wait_of(bench, honest) > 0.02
 
 
+def test_no_wait_for_milliseconds_that_others_had(bench: Bench) -> None:
+    """Whoever loses the processor for a moment now and then is served as soon as before. None of its boxes is long."""
+    honest, waits = bench.peer("honest", cost=0.00003), []
+    for number in range(1000):
+        honest.taken = 0.0015 if number % 10 == 5 else 0.0
+        bench.ask(honest)
+        honest.taken = 0.0
+        waits.append(wait_of(bench, honest))
+        assert honest.account == honest.origin
+    assert max(waits[300:]) < 0.0005
+
+
+def test_no_wait_for_milliseconds_that_others_had_while_answering(bench: Bench) -> None:
+    """Nor does an answer count as a long thing that came late and was given while others had the processor."""
+    honest, waits = bench.peer("honest", cost=0.00003), []
+    for _ in range(300):
+        bench.ask(honest)
+        bench.turns.answer(honest, lambda: lose(bench, 0.0015))
+        waits.append(wait_of(bench, honest))
+    assert max(waits[100:]) < 0.0005
+
+
+def test_who_had_one_long_box(bench: Bench) -> None:
+    """Its next boxes are found to be short, though nobody has looked how much of the processor they take."""
+    honest = bench.peer("honest", cost=0.003)
+    bench.ask(honest)
+    bench.away(0.05)
+    bench.ask(honest)
+    assert honest.account != honest.origin
+    bench.away(1.0)
+    honest.cost = 0.00003
+    for _ in range(1000):
+        bench.ask(honest)
+    assert honest.account == honest.origin
+
+
+@pytest.mark.parametrize("lost", [0.0015, 0.015])
 @pytest.mark.parametrize("wrapped", ["reading", "writing"])
-def test_no_wait_for_one_lost_while_reading_or_writing(bench: Bench, wrapped: str) -> None:
+def test_no_wait_for_one_lost_while_reading_or_writing(bench: Bench, wrapped: str, lost: float) -> None:
     """Nor does it count for whoever was read from, or written to."""
     honest = bench.peer("honest", cost=0.00003)
     for _ in range(300):
         bench.ask(honest)
     bench.clock.rightNow += 0.01  # somebody was served, since it was looked last
     wrap: Callable[[Connection, Callable[[], object]], Callable[[], object]] = getattr(bench.turns, wrapped)
-    wrap(honest, lambda: lose(bench, 0.015))()  # less than it takes until others count as gone
-    assert wait_of(bench, honest) < 0.005
+    wrap(honest, lambda: lose(bench, lost))()  # less than it takes until others count as gone
+    assert wait_of(bench, honest) < 0.0005
     assert honest.account == honest.origin
 
 

@@ -13,6 +13,7 @@ from pyshard.protocol import commands
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Read, Write
+from pyshard.server.own_time import OwnTime
 from pyshard.server.served_connection import Served
 from pyshard.storage import ITSELF, MemoryStore, Sender, Task
 
@@ -51,6 +52,7 @@ def test_what_a_late_answer_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[tuple[Served, float]] = []
     turns = bench.service.factory.turns
     monkeypatch.setattr(turns, "count_elsewhere", lambda connection, used: counted.append((connection, used)))
+    monkeypatch.setattr(turns, "own_time", OwnTime(bench.clock.seconds, lambda: 0))
 
     def encode(_: list[Answer]) -> bytes:
         bench.clock.rightNow += 0.25
