@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pyshard.metrics.collector_time import CollectorTime
-from pyshard.server.address_time_shares import ASKS, COMMIT, SHORT, SHORTEST_PAUSE, AddressShares
+from pyshard.server.address_time_shares import ASKS, COMMIT, QUANTUM, SHORT, SHORTEST_PAUSE, AddressShares
 from pyshard.server.handshake_turns import HandshakeTurns
 from pyshard.server.long_boxes import LongBoxes, is_long, long_of
 from pyshard.server.own_time import LONG, OwnTime
@@ -91,10 +91,11 @@ class CountedTime(Generic[_S]):
         """Count time that was spent for an address in another way."""
         self._shares.charge(origin, used, self._clock.seconds(), self._turn(), 0)
 
-    def count_elsewhere(self, connection: _S, used: float, boxes: float = 1) -> None:
+    def count_elsewhere(self, connection: _S, used: float, boxes: float = 1, any_takes: float = 0.0) -> None:
         """Count time of a processor that another thread spent on boxes of a connection, which may have ended.
 
         :param boxes: how many alike ones would have taken that.
+        :param any_takes: seconds that the smallest one would have taken, too. They make no box a long one.
         """
         account, now, shares = connection.account or connection.origin, self._clock.seconds(), self._shares
         long = used >= SHORT * boxes + COMMIT
@@ -105,6 +106,7 @@ class CountedTime(Generic[_S]):
             account = long_of(connection.origin) if long else account
         elif long or connection in self._long.times:
             account = self._long.account_of(connection, boxes, now, max(0.0, used - COMMIT))
+        boxes = max(boxes, used / max(used - any_takes, QUANTUM))
         shares.charge(account, used, now, self._turn(), boxes, True)
 
     def answer(self, connection: _S, give: Callable[..., object], *arguments: object) -> None:

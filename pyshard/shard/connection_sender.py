@@ -7,6 +7,7 @@ from typing import Self
 
 import attrs
 
+from pyshard.server.address_time_shares import COMMIT
 from pyshard.server.connection import ServerConnection
 from pyshard.storage import Sender
 
@@ -27,7 +28,7 @@ class ConnectionSender(Sender):
         return self.served.account or self.served.origin
 
     def count(self, seconds: float, batches: float) -> None:
-        self.served.factory.turns.count_elsewhere(self.served, seconds, batches)
+        self.served.factory.turns.count_elsewhere(self.served, seconds, batches, COMMIT)
 
     def waited(self, seconds: float) -> None:
         self.served.factory.turns.count_waiting(self.served, seconds)

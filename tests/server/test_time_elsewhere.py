@@ -6,9 +6,9 @@ import gc
 import weakref
 
 import pytest
-from server.turns_bench import Bench
+from server.turns_bench import Bench, wait_of
 
-from pyshard.server.address_time_shares import ASKS
+from pyshard.server.address_time_shares import ASKS, COMMIT
 from pyshard.settings import settings
 
 AT_ONCE, SLICE = settings.SERVED_AT_ONCE, settings.SERVED_SLICE
@@ -55,6 +55,18 @@ def test_time_of_another_thread_counts(bench: Bench) -> None:
             for _ in range(done):
                 bench.turns.count_elsewhere(attack, elsewhere)
     assert 0 < served[0.01] < 0.3 * served[0.0]
+
+
+@pytest.mark.parametrize(("elsewhere", "rests"), [(0.0003, False), (0.005, True)])
+def test_what_any_commit_takes_makes_no_box_a_long_one(bench: Bench, elsewhere: float, rests: bool) -> None:
+    """A client of a durable shard doesn't leave its time to a flood of small things, since each sync takes long."""
+    honest, attack, waits = bench.peer("honest", cost=0.00005), bench.peer("attack", cost=0.00002), []
+    attack.arrive(1_000_000)
+    for _ in range(80):
+        waits.append(wait_of(bench, honest))
+        bench.away(0.0003)
+        bench.turns.count_elsewhere(honest, elsewhere, 1, COMMIT)
+    assert (max(waits[20:]) > 0.0005) is rests
 
 
 def test_who_leaves_time_to_others_rests(bench: Bench) -> None:

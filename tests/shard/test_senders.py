@@ -13,8 +13,10 @@ from pyshard.protocol import commands
 from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_encoding import encode_runs
 from pyshard.protocol.batch_operations import Read, Write
+from pyshard.server.address_time_shares import COMMIT
 from pyshard.server.own_time import OwnTime
 from pyshard.server.served_connection import Served
+from pyshard.shard.connection_sender import ConnectionSender
 from pyshard.storage import ITSELF, MemoryStore, Sender, Task
 
 
@@ -65,6 +67,18 @@ def test_what_a_late_answer_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     store.answered.callback([Answer([None], {})])
     bench.network.settle()
     assert counted == [(next(iter(bench.service.factory.connections)), 0.25)]
+
+
+def test_what_the_writers_thread_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is counted for the connection, as what took no longer than any commit does as far as that goes."""
+    bench = Bench(MemoryStore("1d", lambda: 0.0))
+    bench.configure()
+    bench.network.settle()
+    [connection] = bench.service.factory.connections
+    counted: list[tuple[object, ...]] = []
+    monkeypatch.setattr(bench.service.factory.turns, "count_elsewhere", lambda *told: counted.append(told))
+    ConnectionSender.of(connection).count(0.3, 2)
+    assert counted == [(connection, 0.3, 2, COMMIT)]
 
 
 def test_whose_a_batch_is() -> None:
