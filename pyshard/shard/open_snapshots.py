@@ -23,7 +23,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from pyshard.errors import BadRequest, SnapshotEnded, TooManySnapshots, shown_value
+from pyshard.errors import BadRequest, ShardBehind, SnapshotEnded, TooManySnapshots, shown_value
 from pyshard.protocol.pages import Row
 from pyshard.settings import settings
 from pyshard.shard.paced_turns import PacedTurns
@@ -116,6 +116,8 @@ class OpenSnapshots:
         why = refusal([found.peer for found in self._open.values()], peer, self._limits)
         if why:
             raise TooManySnapshots(f"shard {assignment.name!r} has {why}; try again when another backup has ended")
+        if not self._shard.store.all_counted:  # or the snapshot would say that it has more documents than it gives
+            raise ShardBehind(f"shard {assignment.name!r} still counts what it has given up; ask again soon")
         snapshot, now = self._shard.store.snapshot(), self._clock.seconds()
         number = self._new_id()
         self._open[number] = _SnapshotInUse(owner, peer, snapshot, now, now)

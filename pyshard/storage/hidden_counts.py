@@ -2,7 +2,8 @@
 
 A store counts all records that it has. What it hides is counted once more, here, and subtracted from what anybody is
 told. So records become visible, or hidden, without being counted anew: but for those of slots that were owned and are
-left over now. These are counted ahead, some at a time, while they are owned (`IRangedStore.count_ahead`).
+left over now. These are counted ahead, some at a time, while they are owned (`IRangedStore.count_ahead`). A member of
+a group of replicas is told when its primary gives them up, and may not have counted all of them: then it counts behind.
 
 Each batch asks for these counts, and `stat` asks again and again. So sums of all indexes are kept beside those of each.
 """
@@ -16,7 +17,7 @@ from typing import TypeAlias
 import attrs
 
 from pyshard.errors import BadRequest
-from pyshard.model.slot_ranges import SlotRanges, common, shown, union, without
+from pyshard.model.slot_ranges import SlotRanges, common, in_ranges, shown, union, without
 from pyshard.protocol.store_ranges import LEFT, StoreRanges
 from pyshard.storage.slot_histogram import BUCKET_BITS
 
@@ -109,18 +110,20 @@ class HiddenCounts:
     A copy shares the counts of its original, until one of both is to change them: then it copies what it changes.
 
     :param ranges: the store's ranges.
+    :ivar uncounted: slots that are left over, of whose records none is counted here yet: `count_left` is to follow.
     """
 
     ranges: StoreRanges = attrs.field(factory=StoreRanges)
     _areas: dict[str, Area] = attrs.field(factory=dict)
     _shared: bool = False  # whether others have these areas, too
     _own: set[tuple[str, int]] = attrs.field(factory=set)  # area and index of the tallies that nobody else has
+    uncounted: SlotRanges = ()
 
     def copy(self) -> HiddenCounts:
         """The same counts."""
         if self._areas:
             self._shared = True
-        return HiddenCounts(self.ranges, self._areas, self._shared)
+        return HiddenCounts(self.ranges, self._areas, self._shared, uncounted=self.uncounted)
 
     def documents(self, index: int | None = None) -> int:
         """How many documents are hidden, in an index; None: in all."""
@@ -149,7 +152,7 @@ class HiddenCounts:
         :param used: how many more bytes they count.
         """
         name = self.ranges.hides(slot) if self._areas else None
-        if name is not None:
+        if name is not None and not (self.uncounted and in_ranges(slot, self.uncounted)):
             self._have_own_areas()
             area = self._areas[name]
             area.total.add(slot, documents, used)
@@ -169,8 +172,8 @@ class HiddenCounts:
     def set_ranges(self, new: StoreRanges, records: Records, given_up: Tallies | None = None) -> None:
         """The store's ranges are others now.
 
-        :param records: what is counted anew: what begins to be hidden.
-        :param given_up: the counts of all that was owned and is left over now; None: it is counted anew, too.
+        :param records: what is counted anew: what begins to be staged.
+        :param given_up: the counts of all that was owned and is left over now; None: they follow (`uncounted`).
         """
         old, areas = self.ranges, self._areas
         if old.left == new.left and _staged(old) == _staged(new):
@@ -191,17 +194,22 @@ class HiddenCounts:
         known_left = {name: each for name, each in known_left.items() if each and not without(each, new.left)}
         rest = without(new.left, union(*known_left.values()))
         if new.left:
-            if given_up is None:
-                given_up = tallies_of(records(rest) if rest else ())
             counted[LEFT] = Area()
-            for area in (*(areas[name] for name in known_left if name in areas), Area.of(given_up)):
+            for area in (*(areas[name] for name in known_left if name in areas), Area.of(given_up or {})):
                 counted[LEFT].add(area)
+        self.uncounted = common(union(self.uncounted, rest if given_up is None else ()), new.left)
         self.ranges, self._areas = new, counted
         self._shared, self._own = True, set()
 
+    def count_left(self, tallies: Tallies) -> None:
+        """Take the counts of all records in the slots that were `uncounted`."""
+        self._have_own_areas()
+        self._areas[LEFT].add(Area.of(tallies))
+        self.uncounted = ()
+
     def nothing_is_left(self) -> bool:
         """Whether no record is left over, so that `left` may be nothing."""
-        return LEFT not in self._areas or not self._areas[LEFT].total.documents
+        return not self.uncounted and (LEFT not in self._areas or not self._areas[LEFT].total.documents)
 
     def _have_own_areas(self) -> None:
         """Have areas of one's own, to change them; the tallies in them may still be others', too."""

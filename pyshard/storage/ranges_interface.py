@@ -8,7 +8,8 @@ Rules, which every store keeps:
 - what is staged counts against the limit, and what is left over doesn't. `used` has neither;
 - hidden records aren't swept when they expire;
 - what is left over is removed by `sweep`, through the log;
-- of what is owned and may be given up soon, the counts are taken before, some records at a time.
+- of what is owned and may be given up soon, the counts are taken before, some records at a time; at a member of a
+  group of replicas that had no time for all of it, the rest is counted behind.
 """
 
 from __future__ import annotations
@@ -29,6 +30,14 @@ class IRangedStore(Protocol):
     @property
     def ranges(self) -> StoreRanges:
         """What its slots are. A new store owns all."""
+        ...
+
+    @property
+    def all_counted(self) -> bool:
+        """Whether all that is hidden is counted. Else what is told of documents and bytes has some of it, too.
+
+        One of several replicas may be told to give up what it hasn't counted (`count_ahead`). Sweeps count it then.
+        """
         ...
 
     def hold_large(self, seconds: float) -> None:
@@ -53,7 +62,7 @@ class IRangedStore(Protocol):
         It is to be called until all of them are counted. The counts are kept right from then on, which costs a look at
         each of these records that changes, until the store gives up any of these slots, or others are counted. With
         the ranges that it owns, nothing is counted any more. One of several replicas counts for the group by which it
-        will give them up, as a member or as the primary.
+        will give them up, as a member or as the primary. What it has given up and not counted comes first.
 
         :param most: how many records at the most, with those that lie between them, so that no operation waits long.
         :return: a Deferred of whether there are more.

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import connectProtocol
 from twisted.internet.task import deferLater
 
-from pyshard.errors import BadRequest, NotConfigured, SnapshotEnded, TooManySnapshots
+from pyshard.errors import BadRequest, NotConfigured, ShardBehind, SnapshotEnded, TooManySnapshots
 from pyshard.model import document_encoding
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS
@@ -215,6 +215,15 @@ def test_not_configured() -> None:
         cluster.start_shard("shard0")
         with pytest.raises(NotConfigured):
             Caller(cluster).open()
+
+
+def test_not_counted(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shard that doesn't know how many documents it has gives no snapshot: it would have fewer than it says."""
+    monkeypatch.setattr(MemoryStore, "all_counted", False)
+    with pytest.raises(ShardBehind, match="still counts what it has given up; ask again soon"):
+        Caller(cluster).open()
+    monkeypatch.setattr(MemoryStore, "all_counted", True)
+    assert Caller(cluster).open()
 
 
 def test_a_few_at_a_time(cluster: MemoryCluster) -> None:

@@ -13,9 +13,9 @@ from work import growth
 
 from pyshard.errors import BadRequest
 from pyshard.model.key_slots import SLOTS
-from pyshard.model.slot_ranges import in_ranges, union
+from pyshard.model.slot_ranges import SlotRanges, in_ranges, union, without
 from pyshard.protocol.store_ranges import Origin, StoreRanges
-from pyshard.storage.hidden_counts import HiddenCounts
+from pyshard.storage.hidden_counts import HiddenCounts, tallies_of
 from pyshard.storage.slot_histogram import BUCKET_BITS, BUCKETS, histogram, new_bucket_counts
 
 _STEP = 5_000  # slots: some bounds lie within a bucket
@@ -24,9 +24,9 @@ cuts = st.tuples(st.integers(0, 6), st.integers(0, 6)).map(lambda cut: ((min(cut
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("own"), cuts),
-        st.tuples(st.just("own more"), cuts),
+        st.tuples(st.sampled_from(["own more", "own uncounted"]), cuts),
         st.tuples(st.just("stage"), cuts),
-        st.tuples(st.sampled_from(["absorb", "unstage", "trim", "drop", "copy"]), st.just(())),
+        st.tuples(st.sampled_from(["absorb", "unstage", "count", "trim", "drop", "copy"]), st.just(())),
         st.tuples(st.just("put"), st.tuples(st.integers(1, 2), st.integers(0, 6 * _STEP - 1))),
         st.tuples(st.just("remove"), st.tuples(st.integers(1, 2), st.integers(0, 6 * _STEP - 1))),
     ),
@@ -41,17 +41,19 @@ class Recounted:
         self.records: dict[tuple[int, int], int] = {}  # index and slot → used
         self.counts = HiddenCounts()
 
-    def tell(self, ranges: StoreRanges) -> None:
-        """Have other ranges."""
-        self.counts.set_ranges(
-            ranges,
-            lambda some: [(*place, used) for place, used in self.records.items() if in_ranges(place[1], some)],
-        )
+    def tell(self, ranges: StoreRanges, counted: bool = True) -> None:
+        """Have other ranges; what is given up is counted, or isn't yet."""
+        given_up = tallies_of(self.records_in(self.counts.ranges.given_up(ranges.owned))) if counted else None
+        self.counts.set_ranges(ranges, self.records_in, given_up)
+
+    def records_in(self, ranges: SlotRanges) -> list[tuple[int, int, int]]:
+        """Index, slot and used bytes of the records in some ranges."""
+        return [(*place, used) for place, used in self.records.items() if in_ranges(place[1], ranges)]
 
     def hidden(self, staged: bool = True) -> dict[tuple[int, int], int]:
-        """The records that are hidden."""
+        """The records that are hidden, and counted."""
         ranges = self.counts.ranges
-        found = ranges.hidden if staged else ranges.left
+        found = without(ranges.hidden if staged else ranges.left, self.counts.uncounted)
         return {place: used for place, used in self.records.items() if in_ranges(place[1], found)}
 
     def check(self) -> None:
@@ -68,25 +70,29 @@ class Recounted:
             buckets[slot >> BUCKET_BITS] += 1
         bars = histogram(buckets, 0, (BUCKETS - 1) << BUCKET_BITS, BUCKETS - 1, counts.buckets)
         assert bars == [expected[bucket] for bucket in range(BUCKETS - 1)]
-        assert counts.nothing_is_left() == (not self.hidden(staged=False))
+        assert counts.nothing_is_left() == (not self.hidden(staged=False) and not counts.uncounted)
+        assert not without(counts.uncounted, counts.ranges.left)
 
 
 @given(steps)
 def test_hidden_counts(todo: list[tuple[str, Any]]) -> None:
-    """Whatever happens to records and ranges, the counts are those of what is hidden."""
+    """Whatever happens to records and ranges, the counts are those of what is hidden, and isn't still to be counted."""
     store = Recounted()
     for what, how in todo:
         ranges, counts = store.counts.ranges, store.counts
         try:
             if what.startswith("own"):
-                store.tell(ranges.owning(union(how, ranges.owned) if what == "own more" else how))
+                owned = union(how, ranges.owned) if what == "own more" else how
+                store.tell(ranges.owning(owned), counted=what != "own uncounted")
+            elif what == "count" and counts.uncounted:
+                counts.count_left(tallies_of(store.records_in(counts.uncounted)))
             elif what == "stage":
                 store.tell(ranges.staging("m", how, Origin("1d", "2e")))
             elif what == "absorb" and ranges.staged:
                 store.tell(ranges.absorbed("m", 5))
             elif what == "unstage":
                 store.tell(ranges.unstaged("m"))
-            elif what == "trim":
+            elif what == "trim" and not counts.uncounted:
                 for place, used in store.hidden(staged=False).items():
                     counts.note(*place, -1, -used)
                     del store.records[place]
@@ -113,7 +119,7 @@ def many_hidden(indexes: int) -> HiddenCounts:
     """The counts of so many indexes, with a document in each of some buckets."""
     counts = HiddenCounts()
     records = [(index, bucket << BUCKET_BITS, 7) for index in range(indexes) for bucket in range(20)]
-    counts.set_ranges(StoreRanges(((0, 5),), left=((5, SLOTS),)), lambda _: records)
+    counts.set_ranges(StoreRanges(((0, 5),), left=((5, SLOTS),)), lambda _: (), tallies_of(records))
     return counts
 
 

@@ -98,6 +98,11 @@ class DurableReplica:
         """See `IReplicatedStore`."""
         return self._engine.replica.bytes
 
+    @property
+    def all_counted(self) -> bool:
+        """See `IRangedStore`."""
+        return not self._engine.counters.hidden.uncounted
+
     def may_be_undone(self, index: str, keys: Sequence[bytes]) -> bool:
         """See `IReplicatedStore`."""
         number = self._engine.counters.indexes.get(index) if index else DEFAULT_INDEX
@@ -173,6 +178,15 @@ class DurableReplica:
         return self._writer.submit(ReplicaUpdate(self._replica_log.end_copy))
 
     # ------------------------------------------------------------------ inside
+
+    def _count_behind(self, most: int) -> Deferred[bool]:
+        """Count on what is given up already; a Deferred of whether there may be more to sweep."""
+
+        def work() -> bool:
+            self._engine.count_behind(most)
+            return True
+
+        return self._writer.submit_background(ReplicaUpdate(work, background=1))
 
     def _submit_batch(
         self, work: Callable[[MergedView, Counters, GroupChanges], object], tasks: Sequence[Task], sender: Sender

@@ -161,7 +161,7 @@ class StorageEngine(MemtableOverLmdb):
                 self.checkpoints.add(len(changes.records), len(payload), background)
                 self.flush_costs.bear(len(changes.records) + len(payload) // PAGE)
                 self.take(changes, counters, self.log.active.sequence, len(payload))
-                self.ahead.take(difference, counters.hidden.ranges.owned)
+                self.ahead.take(difference, counters.hidden)
             else:  # what was looked at in vain is behind the next sweep, too
                 self.swept = self.swept if changes.swept is None else changes.swept
                 self.trimmed = self.trimmed if changes.trimmed is None else changes.trimmed

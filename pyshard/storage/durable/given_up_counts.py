@@ -5,6 +5,7 @@ Rules:
 - records are counted in the order of their database keys. A group's changes of records that were counted are counted
   when the group is;
 - what is counted is what the groups up to the last one have left, so a group that fails changes nothing here;
+- what is given up before all of it is counted is counted behind: it goes on from where the count was;
 - a store that counts nothing ahead does nothing for it but ask whether there are ranges.
 """
 
@@ -19,7 +20,7 @@ from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.hidden_records import records_between
 from pyshard.storage.durable.memtable import Value
 from pyshard.storage.durable.merged_view import MergedView
-from pyshard.storage.hidden_counts import Tallies, Tally, merged
+from pyshard.storage.hidden_counts import MOST_AT_ONCE, HiddenCounts, Tallies, Tally, merged
 
 
 class CountsAhead:
@@ -84,13 +85,36 @@ class CountsAhead:
         found = merged([self._tallies, difference])
         return {number: tally for number, tally in found.items() if number in counters.documents}
 
-    def known(self, ranges: SlotRanges, counters: Counters) -> Tallies | None:
-        """The counts of exactly these ranges, if all of it is counted."""
-        return self.counted({}, counters) if ranges and self._done and ranges == self.ranges else None
+    def given_up(
+        self, view: MergedView, counters: Counters, changed: Mapping[bytes, Value], ranges: SlotRanges
+    ) -> Tallies | None:
+        """The counts of exactly these ranges; None: too many records aren't counted yet, so they are counted behind.
 
-    def take(self, difference: Tallies, owned: SlotRanges) -> None:
-        """A group has made a difference; what isn't all owned after it is counted no more."""
-        if self.ranges and without(self.ranges, owned):
+        :param view: the records, with changes as the newest layer.
+        :param changed: these; see `difference`.
+        """
+        if not self.count(view.before_newest(), counters, ranges, MOST_AT_ONCE):
+            return None
+        return self.counted(self.difference(view, changed), counters)
+
+    def count_behind(self, view: MergedView, counters: Counters, most: int) -> Counters | None:
+        """Count on what is given up already; for the parameters see `count`.
+
+        :return: the counters with all of it; None: there is more.
+        """
+        if not self.count(view, counters, counters.hidden.uncounted, most):
+            return None
+        counters = counters.copy()
+        counters.hidden.count_left(self.counted({}, counters))
+        self._begin(())
+        return counters
+
+    def take(self, difference: Tallies, hidden: HiddenCounts) -> None:
+        """A group has made a difference; what isn't all owned after it is counted no more, unless it is counted behind.
+
+        :param hidden: as it is after the group.
+        """
+        if self.ranges and self.ranges != hidden.uncounted and without(self.ranges, hidden.ranges.owned):
             self._begin(())
         for number, tally in difference.items() if self.ranges else ():
             self._tallies.setdefault(number, Tally()).merge(tally)

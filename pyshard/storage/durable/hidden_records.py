@@ -6,6 +6,8 @@ Rules:
 - what is left over is removed through the log, some hundred records at a time. When nothing of it is left, the last
   group says so, and the slots are free;
 - what isn't there isn't left over, so slots without records are free at once;
+- what is given up and isn't all counted, as at a member that was told of it late, is counted behind, some at a time
+  (`pyshard.storage.durable.given_up_counts`);
 - where there are many indexes and ranges, records that nobody wants lie between those that are wanted. They are told
   of, so that whoever asks can count them. A few of them are walked through; then it goes on behind all of them.
 """
@@ -22,7 +24,7 @@ from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.index_records import DurableIndex
 from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.durable.wanted_places import WantedPlaces
-from pyshard.storage.hidden_counts import Tallies
+from pyshard.storage.hidden_counts import Tallies, tallies_of
 from pyshard.storage.store_index import cost
 
 #: How many times the time of a trim is counted as background work: nobody waits for what it gives back.
@@ -89,7 +91,8 @@ def recount(view: MergedView, counters: Counters) -> None:
     """Count anew all that is hidden."""
     ranges = counters.hidden.ranges
     counters.hidden.set_ranges(StoreRanges(), lambda _: ())
-    counters.hidden.set_ranges(ranges, lambda some: _counted(view, counters, some))
+    left = tallies_of(_counted(view, counters, ranges.left))
+    counters.hidden.set_ranges(ranges, lambda some: _counted(view, counters, some), left)
 
 
 def _counted(view: MergedView, counters: Counters, ranges: SlotRanges) -> Iterator[tuple[int, int, int]]:

@@ -183,7 +183,22 @@ class MemtableOverLmdb:
             difference = self.ahead.difference(view, changes.records)
         self.checkpoints.add(len(changes.records), len(group.payload), 0)
         self.take(changes, counters, group.sequence, len(group.payload))
-        self.ahead.take(difference, counters.hidden.ranges.owned)
+        self.ahead.take(difference, counters.hidden)
+
+    def count_behind(self, most: int) -> bool:
+        """Count on what is given up already, and isn't all counted; whether there is more.
+
+        :param most: how many records are looked at, at the most.
+        """
+        if self.counters.hidden.uncounted:
+            with self.environment.begin(buffers=True) as transaction:
+                view = MergedView(self.databases, transaction, self.memtable)
+                counters = self.ahead.count_behind(view, self.counters, most)
+            if counters is None:
+                return True
+            with self.lock:
+                self.counters = counters
+        return False
 
     def go_back(self, groups: Sequence[LogGroup]) -> None:
         """Forget all that LMDB doesn't have, and do what some groups of the log did.

@@ -43,6 +43,8 @@ def counting(ahead: CountsAhead, ranges: SlotRanges, most: int) -> LoggedUpdate:
     """Count some of what would be given up; see `IRangedStore.count_ahead`."""
 
     def work(view: MergedView, counters: Counters, _: GroupChanges) -> bool:
+        if counters.hidden.uncounted:
+            return True  # sweeps count that first
         return not ahead.count(view.before_newest(), counters, counters.hidden.ranges.given_up(ranges), most)
 
     return LoggedUpdate(work)
@@ -69,7 +71,7 @@ def owning(ahead: CountsAhead, ranges: SlotRanges) -> LoggedUpdate:
     return LoggedUpdate(work)
 
 
-def absorbing(group: ChangeGroup, origin: Origin | None, seconds: float) -> LoggedUpdate:
+def absorbing(ahead: CountsAhead, group: ChangeGroup, origin: Origin | None, seconds: float) -> LoggedUpdate:
     """Do all that a group did elsewhere; see `IFollowedStore.absorb`.
 
     :param seconds: the time since 1970.
@@ -79,7 +81,7 @@ def absorbing(group: ChangeGroup, origin: Origin | None, seconds: float) -> Logg
         if origin is not None and is_absorbed(counters.origin, origin):
             return
         refuse_group_ahead(group, seconds)
-        replay(view, counters, changes, logged_group(group))
+        replay(view, counters, changes, logged_group(group), ahead)
         if origin is not None:
             set_origin(counters, changes, origin)
 

@@ -76,7 +76,9 @@ def replay(
         changes.remember(group.text)
     if group.ranges is not None:
         given_up = counters.hidden.ranges.given_up(group.ranges.owned)
-        known = None if ahead is None or without(given_up, group.ranges.left) else ahead.known(given_up, counters)
+        known = None
+        if ahead is not None and given_up and not without(given_up, group.ranges.left):
+            known = ahead.given_up(view, counters, changes.records, given_up)
         set_ranges(view, counters, changes, group.ranges, known)
     if group.origin is not None:
         set_origin(counters, changes, group.origin)

@@ -141,6 +141,8 @@ class ReplicaLog:
         """See `IRangedStore.count_ahead`: whether there are more. A member's are counted for what it will be told."""
         engine = self._engine
         given_up = engine.counters.hidden.ranges.given_up(ranges)
+        if engine.counters.hidden.uncounted:
+            return engine.count_behind(most) or bool(given_up)
         with engine.environment.begin(buffers=True) as transaction:
             view = MergedView(engine.databases, transaction, engine.memtable)
             return not engine.ahead.count(view, engine.counters, given_up, most)
@@ -288,7 +290,7 @@ class ReplicaLog:
             engine.go_back([group for group in groups if group.sequence <= state.committed])
             state.pending.clear()
             state.pending.extend(group for group in groups if group.sequence > state.committed)
-            engine.recount()
+            engine.counters.hidden = uncommitted.counters.hidden.copy()
         state.uncommitted = None
 
     def _read_log(self) -> list[LogGroup]:

@@ -205,6 +205,8 @@ class LmdbStore(DurableReplica, RangeChanges):
             more = trim(view, counters, changes, engine.trimmed, most)
             return sweep_expired(view, counters, changes, engine.swept, self._now(), most) or more
 
+        if engine.counters.hidden.uncounted:
+            return self._count_behind(most)
         if engine.counters.dropped and engine.counters.indexes_since <= engine.committed:
             return self._writer.submit_background(
                 DirectUpdate(lambda transaction: transaction.sweep(most) or self._is_more_to_sweep(), background=1)
@@ -213,9 +215,7 @@ class LmdbStore(DurableReplica, RangeChanges):
             counted = TRIM_COUNTED if self.ranges.left else 1
             return self._writer.submit_background(LoggedUpdate(work, background=counted))
         if engine.unsynced or engine.retention.is_overdue():
-            return self._writer.submit(ReplicaUpdate(engine.advance_checkpoint)).addCallback(
-                bool
-            )  # and what follows it
+            return self._writer.submit(ReplicaUpdate(engine.advance_checkpoint)).addCallback(bool)  # what follows it
         return succeed(False)
 
     def histogram(self, start: int, end: int, bars: int) -> list[int]:
@@ -260,7 +260,7 @@ class LmdbStore(DurableReplica, RangeChanges):
         return self._engine.retention.places
 
     def absorb(self, group: ChangeGroup, origin: Origin | None = None) -> Deferred[None]:
-        update = range_updates.absorbing(group, origin, self._seconds())
+        update = range_updates.absorbing(self._engine.ahead, group, origin, self._seconds())
         return self._writer.submit(update, group.size, len(group.changes))
 
     @property

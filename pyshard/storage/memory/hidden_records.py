@@ -4,7 +4,9 @@ Rules:
 
 - records stay where they are when ranges change: who may see them changes;
 - what is left over is removed some hundred records at a time. When nothing of it is left, the slots are free;
-- what isn't there isn't left over, so slots without records are free at once.
+- what isn't there isn't left over, so slots without records are free at once;
+- what is given up and isn't all counted, as at a member that was told of it late, is counted behind, some at a time. It
+  goes on from where the count was.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ class HiddenRecords:
 
     def __init__(self, store: IndexOwner, indexes: Mapping[int, MemoryIndex]) -> None:
         self.counts = HiddenCounts()
+        self._of_copy: HiddenCounts | None = None  # for the ranges that the store has when the present copy is complete
         self.ahead = RangeCounts(indexes)
         self._store = store
         self._indexes = indexes
@@ -60,14 +63,31 @@ class HiddenRecords:
         if given_up and not self.ahead.count(given_up, MOST_AT_ONCE):
             raise not_counted(given_up)
 
+    def count_ahead(self, ranges: SlotRanges, most: int) -> bool:
+        """See `IRangedStore.count_ahead`. What is given up already comes first."""
+        given_up = self.ranges.given_up(ranges)
+        if self.counts.uncounted:
+            return self.count_behind(most) or bool(given_up)
+        return not self.ahead.count(given_up, most)
+
+    def count_behind(self, most: int) -> bool:
+        """Count on what is given up already; see `count_ahead`."""
+        uncounted = self.counts.uncounted
+        if uncounted and self.ahead.count(uncounted, most):
+            self.counts.count_left(self.ahead.counted(uncounted) or {})
+            self.ahead.begin(())
+        return bool(self.counts.uncounted)
+
     def set_ranges(self, ranges: StoreRanges) -> None:
         """Have other ranges."""
         before, given_up = self.ranges.hidden, self.ranges.given_up(ranges.owned)
         if ranges.left != self.ranges.left:
             self._trimmed = set()
+        if given_up:
+            self.ahead.count(given_up, MOST_AT_ONCE)
         counted = self.ahead.counted(given_up)
         self.counts.set_ranges(ranges, self._counted, counted)
-        if without(self.ahead.ranges, ranges.owned):
+        if self.ahead.ranges != self.counts.uncounted and without(self.ahead.ranges, ranges.owned):
             self.ahead.begin(())
         if ranges.hidden != before:
             self.sweep_again()
@@ -108,13 +128,25 @@ class HiddenRecords:
 
     def absorb(self, changes: Iterable[Change]) -> None:
         """Have become of records what has become elsewhere; those of an index that isn't there are passed over."""
+        counts = self._of_copy or self.counts
         for change in changes:
             index = self._indexes.get(change.index)
             if index is not None:
                 documents, held = len(index.records), self._store.held
                 index.absorb(change)
                 grown = self._store.held - held
-                self.counts.note(change.index, change.slot, len(index.records) - documents, grown)
+                counts.note(change.index, change.slot, len(index.records) - documents, grown)
+
+    def begin_copy(self, ranges: StoreRanges) -> None:
+        """Own nothing, and have nothing: all is to be absorbed until `end_copy`. It is counted for some ranges then."""
+        self.set_ranges(StoreRanges(owned=()))
+        self._of_copy = HiddenCounts()
+        self._of_copy.set_ranges(ranges, self._counted, {})
+
+    def end_copy(self) -> None:
+        """Have the ranges for which the copy was counted."""
+        self.counts, self._of_copy = self._of_copy or self.counts, None
+        self.sweep_again()
 
     def trim(self, most: int) -> int:
         """Remove records that are left over.

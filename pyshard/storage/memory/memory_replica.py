@@ -209,7 +209,7 @@ class MemoryReplica(FollowedMemory):
             self._hidden = HiddenRecords(self, self._indexes)  # type: ignore[arg-type]  # the store is one
             self._names, self._remembered, self.origin, self._next_index = {}, None, None, 0
             self._have_indexes(head.indexes or {}, head.next_index)
-            self._hidden.set_ranges(StoreRanges(owned=()))
+            self._hidden.begin_copy(head.ranges or StoreRanges())
             self.sequence, self._committed = head.sequence, 0
             self.touched = False
 
@@ -233,8 +233,7 @@ class MemoryReplica(FollowedMemory):
 
         def work() -> None:
             head = self._head_of_copy("end_copy")
-            self._hidden.set_ranges(StoreRanges())  # so that all records are counted that are hidden then
-            self._hidden.set_ranges(head.ranges or StoreRanges())
+            self._hidden.end_copy()
             self._version, self._remembered, self.ballot = head.version, head.text, head.ballot
             self._ballots = ((head.ballot, head.sequence),)
             self._committed = head.sequence

@@ -111,6 +111,10 @@ class MemoryStore(MemoryReplica, RangeChanges):
     def figures(self) -> StoreFigures:
         return StoreFigures(self.expired)
 
+    @property
+    def all_counted(self) -> bool:
+        return not self._hidden.counts.uncounted
+
     def count(self, index: int) -> int:
         if index not in self._indexes:
             raise no_such_index(index)
@@ -185,7 +189,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
 
     def sweep(self, most: int) -> Deferred[bool]:
         more = self._reclamation.step(self._indexes.values(), most, self.held)
-        more = self._followers.release() or more
+        more = self._followers.release() or self._hidden.count_behind(most) or more
         if self._is_member or self.uncommitted.is_crowded:  # what is removed would wait for the members, too
             forget_dropped(self._dropped, most)
             return succeed(more or bool(self._dropped))
@@ -247,7 +251,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
         return execute(work)
 
     def count_ahead(self, ranges: SlotRanges, most: int) -> Deferred[bool]:
-        return succeed(not self._hidden.ahead.count(self.ranges.given_up(ranges), most))
+        return succeed(self._hidden.count_ahead(ranges, most))
 
     def change_ranges(self, decide: Callable[[StoreRanges], StoreRanges]) -> Deferred[None]:
         def work() -> None:

@@ -27,7 +27,7 @@ def test_a_sweep_behind_the_first_group() -> None:
         outcomes = commit(
             store,
             [
-                absorbing(group, Origin(FROM.identity, FROM.incarnation, 5), 1e9),
+                absorbing(store._engine.ahead, group, Origin(FROM.identity, FROM.incarnation, 5), 1e9),
                 LoggedUpdate(lambda view, counters, changes: sweep_expired(view, counters, changes, b"", now, 99)),
                 LoggedUpdate(lambda view, counters, changes: trim(view, counters, changes, b"", 99)),
             ],
