@@ -260,6 +260,11 @@ class Settings:
     SNAPSHOT_PINS: int = 256 * 1024 * 1024
     #: Times these bytes for the snapshots of role admin: its backup is to be had while others write all the time.
     ADMIN_SNAPSHOT_PINS: int = 4
+    #: Seconds that an address has no further snapshot for each document that a shard in memory has kept for its last
+    #: ones. To keep one takes whoever writes it a sixteenth of that in a bulk load, a quarter of it elsewhere.
+    SNAPSHOT_REST: float = 0.000004
+    #: Seconds of that which it may owe, so that a backup can be begun anew at once.
+    SNAPSHOT_REST_OWED: float = 2.0
     #: Followers of a shard that it serves: each keeps a part of its log.
     MAX_FOLLOWERS: int = 8
     #: Seconds for which the further parts of an answer with changes are kept for a follower, or a replica, that doesn't

@@ -194,6 +194,11 @@ TESTS = {
         "backup/test_failing.py::test_what_a_shard_has_to_give",
         "backup/test_failing.py::test_a_shard_that_drips",
     ],
+    "SNAPSHOT_REST": [
+        "shard/test_snapshot_limits.py::test_rests",
+        "shard/test_snapshot_cost.py::test_snapshots_that_follow_each_other",
+    ],
+    "SNAPSHOT_REST_OWED": ["shard/test_snapshot_limits.py::test_rests"],
     "SNAPSHOT_PINS": [
         "shard/test_snapshot_limits.py::test_what_is_kept",
         "shard/test_snapshot_cost.py::test_a_snapshot_that_pins_much",

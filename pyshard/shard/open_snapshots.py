@@ -28,7 +28,7 @@ from pyshard.protocol.pages import Row
 from pyshard.settings import settings
 from pyshard.shard.paced_turns import PacedTurns
 from pyshard.shard.shard import Shard
-from pyshard.shard.snapshot_limits import SnapshotLimits, SnapshotPeer, heaviest, overdue, refusal
+from pyshard.shard.snapshot_limits import SnapshotLimits, SnapshotPeer, SnapshotRests, heaviest, overdue, refusal
 from pyshard.storage import ISnapshot
 
 _T = TypeVar("_T")
@@ -42,7 +42,8 @@ class _SnapshotInUse:
     owner: Hashable
     peer: SnapshotPeer
     snapshot: ISnapshot
-    opened: float
+    began: float
+    opened: float  # later than that, by how long the shard looked for what has not expired
     last_read: float
     given: int = 0
     busy: bool = False  # with an answer
@@ -86,6 +87,7 @@ class OpenSnapshots:
         self._ended: dict[str, tuple[Hashable, str]] = {}  # id → whose it was, and why it has ended
         self._next_look: IDelayedCall | None = None
         self._turns = PacedTurns(clock)
+        self._rests = SnapshotRests(self._limits)
 
     def __len__(self) -> int:
         """How many are open."""
@@ -116,11 +118,13 @@ class OpenSnapshots:
         why = refusal([found.peer for found in self._open.values()], peer, self._limits)
         if why:
             raise TooManySnapshots(f"shard {assignment.name!r} has {why}; try again when another backup has ended")
+        if why := self._rests.refusal(peer, self._clock.seconds()):
+            raise TooManySnapshots(f"shard {assignment.name!r} has {why}, or at once by a token of role admin")
         if not self._shard.store.all_counted:  # or the snapshot would say that it has more documents than it gives
             raise ShardBehind(f"shard {assignment.name!r} still counts what it has given up; ask again soon")
         snapshot, now = self._shard.store.snapshot(), self._clock.seconds()
         number = self._new_id()
-        self._open[number] = _SnapshotInUse(owner, peer, snapshot, now, now)
+        self._open[number] = _SnapshotInUse(owner, peer, snapshot, now, now, now)
         if self._next_look is None:
             self._next_look = self._clock.callLater(_LOOK_EVERY, self._look)
         documents = await self._in_turns(owner, number, snapshot.count)
@@ -203,6 +207,7 @@ class OpenSnapshots:
         :param why: for who goes on reading; empty: nobody will, or the snapshot says it itself.
         """
         found = self._open.pop(number)
+        self._rests.ended(found.peer, found.snapshot.kept, found.began, self._clock.seconds())
         found.snapshot.close()
         if why:
             self._ended[number] = (found.owner, why)

@@ -6,7 +6,9 @@ Rules:
 - others have a few places for each address, so that one peer can't have all of them;
 - one that isn't read from for a while ends, and so does one that is read so slowly that it would never be done;
 - what a shard keeps for snapshots, on the disk or in memory, has a bound that grows with the store, since a backup of a
-  large store takes long. The snapshots of `admin` have a bound of their own.
+  large store takes long. The snapshots of `admin` have a bound of their own;
+- to keep a document takes time of whoever writes it. So an address that has had snapshots rests before it opens the
+  next ones, by how many documents were kept for those: else each write would come upon a new one.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ class SnapshotLimits:
     :param pace: bytes that must be read in a second, on the average.
     :param pins: bytes that those of other roles than admin may keep, where the store has no more in use.
     :param admin_pins: times that, for role admin.
+    :param rest: seconds without a further snapshot for each document that was kept for one, of an address.
+    :param owed: how many of these seconds it may owe.
     """
 
     most: int = settings.MAX_SNAPSHOTS
@@ -37,6 +41,8 @@ class SnapshotLimits:
     pace: int = settings.SNAPSHOT_PACE
     pins: int = settings.SNAPSHOT_PINS
     admin_pins: int = settings.ADMIN_SNAPSHOT_PINS
+    rest: float = settings.SNAPSHOT_REST
+    owed: float = settings.SNAPSHOT_REST_OWED
 
 
 class SnapshotPeer(NamedTuple):
@@ -96,3 +102,36 @@ def heaviest(
                 f"take the backup when less is written{others}"
             )
     return None
+
+
+class SnapshotRests:
+    """For how long each address opens no further snapshot, since documents were kept for those that it had.
+
+    :param limits: of the shard.
+    """
+
+    def __init__(self, limits: SnapshotLimits) -> None:
+        self._limits = limits
+        self._until: dict[str | None, float] = {}  # address → what was kept for it is made up for then
+
+    def __len__(self) -> int:
+        """How many addresses have something to make up for, as far as that was looked at."""
+        return len(self._until)
+
+    def ended(self, peer: SnapshotPeer, kept: int, opened: float, now: float) -> None:
+        """A snapshot has ended.
+
+        :param kept: how many documents were kept for it.
+        :param opened: when it was opened.
+        """
+        until = max(self._until.get(peer.address, opened), opened) + kept * self._limits.rest
+        self._until = {address: other for address, other in self._until.items() if other > now}
+        if until > now and not peer.admin:
+            self._until[peer.address] = until
+
+    def refusal(self, peer: SnapshotPeer, now: float) -> str:
+        """Why a peer can't open a snapshot now; empty: it can."""
+        rest = self._until.get(peer.address, now) - now - self._limits.owed
+        if rest <= 0 or peer.admin:
+            return ""
+        return f"kept many documents for the last snapshots of this address, the next one can be had in {rest:.1f} s"

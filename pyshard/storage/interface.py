@@ -145,6 +145,11 @@ class ISnapshot(Protocol):
         """Bytes of memory, or of disk, that the store keeps for the snapshot by now, more or less."""
         ...
 
+    @property
+    def kept(self) -> int:
+        """How many records it has kept until now, which took time of whoever wrote them; 0 where that takes none."""
+        ...
+
     def count(self, most_steps: int = settings.SNAPSHOT_STEPS) -> int | None:
         """How many records the snapshot has. Those that had expired at its moment aren't in it.
 

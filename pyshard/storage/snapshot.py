@@ -41,6 +41,7 @@ class Snapshot(Generic[_R]):
     :param lock: held while records are looked at.
     :param release: called once, with the lock held, when no more rows are wanted.
     :param pinned: how many bytes the store keeps for it by now.
+    :param kept: how many records it has kept for it until now.
     """
 
     def __init__(
@@ -51,7 +52,9 @@ class Snapshot(Generic[_R]):
         lock: AbstractContextManager[object] | None = None,
         release: Callable[[], None] = _nothing,
         pinned: Callable[[], int] = int,
+        kept: Callable[[], int] = int,
     ) -> None:
+        self._kept = kept
         self._documents = records
         self._expired: Iterator[int] | None = expired
         self._pinned = pinned
@@ -65,6 +68,11 @@ class Snapshot(Generic[_R]):
     def pinned(self) -> int:
         """See `ISnapshot`."""
         return 0 if self._rows is None else self._pinned()
+
+    @property
+    def kept(self) -> int:
+        """See `ISnapshot`."""
+        return self._kept()
 
     def count(self, most_steps: int = settings.SNAPSHOT_STEPS) -> int | None:
         """See `ISnapshot`."""
@@ -123,6 +131,8 @@ class Snapshot(Generic[_R]):
 
     def _let_go(self) -> None:
         # All cursors must be gone before their transaction is. LMDB frees a reader's place only then.
+        kept = self._kept()
+        self._kept = lambda: kept
         self._rows = self._next = self._expired = None
         self._pinned = int
         release, self._release = self._release, _nothing

@@ -1,4 +1,4 @@
-"""What an open snapshot may cost a durable shard, measured on the disk, while all documents are overwritten."""
+"""What an open snapshot may cost a shard while all documents are overwritten: the disk, or its writers' time."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from pyshard.model.key_slots import SLOTS
 from pyshard.model.shard_map import MapShard, ShardMap
 from pyshard.protocol.batch_operations import Write
 from pyshard.protocol.pages import Row
+from pyshard.settings import settings
 from pyshard.shard.open_snapshots import OpenSnapshots
 from pyshard.shard.shard import Shard
 from pyshard.shard.snapshot_limits import SnapshotLimits, SnapshotPeer
-from pyshard.storage import DataDirectory, Durability, LmdbStore
+from pyshard.storage import DataDirectory, Durability, LmdbStore, MemoryStore
 
 MIB = 1024 * 1024
 DOCUMENTS, STEP = 4000, 500
@@ -131,3 +132,35 @@ def test_an_admins_backup(bench: Bench) -> None:
     assert len({row.key for row in rows}) == DOCUMENTS
     assert {row.record[-1] for row in rows} == {3}
     assert bench.disk < 100 * MIB
+
+
+def overwrites_that_keep(role: SnapshotPeer) -> tuple[int, int]:
+    """Of a hundred overwrites of a shard in memory, how many came upon a new snapshot of a peer that opens all it can.
+
+    Each one takes as long as a bulk load beside a snapshot. With it how many there are in all.
+    """
+    clock = Clock()
+    store = MemoryStore("1d" * 16, clock.seconds)
+    shard = Shard(store, clock.seconds)
+    own = MapShard("only", ((0, SLOTS),), PLENTY, "host", 1, store.identity, False)
+    result(shard.configure("only", ClusterState("c", 1, ShardMap([own]))))
+    snapshots = OpenSnapshots(shard, clock)
+    keys = [b"%d" % number for number in range(10_000)]
+    opened = 0
+    for _ in range(300):
+        try:
+            result(snapshots.open("peer", role))
+            opened += 1
+        except TooManySnapshots as error:
+            assert "the next one can be had in" in str(error)  # noqa: PT017
+        result(shard.apply(1, [Write("", keys, [b"\x01" + b"\0\0\0\0" + b"\xc0"] * len(keys))]))
+        clock.advance(len(keys) * 0.5e-6)
+        snapshots.close_all("peer")
+    return opened, 300
+
+
+def test_snapshots_that_follow_each_other() -> None:
+    """Who opens one after the other, each when the last one has cost what it can, has few in the long run."""
+    opened, of = overwrites_that_keep(READER)
+    assert opened * 10_000 * settings.SNAPSHOT_REST <= of * 10_000 * 0.5e-6 + settings.SNAPSHOT_REST_OWED + 0.1
+    assert overwrites_that_keep(ADMIN) == (of, of)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pyshard.shard.snapshot_limits import SnapshotLimits, SnapshotPeer, heaviest, overdue, refusal
+from pyshard.shard.snapshot_limits import SnapshotLimits, SnapshotPeer, SnapshotRests, heaviest, overdue, refusal
 
-LIMITS = SnapshotLimits(most=4, per_address=2, idle=60, pace=1000, pins=500, admin_pins=4)
+LIMITS = SnapshotLimits(most=4, per_address=2, idle=60, pace=1000, pins=500, admin_pins=4, rest=0.25, owed=2)
 ADMIN = SnapshotPeer("a", admin=True)
 A, B, C = (SnapshotPeer(address, admin=False) for address in "abc")
 NOWHERE = SnapshotPeer(None, admin=False)
@@ -71,3 +71,29 @@ def test_what_is_kept(pinned: dict[str, tuple[SnapshotPeer, int]], used: int, en
         admin = pinned[found[0]][0].admin
         assert ("or with a token of role admin" in found[1]) is not admin
         assert f"more than {2000 if admin else 500:,} bytes of old documents" in found[1]
+
+
+def test_rests() -> None:
+    """By what was kept for the last snapshots of an address it has no further one, but for two seconds of that."""
+    rests = SnapshotRests(LIMITS)
+    rests.ended(A, 8, opened=100, now=100)
+    assert rests.refusal(A, 100) == ""
+    rests.ended(A, 8, opened=100, now=101)
+    for now, seconds in ((101, "1.0"), (101.5, "0.5")):
+        assert rests.refusal(A, now) == (
+            f"kept many documents for the last snapshots of this address, the next one can be had in {seconds} s"
+        )
+    assert (rests.refusal(A, 102), rests.refusal(B, 101), len(rests)) == ("", "", 1)
+
+
+def test_rests_that_are_over() -> None:
+    """Time in which a snapshot was open counts; nothing is remembered of addresses that owe nothing, nor of admins."""
+    rests = SnapshotRests(LIMITS)
+    rests.ended(A, 40, opened=100, now=110)
+    rests.ended(ADMIN, 1000, opened=100, now=110)
+    rests.ended(B, 0, opened=110, now=110)
+    assert len(rests) == 0
+    rests.ended(A, 100, opened=100, now=110)
+    assert (len(rests), rests.refusal(A, 110) != "", rests.refusal(ADMIN, 110)) == (1, True, "")
+    rests.ended(B, 100, opened=130, now=140)
+    assert (len(rests), rests.refusal(A, 140)) == (1, "")

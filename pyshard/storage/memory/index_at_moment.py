@@ -65,6 +65,7 @@ class IndexAtMoment(Watcher):
     :param now: what has expired by then isn't given, in milliseconds since 1970; 0: everything is.
     :param ranges: which slots are wanted, in order; None: all.
     :ivar expired: how many records had expired, of those that were looked at or have changed.
+    :ivar kept: how many records were kept, ever.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class IndexAtMoment(Watcher):
         self._expiries: dict[bytes, int] = {}  # of these
         self._bytes = 0
         self._going: bytes | None = None  # a key that isn't to be given, and may be about to go
-        self.expired = 0
+        self.expired = self.kept = 0
 
     @property
     def pinned(self) -> int:
@@ -103,6 +104,7 @@ class IndexAtMoment(Watcher):
             value, expires = self._as_it_was(key)
             self._kept[key] = value
             if value is not None:
+                self.kept += 1
                 self._bytes += len(value) + len(key) + 2 * KEPT_BYTES
                 if expires:
                     self._expiries[key] = expires
@@ -134,6 +136,7 @@ class IndexAtMoment(Watcher):
             pick = picker([position for position, key in enumerate(keys) if key not in self._kept])
             keys, values = pick(keys), pick(values)
         self._kept.update(zip(keys, values, strict=True))
+        self.kept += len(keys)
         self._bytes += total_size(keys) + total_size(values) + 2 * KEPT_BYTES * len(keys)
 
     def found(self) -> Iterator[Found]:

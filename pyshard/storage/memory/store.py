@@ -219,9 +219,8 @@ class MemoryStore(MemoryReplica, RangeChanges):
                 self._changed()
             return looked_at
 
-        return Snapshot(
-            self.documents, moment.expired(sweep), moment.rows(), release=moment.forget, pinned=moment.pinned
-        )
+        expired = moment.expired(sweep)
+        return Snapshot(self.documents, expired, moment.rows(), None, moment.forget, moment.pinned, moment.kept)
 
     def absorb(self, group: ChangeGroup, origin: Origin | None = None) -> Deferred[None]:
         def work() -> None:

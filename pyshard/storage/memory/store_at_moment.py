@@ -71,6 +71,10 @@ class StoreAtMoment:
         """How many bytes are kept for it."""
         return sum(moment.pinned for _, _, moment in self._moments)
 
+    def kept(self) -> int:
+        """How many records were kept for it, ever."""
+        return sum(moment.kept for _, _, moment in self._moments)
+
     def forget(self) -> None:
         """Have the indexes keep nothing more for it."""
         for _, index, moment in self._moments:

@@ -55,6 +55,21 @@ def write(store: MemoryStore, size: int, ttl: bool = False) -> None:
     apply(store, Write("", keys(), records, None, [10**9 + number for number in range(DOCUMENTS)] if ttl else None))
 
 
+def test_how_many_were_kept() -> None:
+    """Each document counts once that is written or removed, whether it is still kept or not; new ones don't."""
+    store = MemoryStore("1d", lambda: 1.7e9)
+    write(store, 6)
+    snapshot = store.snapshot()
+    some = [b"new", b"1", b"2"]
+    for run in (Write("", some, [b"\x01"] * 3), Write("", some[1:], [b"\x01"] * 2), Remove("", [b"2", b"3", b"new"])):
+        at_once(store.apply([Task(run, 0, list(slots_of(run.keys)))], PLENTY, PLENTY))
+    assert snapshot.kept == 3
+    while snapshot.count() is None or snapshot.page(PLENTY) != []:
+        pass
+    snapshot.close()
+    assert snapshot.kept == 3
+
+
 @pytest.mark.parametrize("ttl", [False, True], ids=["for ever", "with times to live"])
 def test_opening(ttl: bool) -> None:
     """To open one costs the same however many documents there are: nothing of them is copied."""
