@@ -18,6 +18,7 @@ from pyshard.storage.memory.spare_room import is_thin
 
 _DIGIT = 6  # bits
 _SHIFTS = range(0, 64, _DIGIT)
+_NEVER = 1 << 64  # behind any time
 _SHIFT_OF = [0, *(bit // _DIGIT * _DIGIT for bit in range(64))]  # by how many bits two times differ in
 
 
@@ -35,6 +36,7 @@ class ExpirySchedule:
         self._passed_over: set[bytes] = set()  # what isn't due now, though it has expired
         self._again: set[bytes] = set()  # what was passed over, and is due again
         self._next: set[bytes] = set()  # what is due again when all else that is due has come
+        self._least = _NEVER  # no start is lower; it may be that of a set that was dropped
         self._looks_again = False  # whether what is passed over is due behind that, too
         self.rounds = 0
 
@@ -50,6 +52,7 @@ class ExpirySchedule:
         keys = self._sets.get(start)
         if keys is None:
             self._sets[start] = {key}
+            self._least = min(self._least, start)
         else:
             keys.add(key)
 
@@ -121,7 +124,17 @@ class ExpirySchedule:
     def is_due(self, now: int) -> bool:
         """Whether `next_due` gives a key."""
         aside = self._again or self._next or (self._looks_again and self._passed_over)
-        return bool(aside) or min(self._sets, default=now + 1) <= now
+        return bool(aside) or self._has_come(now)
+
+    def may_have_expired(self, now: int) -> bool:
+        """Whether any key may have expired. Each read asks that, so it takes no look at all sets."""
+        return self._has_come(now) or bool(self._passed_over or self._again or self._next)
+
+    def _has_come(self, now: int) -> bool:
+        """Whether the start of a set has come."""
+        if self._least <= now and self._least not in self._sets:
+            self._least = min(self._sets, default=_NEVER)
+        return self._least <= now
 
     def _begin_round(self) -> bytes | None:
         """Have those be due again that were passed over, if they are to be, and take one of them out."""

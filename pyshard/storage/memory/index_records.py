@@ -8,7 +8,8 @@ Rules:
   for each. All other operations come key by key;
 - each change keeps right at once the bytes that the store holds (`held`), and its counts of documents
   (`pyshard.storage.slot_histogram`);
-- a run of reads looks each key up once, where all are there, none may have expired, and the answer has room for all;
+- a run of reads looks each key up once, where all are there, none may have expired, and the answer has room for all.
+  Whether any key of the index may have expired is known at once (`ExpirySchedule.may_have_expired`);
 - `write` in columns does what `put` does key by key (tests/storage/memory/test_index_records.py).
 """
 
@@ -201,14 +202,16 @@ class MemoryIndex:
     def read(self, keys: Sequence[bytes], slots: Sequence[int], now: int, room: int) -> list[Result]:
         """See `StoreIndex`."""
         values: list[Result] = [*values_of(self.records, keys)]
-        if self.expiries:
+        if self.expiries and self._schedule.may_have_expired(now):
             expiry = self.expiries.get
             values = [None if 0 < expiry(key, 0) <= now else value for key, value in zip(keys, values, strict=True)]
         return values
 
-    def read_at_hand(self, keys: Sequence[bytes], room: int) -> list[Result] | None:
+    def read_at_hand(self, keys: Sequence[bytes], room: int, now: int) -> list[Result] | None:
         """See `pyshard.storage.interface.IStore.read_at_hand`."""
-        return None if self.expiries else cast("list[Result] | None", found_values(self.records, keys, room))
+        if self.expiries and self._schedule.may_have_expired(now):
+            return None
+        return cast("list[Result] | None", found_values(self.records, keys, room))
 
     def walk(self, start: int, after: bytes | None, end: int, now: int) -> Iterator[Step]:
         """The entries of the slots [start, end), in order of slot and key; those that nobody may see, too.
@@ -216,7 +219,7 @@ class MemoryIndex:
         :param after: of the first slot only the entries behind this key; None: all.
         """
         steps = self.slot_index.walk(start, after, end)
-        if not self.expiries:
+        if not self._schedule.may_have_expired(now):
             return steps
         expiries = self.expiries
 

@@ -150,8 +150,9 @@ class MemoryStore(MemoryReplica, RangeChanges):
         return memory_index is not None and not self._hidden.any and has_all(memory_index.records, keys)
 
     def read_at_hand(self, index: int, keys: Sequence[bytes], room: int) -> list[Result] | None:
-        memory_index = self._indexes.get(index)
-        return None if memory_index is None or self._hidden.any else memory_index.read_at_hand(keys, room)
+        if (memory_index := self._indexes.get(index)) is None or self._hidden.any:
+            return None
+        return memory_index.read_at_hand(keys, room, self._now() if memory_index.expiries else 0)
 
     def page(self, index: int, start: int, after: bytes | None, end: int, bounds: PageBounds) -> Deferred[Page]:
         if (memory_index := self._indexes.get(index)) is None:

@@ -165,7 +165,12 @@ def test_what_is_read_at_hand(bench: Bench) -> None:
     for index, others in ((0, [b"a", b"c"]), (1, [b"a"]), (7, [b"a"])):
         assert bench.store.read_at_hand(index, others, room) is None
     bench.fill({b"brief": b"1"}, ttl=1000)
-    assert bench.store.read_at_hand(0, keys, room) is None
+    assert bench.store.read_at_hand(0, keys, room) == (None if bench.durable else answer)
+    bench.clock.advance(1)
+    assert bench.store.read_at_hand(0, [b"brief"], room) is None
+    assert bench.store.read_at_hand(0, keys, room) is None  # until the other one is swept
+    bench.sweep()
+    assert bench.store.read_at_hand(0, keys, room) == (None if bench.durable else answer)
 
 
 def test_large_things(bench: Bench) -> None:

@@ -39,7 +39,9 @@ def test_keys_come_when_they_are_due(begin: int, changes: list[tuple[str, bytes,
     for what, key, time in changes:
         if what == "time":
             expected = {key for key, expires in expiries.items() if expires <= time}
+            assert schedule.may_have_expired(time) or not expected
             assert due(schedule, expiries, time)[0] == expected
+            assert not schedule.may_have_expired(time)
         else:
             if key in expiries:
                 schedule.remove(key, expiries.pop(key))
@@ -47,6 +49,24 @@ def test_keys_come_when_they_are_due(begin: int, changes: list[tuple[str, bytes,
                 schedule.add(key, time)
                 expiries[key] = time
         assert len(schedule) == len(expiries)
+        assert all(map(schedule.may_have_expired, expiries.values()))
+
+
+def test_what_may_have_expired() -> None:
+    """What is passed over has expired, also while it is due again; nothing has that is removed, or expires later."""
+    schedule = ExpirySchedule(1000)
+    for key, expires in ((b"a", 1005), (b"b", 1007), (b"c", 90_000)):
+        schedule.add(key, expires)
+    assert [schedule.may_have_expired(now) for now in (1000, 1004, 1005)] == [False, False, True]
+    schedule.remove(b"a", 1005)
+    assert [schedule.may_have_expired(now) for now in (1006, 1007)] == [False, True]
+    assert schedule.next_due(1007) == b"b"
+    schedule.pass_over(b"b")
+    assert schedule.may_have_expired(1007)
+    schedule.look_again()
+    assert schedule.may_have_expired(1007)
+    assert schedule.next_due(1007) == b"b"
+    assert not schedule.may_have_expired(1007)
 
 
 @pytest.mark.parametrize("ttl", [1_000, 3_600_000, 30 * 24 * 3_600_000])

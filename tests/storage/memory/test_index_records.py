@@ -109,3 +109,24 @@ def test_leaving_the_counts(records: dict[bytes, StoredRecord]) -> None:
     used = owner.held
     index.leave_counts()
     assert (sum(owner.bucket_counts), owner.held) == (0, used)
+
+
+class _Unasked(dict[bytes, int]):
+    """Expiries that nobody asks for."""
+
+    def get(self, key: bytes, default: object = None) -> int:
+        raise AssertionError(f"the expiry of {key!r} was asked for")
+
+
+def test_expiries_that_are_far() -> None:
+    """While no key of the index can have expired, reads ask for no expiry, however many keys have one."""
+    _, index = filled({b"0": StoredRecord(1, 0, b"zero"), b"1": StoredRecord(2, 10_000, b"one")})
+    index.expiries = _Unasked(index.expiries)
+    keys = [b"0", b"1"]
+    slots = list(map(index.slot_of, keys))
+    values = [VERSION.pack(1) + b"zero", VERSION.pack(2) + b"one"]
+    assert index.read(keys, slots, 5, 99) == index.read_at_hand(keys, 99, 5) == values
+    assert index.has([b"1", b"2"], slots, 5) == [True, False]
+    assert index.read_at_hand(keys, 99, 10_000) is None
+    with pytest.raises(AssertionError, match="was asked for"):
+        index.read(keys, slots, 10_000, 99)
