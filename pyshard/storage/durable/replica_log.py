@@ -19,6 +19,7 @@ from pyshard.model.slot_ranges import SlotRanges
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.log_groups import LogGroup, ReplicatedGroup
 from pyshard.protocol.log_positions import BallotHistory, LogPosition
+from pyshard.protocol.store_ranges import StoreRanges
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.durability_modes import Durability
 from pyshard.storage.durable.engine import StorageEngine
@@ -32,6 +33,7 @@ from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.durable.replica_state import ALWAYS_ALONE
 from pyshard.storage.durable.saved_meta import Incarnation
 from pyshard.storage.durable.uncommitted_groups import UncommittedGroups
+from pyshard.storage.hidden_counts import HiddenCounts
 from pyshard.storage.replica_log_checks import (
     new_groups,
     refuse_cut,
@@ -63,6 +65,7 @@ class ReplicaLog:
         self._seconds = seconds
         self._new_id = new_id
         self._head: ChangeGroup | None = None  # of the copy that was begun
+        self._hidden = HiddenCounts()  # what its pages have of what is hidden when it is complete
 
     def promise(self, promised: Promise) -> None:
         """See `IReplicatedStore.promise`."""
@@ -183,7 +186,8 @@ class ReplicaLog:
         engine.retention.leave_behind(engine.log.sequence + 1)
         engine.log.begin_anew(head.sequence)
         engine.safe = head.sequence
-        self._head = head
+        self._head, self._hidden = head, HiddenCounts()
+        self._hidden.set_ranges(head.ranges or StoreRanges(), lambda _: (), {})
 
     def load_page(self, changes: Sequence[Change]) -> None:
         """See `IReplicatedStore.load_page`."""
@@ -194,6 +198,7 @@ class ReplicaLog:
         for change in changes:
             db_key = lmdb_encoding.database_key(change.index, change.slot, change.key)
             page.put(db_key, change_value(change), change.expires)
+        loaded = list(page.records.items()) if self._hidden.ranges.hidden else []
         engine.memtable = page
         try:
             engine.transact([DirectUpdate(WriteTransaction.flush_all)])
@@ -201,14 +206,16 @@ class ReplicaLog:
                 engine.counters = engine.lmdb.counters.copy()
         finally:
             engine.memtable = Memtable()
+        for db_key, value in loaded:
+            number, slot = lmdb_encoding.PREFIX.unpack_from(db_key)
+            self._hidden.note(number, slot, 1, lmdb_encoding.used_by(db_key, value))
 
     def end_copy(self) -> None:
         """See `IReplicatedStore.end_copy`."""
         engine, state, head = self._engine, self._state, self._head_of_copy("end_copy")
         counters = engine.lmdb.counters.copy()
         counters.version, counters.ballot = head.version, head.ballot
-        if head.ranges is not None:
-            counters.hidden.ranges = head.ranges
+        counters.hidden = self._hidden
         before = engine.counters, engine.text
         state.incomplete = False
         state.begin_history(((head.ballot, head.sequence),), head.sequence)
@@ -216,7 +223,6 @@ class ReplicaLog:
             with engine.lock:
                 engine.counters, engine.text, engine.sequence = counters, head.text, head.sequence
             engine.transact([])
-            engine.recount()
         except BaseException:
             state.incomplete = True
             state.begin_history((), 0)
