@@ -13,6 +13,7 @@ from pyshard.compiled.dict_prefetch cimport PREFETCHED, bytes_in_use, prefetch_v
 
 cdef extern from "Python.h":
     PyObject** PySequence_Fast_ITEMS(object list_or_tuple)
+    void PyObject_GC_UnTrack(void* container)
     ctypedef struct PyDictObject:
         void* ma_keys
 
@@ -157,3 +158,9 @@ def give_back_unused(dict table not None, size_t known):
     if first < last:
         madvise(<void*>first, last - first, MADV_DONTNEED)  # that this fails on locked memory does no harm
     return start
+
+
+def untracked(set keys not None):
+    """See `pyshard.storage.memory.untracked_sets.untracked_plainly`."""
+    PyObject_GC_UnTrack(<void*>keys)
+    return keys

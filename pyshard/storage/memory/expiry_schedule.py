@@ -8,6 +8,7 @@ Rules:
 - a set whose start has come is taken apart key by key: what is not due yet goes on into a finer set, a few times;
 - what is due and can't go yet is passed over: it is due again after `look_again`, behind all else, one key after the
   other. To say so copies nothing, however many they are;
+- Python's garbage collector looks at none of these sets (`pyshard.storage.memory.untracked_sets`);
 - no step looks at all keys, but for the growth of a set itself (some 60 ms at a million, half of what a dict takes). A
   set that has lost most of its keys is copied, which takes a fraction of that.
 """
@@ -15,6 +16,7 @@ Rules:
 from __future__ import annotations
 
 from pyshard.storage.memory.spare_room import is_thin
+from pyshard.storage.memory.untracked_sets import untracked
 
 _DIGIT = 6  # bits
 _SHIFTS = range(0, 64, _DIGIT)
@@ -33,9 +35,9 @@ class ExpirySchedule:
     def __init__(self, reached: int = 0) -> None:
         self._reached = reached
         self._sets: dict[int, set[bytes]] = {}  # start → keys
-        self._passed_over: set[bytes] = set()  # what isn't due now, though it has expired
-        self._again: set[bytes] = set()  # what was passed over, and is due again
-        self._next: set[bytes] = set()  # what is due again when all else that is due has come
+        self._passed_over: set[bytes] = untracked(set())  # what isn't due now, though it has expired
+        self._again: set[bytes] = untracked(set())  # what was passed over, and is due again
+        self._next: set[bytes] = untracked(set())  # what is due again when all else that is due has come
         self._least = _NEVER  # no start is lower; it may be that of a set that was dropped
         self._looks_again = False  # whether what is passed over is due behind that, too
         self.rounds = 0
@@ -51,7 +53,7 @@ class ExpirySchedule:
         start = self._start(expires)
         keys = self._sets.get(start)
         if keys is None:
-            self._sets[start] = {key}
+            self._sets[start] = untracked({key})
             self._least = min(self._least, start)
         else:
             keys.add(key)
@@ -69,7 +71,7 @@ class ExpirySchedule:
         if key in self._passed_over:
             self._passed_over.remove(key)
             if is_thin(self._passed_over):
-                self._passed_over = set(self._passed_over)
+                self._passed_over = untracked(set(self._passed_over))
             return
         if key in self._again:
             self._again.remove(key)
@@ -78,7 +80,7 @@ class ExpirySchedule:
         if key in self._next:
             self._next.remove(key)
             if is_thin(self._next):
-                self._next = set(self._next)
+                self._next = untracked(set(self._next))
             return
         start = self._start_of(key, expires)
         keys = self._sets[start]
@@ -103,7 +105,7 @@ class ExpirySchedule:
         if self._next:
             self._looks_again = True
         else:
-            self._next, self._passed_over = self._passed_over, set()
+            self._next, self._passed_over = self._passed_over, untracked(set())
 
     def next_due(self, now: int) -> bytes | None:
         """Take out a key that has expired, or that must be looked at: its caller adds it again if it hasn't expired.
@@ -139,9 +141,9 @@ class ExpirySchedule:
     def _begin_round(self) -> bytes | None:
         """Have those be due again that were passed over, if they are to be, and take one of them out."""
         self.rounds += 1
-        self._again, self._next = self._next, set()
+        self._again, self._next = self._next, untracked(set())
         if self._looks_again:
-            self._next, self._passed_over, self._looks_again = self._passed_over, set(), False
+            self._next, self._passed_over, self._looks_again = self._passed_over, untracked(set()), False
         return self._next_again() if self._again else self._begin_round() if self._next else None
 
     def _next_again(self) -> bytes:
@@ -151,7 +153,7 @@ class ExpirySchedule:
 
     def _note_come_again(self) -> None:
         if is_thin(self._again):
-            self._again = set(self._again)
+            self._again = untracked(set(self._again))
 
     def _note_removed(self, start: int, keys: set[bytes]) -> None:
         """Drop a set that has no key any more, and the room of one that has lost most of them."""
@@ -160,7 +162,7 @@ class ExpirySchedule:
             if is_thin(self._sets):
                 self._sets = dict(self._sets)
         elif is_thin(keys):
-            self._sets[start] = set(keys)
+            self._sets[start] = untracked(set(keys))
 
     def _start_of(self, key: bytes, expires: int) -> int:
         """The start of the set that a key is in."""
