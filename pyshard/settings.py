@@ -211,7 +211,8 @@ class Settings:
     #: changes of its shard waiting. Clients put as many into a box.
     STALE_OPERATIONS: int = 1000
     #: Bytes of records that a durable shard looks at for one batch, or for one page of keys, also for `has` and for
-    #: conditions: all of a record is read to find it. That takes 0.3 ms, and up to 0.3 s where a slow disk has them.
+    #: conditions: in plain Python all of a record is read to find it. That takes 0.3 ms, and up to 0.3 s where a slow
+    #: disk has it.
     LOOKED_AT_ONCE: int = 128 * 1024 * 1024
     #: Times that a durable shard waits for a disk for one batch, or for one page of keys: for a page of its data that
     #: isn't in memory. A disk takes 0.1 ms for one, a slow one 1 ms; the first 32 keys are looked at in any case.

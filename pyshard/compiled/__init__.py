@@ -18,6 +18,7 @@ try:
     from pyshard.compiled import (
         box_leaves,
         column_leaves,
+        cursor_leaves,
         dict_leaves,
         document_leaves,
         key_leaves,
@@ -27,8 +28,8 @@ try:
         parse_leaves,
     )
 except ImportError:  # they weren't built, or not all of them; mypy is to take them for modules, as `IN_USE` says so
-    box_leaves = column_leaves = dict_leaves = document_leaves = key_leaves = None  # type: ignore[assignment]
-    line_leaves = lmdb_leaves = messagepack_leaves = parse_leaves = None  # type: ignore[assignment]
+    box_leaves = column_leaves = cursor_leaves = dict_leaves = document_leaves = None  # type: ignore[assignment]
+    key_leaves = line_leaves = lmdb_leaves = messagepack_leaves = parse_leaves = None  # type: ignore[assignment]
 
 #: Whether the compiled twins are used.
 IN_USE: bool = key_leaves is not None and os.environ.get("PYSHARD_COMPILED") != "0"
@@ -37,6 +38,7 @@ __all__ = [
     "IN_USE",
     "box_leaves",
     "column_leaves",
+    "cursor_leaves",
     "dict_leaves",
     "document_leaves",
     "key_leaves",

@@ -2,9 +2,10 @@
 """Keys and records ⇄ what lies in LMDB, compiled; see `pyshard.compiled`."""
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
+from pyshard.compiled.page_reads cimport PAGE, await_pages
 
 cdef enum:
     KEY_HEAD = 9  # bytes of a database key before its key
@@ -124,6 +125,9 @@ def stored_results(values, Py_ssize_t room, Py_ssize_t kept, Py_ssize_t begin):
             continue
         PyObject_GetBuffer(value, &view, PyBUF_SIMPLE)
         try:
+            if view.len > PAGE and not PyBytes_CheckExact(value):
+                with nogil:
+                    await_pages(<const char*>view.buf, view.len)
             result = parts(<const char*>view.buf, view.len, kept, begin)
         finally:
             PyBuffer_Release(&view)

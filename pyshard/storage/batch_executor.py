@@ -46,6 +46,7 @@ from pyshard.settings import settings
 from pyshard.storage.int_sum import sum_of, work_of_sum
 from pyshard.storage.interface import Task
 from pyshard.storage.look_budget import FIRST, LookBudget
+from pyshard.storage.read_ahead import read_ahead
 from pyshard.storage.store_index import StoredRecord, StoreIndex, cost, growth
 
 
@@ -209,6 +210,7 @@ class BatchExecutor:
                     result = live is not None and _is_met(run.conditions, position, live)
                     if live is not None and result:
                         self._work -= len(live.record)
+                        read_ahead(live.record)
                         touched = StoredRecord(live.version, self._expiry(run.ttls, position), live.record)
                         self._put(index, key, slot, touched, live)
                 else:
@@ -247,9 +249,13 @@ class BatchExecutor:
         size = cost(key, live)
         index.delete(key, slot, live, size)
         self._free_bytes += size
-        return VERSION.pack(live.version) + live.record if whole else bytes(live.record[:HEAD_BYTES])
+        if not whole:
+            return bytes(live.record[:HEAD_BYTES])
+        read_ahead(live.record)
+        return VERSION.pack(live.version) + live.record
 
     def _item(self, live: StoredRecord) -> bytes:
+        read_ahead(live.record)
         remaining = live.expires - self._now if live.expires else 0
         return ITEM.pack(live.version, live.expires, remaining) + live.record
 

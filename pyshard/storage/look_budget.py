@@ -2,7 +2,7 @@
 
 Rules:
 
-- only a store that pays for them counts them: LMDB's binding touches each page of a value that it finds, wanted or not;
+- only a store that pays for them counts them: LMDB's binding touches each page of a value that it gives, wanted or not;
 - the store counts, and whoever serves the batch or the page ends it when nothing is left;
 - the first record always passes, however large it is, and so do the first few keys, wherever they are;
 - what isn't in memory takes a thousand times as long, so keys are looked at in parts: small ones, until nothing of one

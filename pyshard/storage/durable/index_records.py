@@ -23,6 +23,7 @@ from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.memtable import Value
 from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.look_budget import FIRST, LookBudget
+from pyshard.storage.read_ahead import read_ahead
 from pyshard.storage.slot_histogram import BUCKET_BITS
 from pyshard.storage.store_index import StoredRecord, growth
 
@@ -170,6 +171,7 @@ class DurableIndex:
             if stored is None or 0 < stored.expires <= now:
                 results.append(None)
             else:
+                read_ahead(stored.record)
                 results.append(VERSION.pack(stored.version) + stored.record)
                 room -= VERSION.size + len(stored.record)
         return results

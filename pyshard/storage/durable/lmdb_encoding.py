@@ -28,6 +28,7 @@ from pyshard.model.key_slots import SLOTS
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.protocol.columns import longest, total_size
 from pyshard.settings import settings
+from pyshard.storage.read_ahead import read_ahead
 from pyshard.storage.store_index import StoredRecord
 
 #: Bytes of the longest key that stands in the database key itself.
@@ -42,7 +43,7 @@ INDEX_BYTES = 4
 #: Of a database key: 1 for a long key, else 0.
 LONG_FLAG: Callable[[bytes], int] = itemgetter(PREFIX.size)
 
-#: Bytes of a value that take as long to look at as one more record: LMDB's binding reads all of them from the disk.
+#: Bytes of a value that take as long to look at as one more record, where LMDB's binding reads all of them.
 LOOK_BYTES = 4096
 
 _HEAD = struct.Struct(">QQ")  # version, expiry
@@ -109,8 +110,7 @@ def whole_key(db_key: memoryview, value: memoryview) -> bytes:
     """The key of a record."""
     if not is_long(db_key):
         return bytes(db_key[PREFIX.size + 1 :])
-    (length,) = _LENGTH.unpack_from(value, _HEAD.size)
-    return bytes(value[_HEAD.size + _LENGTH.size : _HEAD.size + _LENGTH.size + length])
+    return _long_key(value)
 
 
 def short_row(db_key: bytes, value: bytes | memoryview) -> tuple[bytes, int, int, bytes | memoryview]:
@@ -154,6 +154,8 @@ def results_plainly(
     if room <= 0:
         return found
     for value in values:
+        if value is not None:
+            read_ahead(value)
         result = None if value is None else bytes(value[:kept]) + bytes(value[begin:])
         found.append(result)
         room -= len(result or b"")
@@ -226,10 +228,16 @@ def is_live(key: bytes, value: bytes | memoryview, now: int) -> bool:
 def _record_begins(key: bytes, value: bytes | memoryview) -> int | None:
     if len(key) <= LONGEST:
         return _HEAD.size
+    found = _long_key(value)
+    return _HEAD.size + _LENGTH.size + len(found) if found == key else None
+
+
+def _long_key(value: bytes | memoryview) -> bytes:
+    """The long key in a value. To compare a view takes forty times as long."""
     (length,) = _LENGTH.unpack_from(value, _HEAD.size)
-    begin = _HEAD.size + _LENGTH.size
-    found = bytes(value[begin : begin + length])  # to compare a view takes forty times as long
-    return begin + length if found == key else None
+    found = value[_HEAD.size + _LENGTH.size : _HEAD.size + _LENGTH.size + length]
+    read_ahead(found)
+    return bytes(found)
 
 
 def are_rows(records: Mapping[bytes, bytes]) -> bool:

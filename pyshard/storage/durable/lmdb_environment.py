@@ -9,10 +9,10 @@ Rules:
 
 from __future__ import annotations
 
-import attrs
 import lmdb
 
 from pyshard.storage.durable.checkpoint import PAGE
+from pyshard.storage.durable.cursor_values import values_of
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.lmdb_file_use import FileUse
 from pyshard.storage.durable.merged_view import Databases
@@ -34,7 +34,8 @@ def open_environment(directory: DataDirectory, first_map: int) -> tuple[lmdb.Env
         readahead=False,
     )
     try:
-        return environment, Databases(*map(environment.open_db, (b"records", b"expiries", b"meta")))
+        records, expiries, meta = map(environment.open_db, (b"records", b"expiries", b"meta"))
+        return environment, Databases(records, expiries, meta, values_of(environment))
     except BaseException:
         environment.close()
         raise
@@ -46,6 +47,7 @@ def file_use(environment: lmdb.Environment, databases: Databases, flushed: int) 
     :param flushed: pages that all flushes have changed since the start, more or less.
     """
     with environment.begin() as transaction:
-        stats = [transaction.stat(db=database) for database in attrs.astuple(databases, recurse=False)]
+        named = databases.records, databases.expiries, databases.meta
+        stats = [transaction.stat(db=database) for database in named]
         live = sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
         return FileUse((environment.info()["last_pgno"] + 1) * PAGE, live * PAGE, flushed * PAGE)

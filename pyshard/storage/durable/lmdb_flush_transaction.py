@@ -45,7 +45,7 @@ class WriteTransaction:
     :ivar first_listed: the first entry that LMDB's expiries have got; None: they have got none.
     """
 
-    lmdb: lmdb.Transaction
+    lmdb: lmdb.Transaction[memoryview]
     databases: Databases
     memtable: FlushableMemtable
     lmdb_counters: Counters
@@ -62,7 +62,8 @@ class WriteTransaction:
         ordered = sorted(keys)
         changed = dict(zip(ordered, map(self.memtable.records.__getitem__, ordered), strict=True))
         removed = [db_key for db_key, value in changed.items() if not value]
-        before: Iterable[Value | None] = map(self.lmdb.cursor(db=records).get, ordered)  # as they are asked for
+        stored = self.databases.stored(self.lmdb).get  # of old values only their sizes and expiries are wanted
+        before: Iterable[Value | None] = map(stored, ordered)  # as they are asked for
         gone: list[_Expiry] = []
         if self.lmdb.stat(db=self.databases.expiries)["entries"]:
             before = list(before)
@@ -135,7 +136,7 @@ class WriteTransaction:
 
         :return: as how many it counts where some are removed together.
         """
-        stored = self.lmdb.get(db_key, db=self.databases.records)
+        stored = self.databases.stored(self.lmdb).get(db_key)
         size = lmdb_encoding.looks(stored)
         changed = None if db_key in self.flushed else self.memtable.records.get(db_key)
         self._count_removed(self.lmdb_counters, db_key, stored)

@@ -40,7 +40,8 @@ class LmdbSnapshots:
         with engine.frozen() as (transaction, counters, memtable):
             indexes, owned = sorted(counters.documents), counters.hidden.ranges.owned
             expired = expired_records(transaction.cursor(db=databases.expiries), memtable, indexes, now, owned)
-            rows = live_rows(transaction.cursor(db=databases.records), memtable, indexes, now, owned)
+            cursor = transaction.cursor(db=databases.records)
+            rows = live_rows(cursor, memtable, indexes, now, owned, databases.values_of)
 
             def release() -> None:
                 self.discard(opened)

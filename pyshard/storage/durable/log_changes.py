@@ -14,6 +14,7 @@ from pyshard.protocol.group_outline import FEW, GroupFields, Places, check_annou
 from pyshard.protocol.log_groups import LogGroup, ReplicatedGroup
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.group_changes import LoggedGroup, decoded, encoded
+from pyshard.storage.read_ahead import read_ahead
 from pyshard.storage.store_index import StoredRecord
 
 _outline = msgspec.msgpack.Decoder(GroupFields)
@@ -28,6 +29,7 @@ def change_of(db_key: bytes, value: bytes | memoryview) -> Change:
     index, slot = lmdb_encoding.PREFIX.unpack_from(db_key)
     if value and not lmdb_encoding.is_long(db_key):  # nearly all, and there are many
         short_key, version, expires, record = lmdb_encoding.short_row(db_key, value)
+        read_ahead(record)
         return Change(index, slot, short_key, version, expires, bytes(record))
     if not value:
         return Change(index, slot, db_key[lmdb_encoding.PREFIX.size + 1 :], 0, 0, None)
@@ -37,6 +39,7 @@ def change_of(db_key: bytes, value: bytes | memoryview) -> Change:
         return Change(index, slot, key, 0, 0, None)
     stored = lmdb_encoding.unpack(key, view)
     assert stored is not None  # the key is the value's own
+    read_ahead(stored.record)
     return Change(index, slot, key, stored.version, stored.expires, bytes(stored.record))
 
 

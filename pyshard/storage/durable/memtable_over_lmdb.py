@@ -137,7 +137,7 @@ class MemtableOverLmdb:
             yield MergedView(self.databases, transaction, self.memtable)
 
     @contextmanager
-    def frozen(self) -> Iterator[tuple[lmdb.Transaction, Counters, Memtable]]:
+    def frozen(self) -> Iterator[tuple[lmdb.Transaction[memoryview], Counters, Memtable]]:
         """All records as they are, for long: a transaction of LMDB, the counters, and a copy of the memtable.
 
         The transaction stays open until the caller aborts it.

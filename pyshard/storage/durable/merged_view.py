@@ -5,6 +5,7 @@ Rules:
 - of several layers the newest that has a record decides, and LMDB comes last;
 - a record that the deciding layer has as `REMOVED` isn't there;
 - expired records are in the view; its reader compares their expiry with the time;
+- of a value no more is read from the disk than its first page (`pyshard.storage.durable.cursor_values`);
 - `get_many` works in columns; its plain twin is `get` (tests/storage/durable/test_merged_view.py compares them);
 - it gives one value at a time: views of LMDB that are dropped at once cost the collector of cycles nothing, and lists
   of them a good part of a bulk read.
@@ -13,7 +14,7 @@ Rules:
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from heapq import merge
 from operator import itemgetter
@@ -26,17 +27,26 @@ from pyshard.model.slot_ranges import SlotRanges, in_ranges
 from pyshard.storage.dict_values import values_of
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.checkpoint import PAGE
+from pyshard.storage.durable.cursor_values import CursorValues, PlainCursorValues, ValuesOf
 from pyshard.storage.durable.memtable import Memtable, Value
 from pyshard.storage.page_walk import KEY_STEP
 
 
 @attrs.frozen
 class Databases:
-    """The handles of an environment's named databases; docs/storage.md says what is in them."""
+    """The handles of an environment's named databases; docs/storage.md says what is in them.
+
+    :param values_of: gives the values of a cursor.
+    """
 
     records: lmdb._Database
     expiries: lmdb._Database
     meta: lmdb._Database
+    values_of: ValuesOf = PlainCursorValues
+
+    def stored(self, transaction: lmdb.Transaction[memoryview]) -> CursorValues:
+        """The values of LMDB's records, by database key."""
+        return self.values_of(transaction.cursor(db=self.records))
 
 
 class Expired(NamedTuple):
@@ -59,10 +69,11 @@ class MergedView:
     :param memtables: the layers over it, the newest first.
     """
 
-    def __init__(self, databases: Databases, transaction: lmdb.Transaction, *memtables: Memtable) -> None:
+    def __init__(self, databases: Databases, transaction: lmdb.Transaction[memoryview], *memtables: Memtable) -> None:
         self._databases = databases
         self._transaction = transaction
         self._memtables = memtables
+        self._stored: CursorValues | None = None
 
     def before_newest(self) -> MergedView:
         """The records without those of the newest memtable."""
@@ -74,15 +85,14 @@ class MergedView:
             changed = memtable.records.get(db_key)
             if changed is not None:
                 return memoryview(changed) if changed else None
-        stored = self._transaction.get(db_key, db=self._databases.records)
-        return None if stored is None else memoryview(stored)
+        return self._stored_value_of(db_key)
 
     def get_many(self, db_keys: Sequence[bytes]) -> Iterator[Value | None]:
         """The values of many records, by calls in C. Plain twin: `get`.
 
         :return: each when it is asked for; until the last one, nothing may change what is viewed.
         """
-        stored = self._transaction.cursor(db=self._databases.records).get
+        stored = self._stored_value_of
         layers = [memtable.records for memtable in self._memtables if memtable.records]
         if not layers:
             return map(stored, db_keys)
@@ -95,6 +105,12 @@ class MergedView:
             return iter(changed)
         pairs = zip(db_keys, changed, strict=True)
         return (stored(db_key) if value is None else value or None for db_key, value in pairs)
+
+    @property
+    def _stored_value_of(self) -> Callable[[bytes], memoryview | None]:
+        if self._stored is None:
+            self._stored = self._databases.stored(self._transaction)
+        return self._stored.get
 
     def may_expire(self) -> bool:
         """Whether any record may have an expiry."""
@@ -164,7 +180,8 @@ class MergedView:
 
     def entries(self, first: bytes, behind: bytes) -> Iterator[tuple[bytes, memoryview]]:
         """As `between`, with those that were removed: their value is empty."""
-        stored = _stored_between(self._transaction.cursor(db=self._databases.records), first, behind)
+        cursor = self._transaction.cursor(db=self._databases.records)
+        stored = _stored_between(cursor, self._databases.values_of(cursor), first, behind)
         layers = [_changed_between(memtable, first, behind) for memtable in self._memtables if memtable.records]
         if not layers:
             yield from stored
@@ -188,10 +205,12 @@ def _changed_between(memtable: Memtable, first: bytes, behind: bytes) -> Iterato
         yield db_key, memoryview(memtable.records[db_key])
 
 
-def _stored_between(cursor: lmdb.Cursor, first: bytes, behind: bytes) -> Iterator[tuple[bytes, memoryview]]:
+def _stored_between(
+    cursor: lmdb.Cursor[memoryview], values: CursorValues, first: bytes, behind: bytes
+) -> Iterator[tuple[bytes, memoryview]]:
     if cursor.set_range(first):
-        for key, value in cursor.iternext():
+        for key in cursor.iternext(values=False):
             db_key = bytes(key)
             if db_key >= behind:
                 break
-            yield db_key, memoryview(value)
+            yield db_key, values.here()

@@ -20,15 +20,22 @@ from pyshard.model.slot_ranges import EVERYTHING, SlotRanges, in_ranges
 from pyshard.protocol.change_groups import Change
 from pyshard.protocol.pages import Row
 from pyshard.storage.durable import lmdb_encoding
+from pyshard.storage.durable.cursor_values import CursorValues, PlainCursorValues, ValuesOf
 from pyshard.storage.durable.log_changes import change_of
 from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.wanted_places import WantedPlaces
+from pyshard.storage.read_ahead import read_ahead
 
 _PASSED_BYTES = lmdb_encoding.LOOK_BYTES // 4  # for a page four times as many records are looked at as in other steps
 
 
 def live_rows(
-    cursor: lmdb.Cursor, memtable: Memtable, indexes: Sequence[int], now: int, owned: SlotRanges
+    cursor: lmdb.Cursor[memoryview],
+    memtable: Memtable,
+    indexes: Sequence[int],
+    now: int,
+    owned: SlotRanges,
+    values_of: ValuesOf = PlainCursorValues,
 ) -> Iterator[Row | None]:
     """The rows: those of records that only LMDB has, then those of the memtable.
 
@@ -37,8 +44,9 @@ def live_rows(
     :param indexes: ids of the indexes that there are, in order.
     :param now: the snapshot's moment, in milliseconds since 1970.
     :param owned: the slots that the store owned then.
+    :param values_of: gives the values of a cursor.
     """
-    for found in _stored(cursor, indexes, owned):
+    for found in _stored(cursor, values_of(cursor), indexes, owned):
         if found is None:
             yield None
             continue
@@ -59,13 +67,18 @@ def live_rows(
 
 
 def all_records(
-    cursor: lmdb.Cursor, memtable: Memtable, indexes: Sequence[int], ranges: SlotRanges | None
+    cursor: lmdb.Cursor[memoryview],
+    memtable: Memtable,
+    indexes: Sequence[int],
+    ranges: SlotRanges | None,
+    values_of: ValuesOf = PlainCursorValues,
 ) -> Iterator[Change | None]:
     """The rows of a copy: as `live_rows`, with those that have expired, and with versions.
 
     :param ranges: which slots are wanted; None: all.
+    :param values_of: gives the values of a cursor.
     """
-    for found in _stored(cursor, indexes, EVERYTHING if ranges is None else ranges):
+    for found in _stored(cursor, values_of(cursor), indexes, EVERYTHING if ranges is None else ranges):
         if found is None:
             yield None
         elif found[0] in memtable.records:
@@ -79,18 +92,18 @@ def all_records(
 
 
 def _stored(
-    cursor: lmdb.Cursor, indexes: Sequence[int], ranges: SlotRanges
+    cursor: lmdb.Cursor[memoryview], values: CursorValues, indexes: Sequence[int], ranges: SlotRanges
 ) -> Iterator[tuple[bytes, memoryview] | None]:
     """Database key and value of LMDB's records of some indexes and slots, and None for each other that was come by."""
     wanted = WantedPlaces(indexes, ranges)
     span, db_key = wanted.span_at(b""), b""
     while span is not None and cursor.set_range(max(span[0], db_key)):
-        for key, buffer in cursor.iternext():
-            db_key = bytes(key)
+        for key in cursor.iternext(values=False):
+            db_key, value = bytes(key), values.here()
             if db_key >= span[1]:
-                yield from _passed_by(buffer)
+                yield from _passed_by(value)
                 break
-            yield db_key, memoryview(buffer)
+            yield db_key, value
         else:
             return
         span = wanted.span_at(db_key)
@@ -105,6 +118,7 @@ def _row(db_key: bytes, value: memoryview) -> Row:
     key = lmdb_encoding.whole_key(memoryview(db_key), value)
     stored = lmdb_encoding.unpack(key, value)
     assert stored is not None  # the key is the value's own
+    read_ahead(stored.record)
     return Row(lmdb_encoding.PREFIX.unpack_from(db_key)[0], key, stored.expires, bytes(stored.record))
 
 

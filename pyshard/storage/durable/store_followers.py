@@ -71,7 +71,7 @@ class StoreFollowers:
                 counters.hidden.ranges,
             )
             cursor = transaction.cursor(db=engine.databases.records)
-            rows = all_records(cursor, memtable, sorted(counters.documents), ranges)
+            rows = all_records(cursor, memtable, sorted(counters.documents), ranges, engine.databases.values_of)
             memtable_bytes = memtable.bytes_in_memory()
 
             def release() -> None:

@@ -13,6 +13,7 @@ from stores import folder
 
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
+from pyshard.storage.durable.cursor_values import values_of
 from pyshard.storage.durable.memtable import Memtable
 from pyshard.storage.durable.merged_view import Databases, MergedView
 from pyshard.storage.store_index import StoredRecord
@@ -88,7 +89,7 @@ class Layers:
     """
 
     databases: Databases
-    lmdb: lmdb.Transaction
+    lmdb: lmdb.Transaction[memoryview]
 
     def view(self, *memtables: Memtable) -> MergedView:
         """A view with memtables over LMDB, the newest first."""
@@ -107,7 +108,8 @@ class Layers:
 def layers_with(stored: Stored) -> Iterator[Layers]:
     """An environment that has these records."""
     with folder() as path, lmdb.open(str(path), max_dbs=3, map_size=1 << 24, sync=False) as environment:
-        databases = Databases(*map(environment.open_db, (b"records", b"expiries", b"meta")))
+        records, expiries, meta = map(environment.open_db, (b"records", b"expiries", b"meta"))
+        databases = Databases(records, expiries, meta, values_of(environment))
         with environment.begin(write=True, buffers=True) as transaction:
             for key, record in stored.items():
                 db_key = db_key_of(key)

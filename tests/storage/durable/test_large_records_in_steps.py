@@ -1,4 +1,4 @@
-"""What a durable shard does for itself goes by bytes as well as by records, since LMDB reads each page of a value."""
+"""What a durable shard does for itself goes by bytes as well as records: in plain Python all of a value is read."""
 
 from __future__ import annotations
 
