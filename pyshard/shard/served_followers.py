@@ -76,7 +76,7 @@ class ServedFollowers:
         self._names = {name for name in store.followers if not is_replica(name)}  # for which something may be kept
         self._look: IDelayedCall | None = None
         self.late = LateFollowers(store.followers, self._read_copies, self._chasers, clock)
-        self.writers = SlowedWriters(store.followers, self.late.allowed, clock)
+        self.writers = SlowedWriters(store.followers, self.late.allowed, clock, lambda: store.writable)
         self.is_of_a_move: Callable[[str], bool] = lambda _: False
         self.learners: Callable[[], Iterable[Chaser]] = tuple
         self.on_names: Callable[[], None] = lambda: None

@@ -1,7 +1,7 @@
-"""Slows writers down, so that a copy of their shard ends, and a follower catches up, whatever they would write.
+"""Slows writers down, so that a copy of their shard ends, and a follower and a disk keep up, whatever they would write.
 
-How much they may write together says `pyshard.shard.follower_allowance`, each second anew, or sooner where much is
-written.
+How much they may write together says `pyshard.shard.follower_allowance`, or the store itself for the sake of its disk,
+each second anew, or sooner where much is written.
 
 Rules:
 
@@ -137,15 +137,23 @@ class SlowedWriters:
     :param places: the followers of its store.
     :param allowed: gives what may be written, given how many bytes of changes were written in a second of late.
     :param clock: times answers.
+    :param writable: gives bytes of changes a second for which the store has room; see `IStore`.
     :ivar allowed: what may be written now.
     """
 
-    def __init__(self, places: FollowerPlaces, allowed: Callable[[float], Allowed], clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        places: FollowerPlaces,
+        allowed: Callable[[float], Allowed],
+        clock: IReactorTime,
+        writable: Callable[[], float] = lambda: inf,
+    ) -> None:
         self._places = places
+        self._writable = writable
         self._find = allowed
         self._clock = clock
         self._pace = WriterPace()
-        self._followed = False
+        self._slows = False  # as far as the last look knows
         self.allowed = Allowed()
 
     def serve(
@@ -158,7 +166,7 @@ class SlowedWriters:
         :param address: whose it is.
         :raises Overloaded: it would have to wait for too long; nothing was done.
         """
-        if not self._places.any and not self._followed:
+        if not self._places.any and not self._slows and self._writable() == inf:
             return begin()
         now, written = self._clock.seconds(), self._places.written
         if self._pace.is_due(now, written, _LOOK_AT * self._places.room):
@@ -166,8 +174,8 @@ class SlowedWriters:
         seconds = self._pace.wait(size, now, address, self._brought(runs, size))
         if seconds is None:
             raise Overloaded(
-                "more is written to this shard than a copy of it, or who follows it, can catch up with, so its writers "
-                "are slowed down; nothing was done, try again later"
+                "more is written to this shard than its disk, a copy of it, or who follows it can keep up with, so its "
+                "writers are slowed down; nothing was done, try again later"
             )
         applied = begin()
         if seconds <= 0:
@@ -177,8 +185,10 @@ class SlowedWriters:
         return applied.addBoth(lambda outcome: waited.addCallback(lambda _: outcome))
 
     def _look(self, written: float) -> float:
-        self._followed = self._places.any
-        self.allowed = self._find(written)
+        self.allowed, writable = self._find(written), self._writable()
+        if writable < self.allowed.rate:
+            self.allowed = Allowed(writable, ALL)
+        self._slows = self._places.any or writable != inf
         return self.allowed.rate
 
     def _brought(self, runs: Sequence[Run], size: int) -> int:

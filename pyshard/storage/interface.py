@@ -202,6 +202,11 @@ class IStore(IFollowedStore, IRangedStore, IReplicatedStore, Protocol):
         ...
 
     @property
+    def writable(self) -> float:
+        """Bytes of changes that may be written in a second, so that its disk keeps up; inf: as many as come."""
+        ...
+
+    @property
     def figures(self) -> StoreFigures:
         """What else it tells of itself, for operators."""
         ...

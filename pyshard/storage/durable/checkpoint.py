@@ -11,13 +11,18 @@ Rules:
   are written for each of them;
 - so it does when the log's active file has many groups, since a follower goes by all of them to find its place;
 - while somebody follows the log, it begins earlier: what is kept for followers is kept and counted by whole segments;
-- each later group flushes about twice as much as the group before it brought, so no update waits for long.
+- each later group flushes about twice as much as the group before it brought, and no longer than it may take
+  (`pyshard.storage.durable.flush_steps`), so no update waits for long.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from math import inf
+
 import attrs
 
+from pyshard.storage.durable.checkpoint_allowance import CheckpointAllowance
 from pyshard.storage.durable.memtable import FlushableMemtable, Memtable
 
 #: Bytes of a page of LMDB.
@@ -63,12 +68,18 @@ class Checkpoint:
                 pages -= 1 + len(value) // PAGE
         return keys, len(self.keys)
 
+    def done_with(self, db_key: bytes) -> int:
+        """What `done` is when all up to one of the keys are flushed."""
+        return bisect_right(self.keys, db_key)
+
 
 class CheckpointSchedule:
     """When a checkpoint begins, and when it goes on.
 
     :param most_changed: records that the memtable may have before a checkpoint begins.
     :ivar current: the checkpoint that goes on, if any.
+    :ivar is_behind: whether the last flush could not take all that was due.
+    :ivar allowance: what writers may write beside it.
     :ivar pages_due: pages that must be flushed to keep up with the groups; each group adds twice what it brings.
     :ivar background_due: how many of these background work has brought, as often as its time is counted.
     """
@@ -78,6 +89,7 @@ class CheckpointSchedule:
         self._pages_per_flush = max(1, most_changed // _FLUSHES)
         self.pages_due, self.background_due = 0, 0.0
         self.current: Checkpoint | None = None
+        self.is_behind, self.allowance = False, CheckpointAllowance()
 
     def add(self, records: int, size: int, background: float) -> None:
         """Note what a group brings.
@@ -102,9 +114,25 @@ class CheckpointSchedule:
         :param log_groups: how many groups that has.
         :param is_followed: whether somebody follows the log.
         """
+        return self.current is None and self._used(changed, log_bytes, log_groups, is_followed) >= 1
+
+    def look(self, committed: int, changed: int, log_bytes: int, log_groups: int, is_followed: bool) -> None:
+        """Behind a flush: see whether more is due, and what writers may write then; for the parameters see `may_begin`.
+
+        :param committed: see `due`.
+        """
+        self.is_behind = self.due(committed) is not None
+        if self.current is None or not self.is_behind:
+            self.allowance.rate = inf
+        else:
+            done, left = self.current.done, len(self.current.keys) - self.current.done
+            used = self._used(max(0, changed - left), log_bytes, log_groups, is_followed)
+            self.allowance.look(used, log_bytes, done, left)
+
+    def _used(self, changed: int, log_bytes: int, log_groups: int, is_followed: bool) -> float:
+        """Which part is used of what there may be before a checkpoint begins."""
         most = _MOST_FOLLOWED_BYTES if is_followed else _MOST_LOG_BYTES
-        many = changed >= self._most_changed or log_bytes >= most or log_groups >= MOST_GROUPS
-        return self.current is None and many
+        return max(changed / self._most_changed, log_bytes / most, log_groups / MOST_GROUPS)
 
     def begin(self, memtable: Memtable, sequence: int) -> None:
         """Begin a checkpoint of all that the memtable has.
@@ -128,9 +156,12 @@ class CheckpointSchedule:
         if self.current is not None and self.current.sequence <= sequence:
             self.current = None
 
-    def flushed(self, done: int) -> None:
-        """Go on behind what was flushed; a checkpoint of which that was the last part is done."""
-        self.pages_due, self.background_due = 0, 0.0
+    def flushed(self, done: int, left: float = 0.0) -> None:
+        """Go on behind what was flushed; a checkpoint of which that was the last part is done.
+
+        :param left: which part of what was due is left; it is due yet.
+        """
+        self.pages_due, self.background_due = int(self.pages_due * left), self.background_due * left
         if self.current is not None:
             self.current.done = done
             if done == len(self.current.keys):

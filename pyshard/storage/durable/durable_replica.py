@@ -68,6 +68,11 @@ class DurableReplica:
         return position_of(self._engine)
 
     @property
+    def writable(self) -> float:
+        """See `IStore`."""
+        return self._engine.checkpoints.allowance.rate
+
+    @property
     def safe(self) -> int:
         """See `IReplicatedStore`."""
         engine, last = self._engine, self.position.sequence
@@ -97,6 +102,10 @@ class DurableReplica:
     def uncommitted(self) -> UncommittedBytes:
         """See `IReplicatedStore`."""
         return self._engine.replica.bytes
+
+    def recall(self) -> bytes | None:
+        """See `IStore`."""
+        return self._engine.text
 
     @property
     def all_counted(self) -> bool:

@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 from pyshard.clocks import steady_seconds
 from pyshard.settings import settings
 from pyshard.storage.durable.checkpoint import PAGE
+from pyshard.storage.durable.checkpointed_memtable import CheckpointedMemtable
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
 from pyshard.storage.durable.failed_updates import FailureLog, reason_of
@@ -33,7 +34,7 @@ from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.group_commit import Committed
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
 from pyshard.storage.durable.logged_and_direct_updates import DirectUpdate, LoggedUpdate, ReplicaUpdate, Update
-from pyshard.storage.durable.memtable_over_lmdb import FIRST_MAP, MOST_CHANGED, MemtableOverLmdb
+from pyshard.storage.durable.memtable_over_lmdb import FIRST_MAP, MOST_CHANGED
 from pyshard.storage.durable.merged_view import MergedView
 from pyshard.storage.durable.saved_meta import Incarnation
 from pyshard.storage.follower_places import DEFAULT_BOUND, FollowedBound
@@ -44,7 +45,7 @@ _ALONE, _MEMBER = ReplicaRole.ALONE, ReplicaRole.MEMBER  # as each group asks, a
 _SYNC_EVERY = 1.0  # seconds between syncs with Durability.ASYNC, and while the log is followed
 
 
-class StorageEngine(MemtableOverLmdb):
+class StorageEngine(CheckpointedMemtable):
     """Commits updates to what is in a data directory; for the parameters see `MemtableOverLmdb`.
 
     `commit_first` and `finish` are for the writer's thread, the rest for the readers'.

@@ -43,7 +43,7 @@ from pyshard.storage.durable.background_updates import BackgroundUpdates
 from pyshard.storage.durable.fair_update_queue import LEAST_COST, UpdateQueue, WaitingUpdate, count_seconds
 from pyshard.storage.durable.large_groups import SMALL, LargeGroups
 from pyshard.storage.durable.outcomes_in_turns import OutcomesInTurns
-from pyshard.storage.durable.small_groups import SmallGroups
+from pyshard.storage.durable.small_groups import ASKS, SmallGroups
 from pyshard.storage.durable.submitted_updates import SubmittedUpdate, fire, refuse, shutting_down
 from pyshard.storage.durable.waiting_bytes import WaitingBytes
 from pyshard.storage.interface import ITSELF, Sender
@@ -111,7 +111,7 @@ class GroupCommit(Generic[_U]):
         self._refuses = False  # whatever senders have waiting
         self._dropped: list[WaitingUpdate[SubmittedUpdate[_U]]] = []  # of senders that are gone
         self._thread: threading.Thread | None = None
-        self._outcomes = OutcomesInTurns(call_from_thread or _at_once, self._several_ask, self._are_many_handed, steady)
+        self._outcomes = OutcomesInTurns(call_from_thread or _at_once, self.several_ask, self._are_many_handed, steady)
         self.commits = CommitCounts()
 
     def submit(
@@ -154,6 +154,10 @@ class GroupCommit(Generic[_U]):
         with self._changed:
             self._large.hold(self._steady() + seconds)
             self._changed.notify()
+
+    def several_ask(self, within: float = ASKS) -> bool:
+        """Whether several addresses have asked in so many seconds."""
+        return self._small.several_ask(self._steady(), within)
 
     @property
     def waiting_bytes(self) -> int:
@@ -277,9 +281,6 @@ class GroupCommit(Generic[_U]):
     def _note_asking(self, sender: Sender) -> None:
         if sender.address != self._small.asked_last:
             self._small.ask(sender.address, self._steady())
-
-    def _several_ask(self) -> bool:
-        return self._small.several_ask(self._steady())
 
     def _wait(self) -> float | None:
         """Seconds to wait before anything is committed; None: until something changes. The caller holds the lock."""

@@ -32,6 +32,7 @@ from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
 from pyshard.storage.durable.flush_costs import FlushCosts
+from pyshard.storage.durable.flush_steps import FlushPace
 from pyshard.storage.durable.given_up_counts import CountsAhead
 from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.hidden_records import recount
@@ -81,7 +82,9 @@ class MemtableOverLmdb:
     :ivar sequence: the number of the last group that readers see.
     :ivar lmdb: what LMDB has.
     :ivar replica: the store's part in a group of replicas.
+    :ivar flushes: when the next one may begin.
     :ivar flush_costs: what checkpoints took, and who bears it.
+    :ivar several_ask: tells whether several addresses have asked for something in so many seconds.
     :ivar background: seconds that the present commit took for background work; see `Committed`.
     """
 
@@ -99,9 +102,9 @@ class MemtableOverLmdb:
     ) -> None:
         self._steady, self._processor = steady, processor
         self.durability = durability
-        self.checkpoints, self.flush_costs = CheckpointSchedule(most_changed), FlushCosts()
-        self.background = 0.0
-        self.unsynced = False
+        self.checkpoints, self.flushes = CheckpointSchedule(most_changed), FlushPace()
+        self.several_ask: Callable[[float], bool] = lambda _: False
+        self.flush_costs, self.background, self.unsynced = FlushCosts(), 0.0, False
         self.swept = self.trimmed = b""
         self.memtable, self.ahead = Memtable(), CountsAhead()
         self.lmdb = LmdbData(directory, first_map, seconds())
@@ -270,32 +273,6 @@ class MemtableOverLmdb:
             if changes.ranges is not None and changes.ranges.hidden != ranges.hidden:  # passed over, and visible now
                 self.swept = self.trimmed = b""
 
-    def advance_checkpoint(self) -> None:
-        """Begin a checkpoint if it is time, and flush what is due of the one that goes on; mend a broken log."""
-        if self.log.broken:
-            self.transact([])
-        changed, log, is_followed = len(self.memtable.records), self.log, self.retention.places.any
-        had: float | None = None
-        if self.checkpoints.may_begin(changed, log.size, log.groups_in_segment, is_followed):
-            had = self._processor()
-            self.retention.make_room_to_rotate(self.lmdb.counters.sequence)
-            if self.log.files > self.lmdb.meta.log.files:
-                self.transact([])
-            if not self.log.must_grow():
-                self.log.rotate(self._steady())
-                alone = self.replica.role is ReplicaRole.ALONE
-                self.checkpoints.begin(self.memtable, self.log.sequence if alone else self.sequence)
-        if self.checkpoints.current is not None and (checkpoint := self.checkpoints.due(self.committed)):
-            had = self._processor() if had is None else had
-            began, memtable = self._steady(), self.replica.settled(self.memtable, self.lmdb.counters)
-            keys, done = checkpoint.next_keys(memtable, self.checkpoints.pages_due)
-            flush = DirectUpdate(lambda transaction: transaction.flush(keys))
-            self.transact([flush], checkpoint.sequence if done == len(checkpoint.keys) else None)
-            self.background += (self._steady() - began) * self.checkpoints.of_background
-            self.checkpoints.flushed(done)
-        if had is not None:
-            self.flush_costs.add(self._processor() - had)
-
     def _settled(self) -> tuple[int, Counters, bytes | None]:
         """The newest state of which LMDB may have anything: number of the last group, counters, remembered text."""
         if (uncommitted := self.replica.uncommitted) is not None:
@@ -305,10 +282,12 @@ class MemtableOverLmdb:
         # A broken log may have one more group, which was refused: a start must pass it over.
         return self.log.sequence + self.log.broken, self.counters, self.text
 
-    def transact(self, updates: Sequence[DirectUpdate], checkpointed: int | None = None) -> list[object]:
+    def transact(
+        self, updates: Sequence[DirectUpdate], checkpointed: Callable[[], int | None] = lambda: None
+    ) -> list[object]:
         """Do updates in one transaction, save the counters in it, and draw the consequences for memtable and log.
 
-        :param checkpointed: the last group that LMDB has completely after the transaction; None: as before.
+        :param checkpointed: gives the last group that LMDB has completely after these updates; None: as before.
         """
         replica = self.replica
         if self.log.broken and replica.role is not ReplicaRole.ALONE:
@@ -329,7 +308,7 @@ class MemtableOverLmdb:
                 everything = len(transaction.flushed) == len(memtable.records)
                 saved = transaction.lmdb_counters
                 saved.version, saved.ballot, saved.origin = settled.version, settled.ballot, settled.origin
-                saved.sequence = sequence if everything else checkpointed or saved.sequence
+                saved.sequence = sequence if everything else checkpointed() or saved.sequence
                 saved.hidden = HiddenCounts(settled.hidden.ranges)
                 kept = self.retention.saved(), self.incarnation, replica.saved(saved.sequence, sequence)
                 meta = Meta(saved.packed(), text, *kept)

@@ -25,7 +25,9 @@ MOST_ALONE = 1000
 #: The same while several ask: what a thread computes in a few milliseconds.
 MOST_BESIDE = 64
 
-_ASKS = 0.05  # seconds for which an address counts as one that asks
+#: Seconds for which an address counts as one that asks.
+ASKS = 0.05
+
 _FEW = 2  # updates in a group of an address that is waited for
 _MANY = 8  # updates that wait, from which on they wait for others
 _TIMES = 0.7  # times as long as the group before took the next one waits at the most
@@ -54,9 +56,12 @@ class SmallGroups:
                 self._other_at = now
             self.asked_last = address
 
-    def several_ask(self, now: float) -> bool:
-        """Whether several addresses have asked of late."""
-        return 0 <= now - self._other_at < _ASKS
+    def several_ask(self, now: float, within: float = ASKS) -> bool:
+        """Whether several addresses have asked of late.
+
+        :param within: in so many seconds.
+        """
+        return 0 <= now - self._other_at < within
 
     def most(self, now: float) -> int:
         """How many updates are to be committed together at the most."""

@@ -110,7 +110,7 @@ class LmdbStore(DurableReplica, RangeChanges):
         self._writer: GroupCommit[Update] = GroupCommit(
             self._engine.commit_first, call_from_thread, self._engine.finish, steady
         )
-
+        self._engine.several_ask = self._writer.several_ask
         self._followers = StoreFollowers(self._engine, self.identity, call_from_thread)
         self._replica_log = ReplicaLog(self._engine, self.identity, seconds, lambda: uuid.uuid4().hex)
 
@@ -214,8 +214,11 @@ class LmdbStore(DurableReplica, RangeChanges):
         if self._is_more_to_sweep() and not self.uncommitted.is_crowded:  # it would wait for the members, too
             counted = TRIM_COUNTED if self.ranges.left else 1
             return self._writer.submit_background(LoggedUpdate(work, background=counted))
+        if engine.checkpoints.is_behind:  # else nothing would go on without changes, which may have to wait for it
+            update = ReplicaUpdate(engine.advance_checkpoint, background=1)
+            return self._writer.submit_background(update).addCallback(lambda _: engine.checkpoints.is_behind)
         if engine.unsynced or engine.retention.is_overdue():
-            return self._writer.submit(ReplicaUpdate(engine.advance_checkpoint)).addCallback(bool)  # what follows it
+            return self._writer.submit(ReplicaUpdate(engine.advance_checkpoint)).addCallback(bool)
         return succeed(False)
 
     def histogram(self, start: int, end: int, bars: int) -> list[int]:
@@ -290,9 +293,6 @@ class LmdbStore(DurableReplica, RangeChanges):
 
     def remember(self, text: bytes) -> Deferred[None]:
         return self._writer.submit(assignment_updates.remembering(text))
-
-    def recall(self) -> bytes | None:
-        return self._engine.text
 
     def hold_large(self, seconds: float) -> None:
         self._writer.hold_large(seconds)

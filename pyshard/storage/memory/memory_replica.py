@@ -94,6 +94,11 @@ class MemoryReplica(FollowedMemory):
         """See `IReplicatedStore`."""
         return self.sequence if self.role is ReplicaRole.ALONE else self._committed
 
+    @property
+    def all_counted(self) -> bool:
+        """See `IRangedStore`."""
+        return not self._hidden.counts.uncounted
+
     def may_be_undone(self, index: str, keys: Sequence[bytes]) -> bool:
         """See `IReplicatedStore`."""
         number = self._names.get(index) if index else DEFAULT_INDEX

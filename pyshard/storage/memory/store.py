@@ -17,6 +17,7 @@ import uuid
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
+from math import inf
 
 from twisted.internet.defer import Deferred, execute, fail, succeed
 
@@ -67,7 +68,7 @@ class MemoryStore(MemoryReplica, RangeChanges):
     :param pools: tells how well the pools of Python's allocator are filled.
     """
 
-    ephemeral = True
+    ephemeral, writable = True, inf
 
     def __init__(
         self,
@@ -110,10 +111,6 @@ class MemoryStore(MemoryReplica, RangeChanges):
     @property
     def figures(self) -> StoreFigures:
         return StoreFigures(self.expired)
-
-    @property
-    def all_counted(self) -> bool:
-        return not self._hidden.counts.uncounted
 
     def count(self, index: int) -> int:
         if index not in self._indexes:

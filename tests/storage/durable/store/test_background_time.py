@@ -78,7 +78,7 @@ def test_own_work(store: LmdbStore, steady: Steady) -> None:
         assert (len(committed.outcomes), committed.background) == (done, seconds)
 
 
-@pytest.mark.parametrize(("of_background", "seconds"), [(0, 0.0), (10, 5.0), (20, 10.0)])
+@pytest.mark.parametrize(("of_background", "seconds"), [(0, 0.0), (5, 5.0), (10, 10.0)])
 def test_what_is_flushed_for_it(
     store: LmdbStore, steady: Steady, monkeypatch: pytest.MonkeyPatch, of_background: int, seconds: float
 ) -> None:
@@ -90,9 +90,9 @@ def test_what_is_flushed_for_it(
         flush(transaction, keys)
 
     monkeypatch.setattr(WriteTransaction, "flush", slow)
-    commit([logged(steady, 0, records=20)])
+    commit([logged(steady, 0, records=10)])
     store._engine.checkpoints.begin(store._engine.memtable, store._engine.sequence)
-    store._engine.checkpoints.add(20, 0, of_background)
+    store._engine.checkpoints.add(10, 0, of_background)
     committed = commit([logged(steady, 1)])
     assert committed.background == seconds
     assert commit([logged(steady, 1)]).background == 0
