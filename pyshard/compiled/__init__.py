@@ -1,4 +1,4 @@
-"""The compiled twins of a few plain functions, where they were built: nine modules of them, by what they work on.
+"""The compiled twins of a few plain functions, where they were built: ten modules of them, by what they work on.
 
 Rules:
 

@@ -65,6 +65,7 @@ class RangePull:
     :param asked: how many things clients have asked the shard for, ever.
     :param pace: bytes of records that are copied in a second.
     :param settled: gives what fires when the store will never lose what it has now.
+    :param check: refuses rows that no shard has.
     :ivar progress: how far it is.
     :ivar verdict: whether the copy was found equal to what the source has.
     """
@@ -81,6 +82,7 @@ class RangePull:
         asked: Callable[[], int] = lambda: 0,
         pace: float = settings.COPY_PACE,
         settled: Callable[[], Awaitable[object]] = lambda: succeed(None),
+        check: Callable[[Sequence[Change]], object] = lambda _: None,
     ) -> None:
         self._store = store
         self._name = name
@@ -92,6 +94,7 @@ class RangePull:
         self._asked = asked
         self._pace = pace
         self._settled = settled
+        self._check = check
         self.progress = PullProgress()
         self.verdict = CopyVerdict()
         self._resumed = 0.0  # when it began to take groups in the present turn
@@ -239,6 +242,7 @@ class RangePull:
     async def _absorb(self, group: ChangeGroup, sequence: int) -> None:
         while True:
             with suppress(ShardBehind, Overloaded):  # which ends when it knows the index, or when members have more
+                self._check(group.changes)
                 await self._store.absorb_staged(self._name, group, sequence, self._limit())
                 return
             await self._pause(_LOOK)

@@ -53,6 +53,7 @@ from pyshard.shard.move_duties import (
     target_report,
 )
 from pyshard.shard.pull_progress import PullProgress
+from pyshard.shard.pulled_rows import row_check
 from pyshard.shard.range_pull import RangePull
 from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.shard import Shard
@@ -297,9 +298,6 @@ class ShardMoves:
         assert copied_from is not None
         origin = Origin(copied_from.identity, copied_from.incarnation)
 
-        def held(sealed: int) -> bool:
-            return is_held(self._known(move.number), sealed)
-
         return RangePull(
             self._shard.store,
             move.name,
@@ -307,9 +305,10 @@ class ShardMoves:
             origin,
             self._limit,
             self._clock,
-            held,
+            lambda sealed: is_held(self._known(move.number), sealed),
             self._operations,
             settled=lambda: self._shard.gated(lambda: succeed(None)),
+            check=row_check(lambda: self._shard.configured().state),
         )
 
     def _known(self, number: int) -> RangeMove | None:

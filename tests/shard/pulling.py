@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -59,6 +60,7 @@ class Pulling:
         self.pace = pace
         self.limit = PLENTY
         self.held = 0
+        self.check_rows: Callable[[Sequence[Change]], object] = lambda _: None
         self.asked = 0
         self.served: Served | None = None
         self.serve()
@@ -82,6 +84,7 @@ class Pulling:
             self.is_held,
             lambda: self.asked,
             self.pace,
+            check=self.check_rows,
         )
         self.outcome: list[Any] = []
         self.running: Deferred[None] | None = None

@@ -12,8 +12,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import Clock
 
+from pyshard.errors import BadRequest, ShardBehind
+from pyshard.model.key_slots import slot_of
 from pyshard.model.range_moves import RangeMove, StoreId
 from pyshard.model.slot_ranges import SlotRanges
+from pyshard.protocol.change_groups import Change
 from pyshard.settings import settings
 from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.shard import Shard
@@ -116,3 +119,17 @@ def test_only_what_goes_on_is_reported(shard: Shard, clock: Clock) -> None:
     result(shard.configure("low", attrs.evolve(NEXT, step=2, moves=(cancelled, *moves[1:]), next_move=500)))
     reports = shard_moves.reports()
     assert (list(reports.given), list(reports.taken)) == ([2], [1]), "who has something left of it, a bootstrap knows"
+
+
+def test_rows_are_checked(shard: Shard, clock: Clock) -> None:
+    """What a pull takes is checked with the indexes that the shard was told of."""
+    taken = RangeMove(2, "high", "low", ((HALF, HALF + 1),)).begun(StoreId("2e", "b"), StoreId("1d", "a"))
+    moves = ShardMoves(shard, ServedFollowers(shard.store, clock), clock, MemoryNetwork(clock).dial, Random(1))
+    result(shard.configure("low", attrs.evolve(NEXT, moves=(taken,), next_move=3)))
+    check = moves._pulling["move 2"].pull._check
+    with pytest.raises(BadRequest, match="found for key 'k' slot 0"):
+        check([Change(0, 0, b"k", 1, 0, None)])
+    with pytest.raises(ShardBehind):
+        check([Change(NEXT.next_index, 0, b"k", 1, 0, None)])
+    check([Change(0, slot_of(b"k"), b"k", 1, 0, None)])
+    moves.close()
