@@ -61,10 +61,11 @@ GIVEN: dict[type[Run], tuple[type, ...]] = {
     Touch: (bool,),
     Increment: (object,),
 }
+LAST = SLOTS - 5
 STATE = cluster_state.ClusterState(
     "c1",
     7,
-    ShardMap([MapShard("a", ((0, 5),), 9, "h", 1, "1d", True), MapShard("b", ((5, SLOTS),), 9, "h", 2)]),
+    ShardMap([MapShard("a", ((0, LAST),), 9, "h", 1, "1d", True), MapShard("b", ((LAST, SLOTS),), 9, "h", 2)]),
     {"pages": 1},
     2,
 )

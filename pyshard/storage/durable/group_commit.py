@@ -104,8 +104,7 @@ class GroupCommit(Generic[_U]):
         self._waiting: UpdateQueue[SubmittedUpdate[_U]] = UpdateQueue()
         self._bytes = WaitingBytes(settings.MAX_COMMIT_BYTES)  # what isn't answered; only the reactor's thread uses it
         self._small, self._large = SmallGroups(), LargeGroups()
-        self._handed = 0  # bytes of outcomes that were handed out so far; only the thread counts here
-        self._received = 0  # those of them that the reactor's thread has taken; only that counts here
+        self._handed = self._received = 0  # bytes of outcomes: the thread counts these, the reactor those it took
         self._changed = threading.Condition()
         self._closed: Deferred[None] | None = None
         self._refuses = False  # whatever senders have waiting
