@@ -23,6 +23,7 @@ from math import inf
 import attrs
 
 from pyshard.storage.durable.checkpoint_allowance import CheckpointAllowance
+from pyshard.storage.durable.flush_costs import FlushCosts
 from pyshard.storage.durable.memtable import FlushableMemtable, Memtable
 
 #: Bytes of a page of LMDB.
@@ -82,6 +83,7 @@ class CheckpointSchedule:
     :ivar allowance: what writers may write beside it.
     :ivar pages_due: pages that must be flushed to keep up with the groups; each group adds twice what it brings.
     :ivar background_due: how many of these background work has brought, as often as its time is counted.
+    :ivar costs: what checkpoints took, and what groups have borne of it.
     """
 
     def __init__(self, most_changed: int) -> None:
@@ -90,6 +92,7 @@ class CheckpointSchedule:
         self.pages_due, self.background_due = 0, 0.0
         self.current: Checkpoint | None = None
         self.is_behind, self.allowance = False, CheckpointAllowance()
+        self.costs = FlushCosts()
 
     def add(self, records: int, size: int, background: float) -> None:
         """Note what a group brings.
@@ -98,7 +101,9 @@ class CheckpointSchedule:
         :param size: bytes of its payload.
         :param background: how many of the records background work changes, as often as its time is counted.
         """
-        self.pages_due += 2 * (records + size // PAGE)
+        pages = records + size // PAGE
+        self.pages_due += 2 * pages
+        self.costs.bear(pages)
         self.background_due += 2 * background
 
     @property

@@ -35,7 +35,7 @@ class CheckpointedMemtable(MemtableOverLmdb):
             used = len(self.memtable.records), log.size, log.groups_in_segment
             self.checkpoints.look(self.committed, *used, is_followed)
         if had is not None:
-            self.flush_costs.add(self._processor() - had)
+            self.checkpoints.costs.add(self._processor() - had)
 
     def _flush(self, checkpoint: Checkpoint) -> None:
         """Flush what is due of a checkpoint, or as much of it as may be."""

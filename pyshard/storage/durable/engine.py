@@ -25,7 +25,6 @@ from twisted.python.failure import Failure
 
 from pyshard.clocks import steady_seconds
 from pyshard.settings import settings
-from pyshard.storage.durable.checkpoint import PAGE
 from pyshard.storage.durable.checkpointed_memtable import CheckpointedMemtable
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
@@ -78,7 +77,7 @@ class StorageEngine(CheckpointedMemtable):
         :return: the outcome of each: what its work returned, or a Failure. Nothing of a failed update is done.
         """
         alike = updates if len(updates) == 1 else list(next(groupby(updates, type))[1])
-        self._given_bytes, self.background, began, owed = 0, 0.0, self._steady(), self.flush_costs.owed
+        self._given_bytes, self.background, began, owed = 0, 0.0, self._steady(), self.checkpoints.costs.owed
         if type(alike[0]) is LoggedUpdate:
             outcomes = self._commit_group(cast("list[LoggedUpdate]", alike))
         elif type(alike[0]) is DirectUpdate:
@@ -94,7 +93,7 @@ class StorageEngine(CheckpointedMemtable):
             self.safe = self.log.synced
             if self.on_safe is not None:
                 self.on_safe()
-        return Committed(outcomes, self._given_bytes, self.background, self.flush_costs.owed - owed)
+        return Committed(outcomes, self._given_bytes, self.background, self.checkpoints.costs.owed - owed)
 
     def readable(self, uncommitted: bool) -> int:
         """The number up to which somebody who follows may be given groups.
@@ -160,7 +159,6 @@ class StorageEngine(CheckpointedMemtable):
                     replaceable or self.durability is Durability.ASYNC or self.retention.places.any
                 )
                 self.checkpoints.add(len(changes.records), len(payload), background)
-                self.flush_costs.bear(len(changes.records) + len(payload) // PAGE)
                 self.take(changes, counters, self.log.active.sequence, len(payload))
                 self.ahead.take(difference, counters.hidden)
             else:  # what was looked at in vain is behind the next sweep, too

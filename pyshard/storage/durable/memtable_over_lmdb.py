@@ -31,7 +31,6 @@ from pyshard.storage.durable.checkpoint import CheckpointSchedule
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.data_directory import DataDirectory
 from pyshard.storage.durable.durability_modes import Durability
-from pyshard.storage.durable.flush_costs import FlushCosts
 from pyshard.storage.durable.flush_steps import FlushPace
 from pyshard.storage.durable.given_up_counts import CountsAhead
 from pyshard.storage.durable.group_changes import GroupChanges
@@ -83,7 +82,6 @@ class MemtableOverLmdb:
     :ivar lmdb: what LMDB has.
     :ivar replica: the store's part in a group of replicas.
     :ivar flushes: when the next one may begin.
-    :ivar flush_costs: what checkpoints took, and who bears it.
     :ivar several_ask: tells whether several addresses have asked for something in so many seconds.
     :ivar background: seconds that the present commit took for background work; see `Committed`.
     """
@@ -104,7 +102,7 @@ class MemtableOverLmdb:
         self.durability = durability
         self.checkpoints, self.flushes = CheckpointSchedule(most_changed), FlushPace()
         self.several_ask: Callable[[float], bool] = lambda _: False
-        self.flush_costs, self.background, self.unsynced = FlushCosts(), 0.0, False
+        self.background, self.unsynced = 0.0, False
         self.swept = self.trimmed = b""
         self.memtable, self.ahead = Memtable(), CountsAhead()
         self.lmdb = LmdbData(directory, first_map, seconds())

@@ -69,8 +69,18 @@ def test_what_a_flush_takes_is_borne_by_all_changes(path: Path) -> None:
     borne = [-seconds for seconds in deferred if seconds < 0]
     assert 0 < sum(borne) < 0.2 * sum(flushes)
     assert max(borne) < 0.002 * sum(flushes)
-    assert sum(deferred) == pytest.approx(engine.flush_costs.owed)
+    assert sum(deferred) == pytest.approx(engine.checkpoints.costs.owed)
     at_once(store.close())
+
+
+def test_each_group_bears_some_of_it() -> None:
+    """Also one that a member of several replicas takes, else the first writers after it leads would bear all."""
+    schedule = CheckpointSchedule(50)
+    schedule.costs.add(0.05)
+    schedule.add(1, 100, 0)
+    assert schedule.costs.owed == pytest.approx(0.05 - 0.00005)
+    schedule.add(1, 999 * PAGE, 0)
+    assert schedule.costs.owed == 0
 
 
 def test_checkpoints(path: Path) -> None:
