@@ -8,6 +8,7 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import permutations
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,15 +17,21 @@ import pytest
 from aio.loop_cluster import LoopCluster
 from aio.loop_cluster import run as run_on_loop
 from backup_clusters import cluster_of
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 
 from pyshard import aio
 from pyshard.backup import backup
+from pyshard.client_core.conversation import Broken, Conversation
 from pyshard.errors import BackupFailed, BadRequest, OutcomeUnknown, PyshardError, UnreadableRecord
 from pyshard.model.document_encoding import HEAD
 from pyshard.model.key_slots import slot_of
+from pyshard.net.dialed_connection import DialedConnection
+from pyshard.protocol import commands
 from pyshard.protocol.batch_answers import VERSION
 from pyshard.protocol.batch_operations import Write
+from pyshard.protocol.boxes import SMALL, Limits, serialize
 from pyshard.protocol.pages import MOST_KEYS, MOST_ROWS, Row, encode_rows
 from pyshard.settings import settings
 from pyshard.shard import protocol as shard_protocol
@@ -175,14 +182,65 @@ def test_pages_of_keys(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("text", [b"[]", b"{}", b'{"":0}', b"0", b'""', b"1e5"])
-def test_statistics(call: Callable[..., Any], text: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Statistics have no more elements than a document may have."""
-    stat = b'{"connections":[' + b",".join([text] * (SIZE // (len(text) + 1))) + b"]}"
+@pytest.mark.parametrize(
+    ("size", "why"),
+    [(SIZE, "a box past 320 keys or 524,288 bytes"), (300_000, "the statistics that the daemon")],
+)
+def test_statistics(
+    call: Callable[..., Any], text: bytes, size: int, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Statistics have no more bytes than a shard gives, and far larger ones aren't even taken in."""
+    stat = b'{"connections":[' + b",".join([text] * (size // (len(text) + 1))) + b"]}"
     monkeypatch.setattr(shard_protocol, "msgspec", SimpleNamespace(json=SimpleNamespace(encode=lambda _: stat)))
     peak, outcome = cost(lambda: call("stat"))
     assert isinstance(outcome, dict)
-    assert "the statistics that the daemon answered can't be read" in outcome["shards"][0]["error"]
+    assert why in outcome["shards"][0]["error"]
     assert peak < MOST
+
+
+def test_large_documents_beside_statistics(cluster: MemoryCluster) -> None:
+    """Where large answers are owed, or are asked for later, they are taken, over the same connection."""
+    client, large = cluster.connect(), "x" * 2**20
+    cluster.run(client.write("large", large))
+    cluster.run(client.stat())
+    connections = [link.dialer.connection for link in client._router.links]
+    several: list[Callable[[], Deferred[Any]]] = [client.stat, partial(client.read, "large"), client.stat]
+    for calls in permutations(several):
+        found = cluster.run(gatherResults([call() for call in calls]))
+        assert [one for one in found if "record" in one] == [
+            {"hash_": client.locate("large")["hash_"], "record": large}
+        ]
+    assert connections == [link.dialer.connection for link in client._router.links]
+    with cluster.blocking() as app:
+        for _ in range(2):
+            app.stat()
+            assert app.get("large") == large
+
+
+def test_what_a_blocking_client_takes() -> None:
+    """A box of any size while a large answer is owed; a small one where nothing else is."""
+    conversation = Conversation(None, None, 0.0)
+    assert conversation._parser.limits == SMALL
+    conversation.call(commands.GetMap)
+    assert conversation._parser.limits == Limits()
+    conversation.call(commands.Stat)
+    assert conversation._parser.limits == Limits()
+    conversation._asked.clear()
+    conversation.call(commands.Stat)
+    assert conversation._parser.limits == SMALL
+    conversation.apply(1, b"")
+    assert conversation._parser.limits == Limits()
+
+
+def test_a_large_greeting() -> None:
+    """Who greets with more than any daemon does has broken the protocol: nothing of that is kept."""
+    large = serialize({b"_answer": b"1", **{b"%d" % part: bytes(60_000) for part in range(10)}})
+    with pytest.raises(Broken, match="a box past 320 keys or 524,288 bytes"):
+        Conversation(None, None, 0.0).receive(large, 0.0)
+    connection = DialedConnection(Clock())
+    connection.makeConnection(StringTransport())
+    connection.dataReceived(large)
+    assert "a box past 320 keys or 524,288 bytes" in connection._broken_by
 
 
 def test_pages_of_a_snapshot(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

@@ -177,6 +177,8 @@ class ReplicaLink:
         if connection is None:
             self._give_back_waiting()
             return
+        if connection.small:
+            connection.expect_large()
         while self._queue.waiting and (batch := self._queue.next_batch(self._clock.seconds())) is not None:
             apply = apply_box(self._owner.state.epoch, encode_runs(batch.runs), stale=True)
             connection.ask(commands.Apply.commandName, apply, partial(self._back, batch))

@@ -33,6 +33,7 @@ from pyshard.errors import (
 from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.reconnecting_dialer import Dialer
 from pyshard.protocol.command_boxes import Command, UnreadableAnswer
+from pyshard.protocol.commands import SMALL_ANSWERS
 from pyshard.protocol.error_answers import UnknownCommand
 from pyshard.settings import settings
 
@@ -172,6 +173,10 @@ class RpcChannel:
         call.sent, call.connection = True, connection
         if self._owing is None:
             self._owing = self._clock.seconds()
+        if call.command not in SMALL_ANSWERS:
+            connection.expect_large()
+        elif not connection.owed:
+            connection.expect_small()
         asked = connection.callRemote(call.command, **call.arguments)
         asked.addBoth(self._answer_heard, call, connection)
         asked.addCallbacks(lambda answer: self._end(call, answer), lambda why: self._failed(call, why))

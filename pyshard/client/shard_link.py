@@ -207,6 +207,8 @@ class ShardLink:
         connection = self.dialer.acquire()
         if connection is None:
             return
+        if connection.small:
+            connection.expect_large()
         while self._queue.waiting and (batch := self._queue.next_batch(self._clock.seconds())) is not None:
             apply = apply_box(self._owner.state.epoch, encode_runs(batch.runs))
             connection.ask(commands.Apply.commandName, apply, partial(self._back, batch))

@@ -28,6 +28,7 @@ from pyshard.protocol.boxes import (
     ERROR,
     ERROR_CODE,
     ERROR_DESCRIPTION,
+    SMALL,
     Box,
     BoxBreach,
     BoxParser,
@@ -61,12 +62,13 @@ class Conversation:
     """
 
     __slots__ = (
-        "_allowance", "_asked", "_hello", "_parser", "_tags",
+        "_allowance", "_asked", "_hello", "_large", "_parser", "_small", "_tags",
         "answers", "greeting", "heard", "leaving", "outgoing",
     )  # fmt: skip
 
     def __init__(self, session: bytes | None, secret: bytes | None, now: float, limits: Limits | None = None) -> None:
-        self._parser = BoxParser(limits or Limits())
+        self._small, self._large = limits or SMALL, limits or Limits()
+        self._parser = BoxParser(self._small)
         self._tags = count(1)
         self._asked: set[bytes] = set()
         self._allowance = QuestionAllowance(now)
@@ -105,11 +107,16 @@ class Conversation:
         """
         tag = b"%d" % next(self._tags)
         self._asked.add(tag)
+        self._parser.limits = self._large
         self.outgoing.append(apply_bytes(epoch, batch, tag, stale))
         return tag
 
     def call(self, command: type[Command], **arguments: object) -> bytes:
         """As `ask`, with the arguments as values."""
+        if command not in commands.SMALL_ANSWERS:
+            self._parser.limits = self._large
+        elif not self._asked:
+            self._parser.limits = self._small
         return self.ask(command.commandName, command.question(arguments))
 
     def receive(self, data: bytes, now: float) -> None:

@@ -5,6 +5,8 @@ Rules:
 - The peer may ask for a sign of life (`Ping`), and may ask this side to leave (`GoAway`). It may not ask much
   (`pyshard.client_core.questions_from_daemons`).
 - A connection that is leaving takes no new calls. It closes when its last answer is there.
+- While only small answers are owed, or the greeting, nothing larger is taken: else hostile peers could have this side
+  hold as many of the largest boxes as it has connections.
 - Its owner hears of the loss before its calls fail, so that nobody makes the next call on a dead connection.
 - Where TLS failed, calls fail with `NotTrusted` and the reason in words. Where the peer broke the protocol, the owner
   and the calls are told how.
@@ -24,7 +26,7 @@ from pyshard.client_core.questions_from_daemons import QuestionAllowance
 from pyshard.errors import NotTrusted, PyshardError
 from pyshard.net.command_connection import BoundedAMP, Responder
 from pyshard.protocol import commands
-from pyshard.protocol.boxes import Box
+from pyshard.protocol.boxes import SMALL, Box, Limits
 from pyshard.protocol.chunked_arguments import Arguments
 from pyshard.protocol.command_boxes import Command
 from pyshard.security.tls import handshake_errors
@@ -40,6 +42,7 @@ class DialedConnection(BoundedAMP):
     :ivar lost: called once with the reason when the connection is lost; None: nobody wants to know.
     :ivar gone: called once when it has ended, whoever wanted that, and its file is given back; None: as above.
     :ivar kept: something at the other side belongs to it, such as a snapshot: it gives way to no other one.
+    :ivar small: only small answers are owed, so no larger box is taken.
     :ivar leaving: nothing more is to be asked.
     :ivar why_leaving: why not, in one line.
     """
@@ -52,8 +55,19 @@ class DialedConnection(BoundedAMP):
     _handshaken = False
 
     def __init__(self, clock: IReactorTime) -> None:
-        super().__init__(clock)
+        super().__init__(clock, SMALL)
+        self.small = True
         self._allowance = QuestionAllowance(self.heard)
+
+    def expect_small(self) -> None:
+        """Take no larger box than a small answer, since one is about to be asked for and nothing else is owed."""
+        self.small = True
+        self.set_limits(SMALL)
+
+    def expect_large(self) -> None:
+        """Take any box, from the next one on."""
+        self.small = False
+        self.set_limits(Limits())
 
     def handshakeCompleted(self) -> None:
         """See `IHandshakeListener`; called on connections with TLS only."""

@@ -238,6 +238,7 @@ class Dialer:
             self._become(DialerState.CONNECTED)
             self._since = self._clock.seconds()
             self.connection = connection
+            connection.expect_large()
             self._heartbeat = Heartbeat(connection, self._clock, self)
             connection.lost = self._lost
             self._owner.connected(connection)

@@ -72,6 +72,10 @@ class Limits:
     boxes: int | None = None
 
 
+#: The limits while only small answers are awaited (`pyshard.protocol.commands.SMALL_ANSWERS`).
+SMALL = Limits(size=512 * 1024)
+
+
 class BoxOutline:
     """What a box has in common with the next one of its kind: all but the values of its third pair and of its last.
 

@@ -301,3 +301,6 @@ class ChangeMove(Command):
 COMMANDS: dict[bytes, type[Command]] = {
     command.commandName: command for command in Command.__subclasses__() if command is not GoAway
 }
+
+#: The commands whose answers are small: statistics have 256 KiB, all others less.
+SMALL_ANSWERS = frozenset({Hello, Authenticate, Ping, Count, Stat, CloseSnapshot})

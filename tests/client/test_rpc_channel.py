@@ -35,6 +35,16 @@ class Connection:
     def __init__(self) -> None:
         self.asked: list[tuple[type[Command], dict[str, object]]] = []
         self.answers: list[Deferred[Any]] = []
+        self.owed = 0
+        self.small = False
+
+    def expect_small(self) -> None:
+        """No larger box is taken than small answers."""
+        self.small = True
+
+    def expect_large(self) -> None:
+        """Any box is."""
+        self.small = False
 
     def callRemote(self, command: type[Command], **arguments: object) -> Deferred[Any]:
         """What `RpcChannel` calls."""
