@@ -298,6 +298,7 @@ async def test_a_peer_that_does_not_read(certificates: Certificates) -> None:
         factory = Factory.forProtocol(lambda: DialedConnection(made.reactor))
         peer = cast(DialedConnection, await dial("127.0.0.1", made.shard_port).connect(factory))
         await peer.call(commands.Hello, 5, protocol=commands.PROTOCOL)
+        peer.expect_large()
         peer.pauseProducing()
         epoch = made.bootstrap.bootstrap.state.epoch
         runs = encode_runs([Read("", [b"large"])])
