@@ -28,7 +28,8 @@ class ConnectionSender(Sender):
         return self.served.account or self.served.origin
 
     def count(self, seconds: float, batches: float) -> None:
-        self.served.factory.turns.count_elsewhere(self.served, seconds, batches, COMMIT)
+        any_takes = COMMIT if batches <= 1 else 0.0  # of one change; a flood has many in a group, and bears all of it
+        self.served.factory.turns.count_elsewhere(self.served, seconds, batches, any_takes)
 
     def waited(self, seconds: float) -> None:
         self.served.factory.turns.count_waiting(self.served, seconds)

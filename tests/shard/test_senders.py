@@ -70,15 +70,16 @@ def test_what_a_late_answer_takes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_the_writers_thread_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is counted for the connection, as what took no longer than any commit does as far as that goes."""
+    """It is counted for the connection; of one change as what took no longer than any commit, as far as that goes."""
     bench = Bench(MemoryStore("1d", lambda: 0.0))
     bench.configure()
     bench.network.settle()
     [connection] = bench.service.factory.connections
     counted: list[tuple[object, ...]] = []
     monkeypatch.setattr(bench.service.factory.turns, "count_elsewhere", lambda *told: counted.append(told))
-    ConnectionSender.of(connection).count(0.3, 2)
-    assert counted == [(connection, 0.3, 2, COMMIT)]
+    ConnectionSender.of(connection).count(0.3, 1)
+    ConnectionSender.of(connection).count(0.3, 1.5)
+    assert counted == [(connection, 0.3, 1, COMMIT), (connection, 0.3, 1.5, 0.0)]
 
 
 def test_whose_a_batch_is() -> None:
