@@ -67,7 +67,8 @@ def test_what_is_settled(first: Changed, todo: list[dict[bytes, str] | str | int
             if any(value and lmdb_encoding.expiry_of(value) for value in records.values()):
                 assert settled.first_expiry
             first_bytes = lmdb_encoding.PREFIX.pack(INDEX, 0)[:4]
-            assert settled.some_of_dropped(INDEX, first_bytes, 2, ()) == list(records)[:2]
+            if settled is not memtable:  # which remembers of what index it has had nothing, as dropped ones get none
+                assert settled.some_of_dropped(INDEX, first_bytes, 2, ()) == list(records)[:2]
             flushed = records if step == "flush" else dict(list(records.items())[::2])
             in_lmdb |= flushed
             memtable.discard(uncommitted.flushed(flushed))
