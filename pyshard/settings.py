@@ -279,6 +279,8 @@ class Settings:
     MOVE_CATCHES_UP: float = 120.0
     #: Copies that a move begins; then it is cancelled: what stopped these will stop others, too.
     MOVE_COPIES: int = 10
+    #: Seconds after which a move is cancelled that comes no further, though its source answers.
+    MOVE_STALLS: float = 600.0
     #: Bytes of changes that a follower is given at a time.
     FOLLOW_BYTES: int = 1024 * 1024
     #: Seconds after a range was closed, since it is about to move, for which what comes for it waits at the shard. Most

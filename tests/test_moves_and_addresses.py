@@ -10,7 +10,7 @@ from deferreds import change_state
 from moving import DOCS, check_clean, filled, owner, plan, slow_down, state_of, until
 
 from pyshard.model.range_moves import Phase
-from pyshard.shard.shard_moves import _Pulling
+from pyshard.shard.move_pull import MovePull
 from pyshard.testing import MemoryCluster
 
 OLD, NEW = 5050, 6050  # the source's port
@@ -31,13 +31,13 @@ def announce(cluster: MemoryCluster, port: int) -> None:
     change_state(bootstrap, bootstrap.state.with_shards([], [moved], []))
 
 
-def pulling_of(cluster: MemoryCluster) -> _Pulling:
+def pulling_of(cluster: MemoryCluster) -> MovePull:
     """The only pull."""
     (pulling,) = cluster.services["shard1"].moves._pulling.values()
     return pulling
 
 
-def peer(pulling: _Pulling) -> tuple[str, int]:
+def peer(pulling: MovePull) -> tuple[str, int]:
     """Whom the target is connected to."""
     assert pulling._dialer is not None
     assert pulling._dialer.connection is not None

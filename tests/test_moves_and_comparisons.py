@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import attrs
 import pytest
 from moving_quarter import DOCS, MOVING, owned, plan, state_of, until
 from msgspec.structs import replace
@@ -11,11 +12,14 @@ from twisted.internet.defer import Deferred
 
 from pyshard.client.layout_client import LayoutClient
 from pyshard.errors import SnapshotEnded
+from pyshard.model import range_moves
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.range_moves import Phase
 from pyshard.protocol import row_digests
 from pyshard.protocol.change_groups import ChangeGroup
+from pyshard.settings import settings
 from pyshard.shard import copy_check, digest_slices
+from pyshard.shard.followed_shard import FollowedShard
 from pyshard.storage import MemoryStore
 from pyshard.testing import MemoryCluster
 
@@ -100,6 +104,29 @@ def test_copies_that_always_differ(
     assert len(logged_errors()) >= 3
     assert owned(cluster) == before
     assert cluster.run(cluster.connect().count()) == len(DOCS)
+
+
+def test_a_comparison_without_an_end(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that goes on counting for ever is told of, and then the move is cancelled; nothing is lost."""
+    before, client = owned(cluster), cluster.connect()
+    monkeypatch.setattr(range_moves, "settings", attrs.evolve(settings, MOVE_STALLS=70.0))
+
+    async def never(*_: object) -> None:
+        await Deferred()
+
+    monkeypatch.setattr(FollowedShard, "digests", never)
+    plan(cluster, "shard0", "shard1")
+    cluster.advance(66)
+    (listed,) = cluster.run(Deferred.fromCoroutine(LayoutClient(client).moves()))
+    assert listed.phase is Phase.COPYING
+    assert 60 < listed.stalled < 66
+    cluster.advance(6)
+    until(cluster)
+    (listed,) = cluster.run(Deferred.fromCoroutine(LayoutClient(client).moves()))
+    assert listed.phase is Phase.CANCELLED
+    assert listed.why.startswith("the move has come no further for 70 s, though the source answers")
+    assert owned(cluster) == before
+    assert cluster.run(client.count()) == len(DOCS)
 
 
 def test_not_sealed_before_it_is_compared(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:

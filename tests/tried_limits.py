@@ -179,6 +179,10 @@ TESTS = {
         "model/test_range_moves.py::test_cancelled_when_it_cannot_end",
         "model/test_range_moves.py::test_not_cancelled_before",
     ],
+    "MOVE_STALLS": [
+        "model/test_range_moves.py::test_cancelled_when_it_cannot_end",
+        "model/test_range_moves.py::test_not_cancelled_before",
+    ],
     "FOLLOW_WAIT": ["shard/test_range_pull.py::test_progress"],
     "MAX_MOVES": ["model/cluster_state/test_moves.py::test_only_so_many"],
     "LEASE": ["replication/test_failover.py::test_time_of_failover"],

@@ -54,7 +54,7 @@ class MoveProgress:
 
     def ended(self, move: RangeMove, now: float) -> None:
         """Note that nothing is left to do of a move."""
-        self._ended.append(attrs.evolve(self._listed(move, now), over=True, rate=0.0, error=""))
+        self._ended.append(attrs.evolve(self._listed(move, now), over=True, rate=0.0, stalled=0.0, error=""))
         self._reports.pop(move.number, None)
         self._times.pop(move.number, None)
 
@@ -89,5 +89,6 @@ class MoveProgress:
             rate=report.rate,
             bytes_behind=report.bytes_behind,
             seconds_behind=report.seconds_behind if report.complete else None,
+            stalled=report.stalled,
             error=report.error,
         )

@@ -122,7 +122,11 @@ def progress(move: ListedMove) -> float | None:
 
 def remarks(moves: Sequence[ListedMove]) -> list[str]:
     """Lines for moves of which there is more to say: why they don't go on, or were cancelled; and what differed."""
-    said = [(move.number, text) for move in moves for text in (move.error or move.why, _refetched(move.refetched))]
+    said = [
+        (move.number, text)
+        for move in moves
+        for text in (move.error or move.why, move.stall, _refetched(move.refetched))
+    ]
     return [f"move {number}: {text}" for number, text in said if text]
 
 

@@ -17,6 +17,7 @@ Rules:
   the slots closed for ever.
 - A committed move only goes forward. It ends when both sides have done what is left to do.
 - One whose target can't catch up, or can't complete its copy, is cancelled with the reason, so that each move ends.
+  So is one whose source answers, and brings nothing on. A source that can't be reached is waited for.
 - One that is paused isn't begun, copies nothing and isn't sealed. It can't be paused between its seal and its end.
 """
 
@@ -203,8 +204,8 @@ class TargetReport:
     :param sealed: the last attempt whose seal it has reached: it has all that the source had.
     :param clean: whether it has nothing left of the move: no staging.
     :param copies: how often it has begun a copy.
-    :param documents: documents of the copy that it has taken.
-    :param size: their bytes.
+    :param documents: documents that the copy has.
+    :param size: bytes of all that it was given for the copy.
     :param expected: bytes that the copy will have, more or less; 0: it isn't known yet.
     :param rate: bytes of the copy that it took in a second of late.
     :param differed: how often its copy, when it was complete, wasn't equal to what the source had.
@@ -214,6 +215,7 @@ class TargetReport:
     :param failed: whether its present copy has failed so; else the reason is of one before, or of no copy.
     :param full: whether that is for want of room.
     :param chasing: seconds for which it has followed over one connection without being even; 0: it doesn't follow now.
+    :param stalled: seconds for which it has come no further, though the source answers.
     """
 
     store: StoreId
@@ -234,6 +236,7 @@ class TargetReport:
     failed: bool = False
     full: bool = False
     chasing: Amount = 0.0
+    stalled: Amount = 0.0
 
 
 def next_step(
@@ -318,6 +321,11 @@ def _cannot_end(target: TargetReport) -> str:
         return (
             f"the target hasn't caught up with the changes of these slots for {target.chasing:.0f} s, though their "
             "writers were slowed down; move less at a time, or when less is written"
+        )
+    if target.stalled > settings.MOVE_STALLS:
+        return (
+            f"the move has come no further for {target.stalled:.0f} s, though the source answers; see the logs of both "
+            f"shards{f': {target.error}' if target.error else ''}"
         )
     if target.ended >= settings.MOVE_COPIES:
         return (

@@ -19,6 +19,9 @@ from pyshard.settings import settings
 #: Moves that a list has at the most: those of the state, and as many that have ended of late.
 _MOST = 2 * settings.MAX_MOVES
 
+#: Seconds in which a move comes no further before that is told.
+_LONG = 60
+
 #: Bytes of the numbers of moves in MessagePack, each of which takes up to 9.
 _LONGEST_NUMBERS = 5 + 9 * settings.MAX_MOVES
 
@@ -44,11 +47,12 @@ class ListedMove:
     :param copies: how often its copy has begun.
     :param refetched: how many buckets of rows differed from what the source has, and were fetched again.
     :param documents: documents of the copy that the target has.
-    :param size: bytes of these.
+    :param size: bytes of all that it was given for the copy.
     :param expected: bytes that the copy will have, more or less; 0: it isn't known yet.
     :param rate: bytes of the copy in a second, of late.
     :param bytes_behind: bytes of changes that the target lacks, as far as it knows.
     :param seconds_behind: seconds since it was even with the source last; None: it never was.
+    :param stalled: seconds for which it has come no further, though the source answers.
     :param pause: seconds for which the slots were sealed in the end; None: that isn't known yet.
     :param error: why it doesn't go on just now; empty: it does.
     """
@@ -71,8 +75,19 @@ class ListedMove:
     rate: Amount = 0.0
     bytes_behind: Count = 0
     seconds_behind: Amount | None = None
+    stalled: Amount = 0.0
     pause: Amount | None = None
     error: str = ""
+
+    @property
+    def stall(self) -> str:
+        """That it has come no further for long, in words; empty: it has, or that isn't told yet."""
+        if self.stalled < _LONG or self.over:
+            return ""
+        return (
+            f"it has come no further for {self.stalled:.0f} s, though the source answers; it is cancelled after "
+            f"{settings.MOVE_STALLS:.0f} s"
+        )
 
 
 def encode_listed_moves(moves: Sequence[ListedMove]) -> bytes:

@@ -169,6 +169,7 @@ class CopyCheck:
     def _differs(self, digests: RowDigests, theirs: Sequence[BucketDigest], why: str) -> None:
         verdict, portions = self._verdict, repair_portions(digests, theirs)
         verdict.differed += 1
+        verdict.compared = 0
         verdict.why = f"the copy isn't equal to what the source has: {why}"
         _log.error(
             "{move}: {why}. {then} (found so {times} times).",
@@ -192,6 +193,7 @@ class CopyCheck:
         self._verdict.ended = 0
         self._verdict.portions = self._verdict.portions[1:]
         self._verdict.refetched += portion.buckets
+        self._verdict.compared = 0
         _log.info(
             "{move}: {buckets} buckets that differed were fetched again: {put} rows put, {removed} removed",
             move=self._name,
@@ -206,6 +208,7 @@ class CopyCheck:
             await ahead.beyond(digests.rows)
             await self._turns.next()
             more = digest_slice(copy, digests)
+            self._verdict.compared = max(self._verdict.compared, digests.rows)
 
     def _compared(self, outcome: Failure | None) -> None:
         self._comparing = self._head = None

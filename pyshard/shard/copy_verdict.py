@@ -30,6 +30,7 @@ class CopyVerdict:
     :ivar why: how it differed the last time; empty: none did.
     :ivar portions: what of the present one is still to be fetched again, before it is compared once more.
     :ivar refetched: how many buckets were fetched again, of all of them.
+    :ivar compared: rows of the present one that any comparison has come to, since it was begun or put right.
     :ivar ended: how many comparisons, or fetches, one behind the other, a store ended before they were done.
     """
 
@@ -38,12 +39,19 @@ class CopyVerdict:
     why: str = ""
     portions: list[RepairPortion] = attrs.field(factory=list)
     refetched: int = 0
+    compared: int = 0
     ended: int = 0
 
     def begin_copy(self) -> None:
         """Another copy is begun: nothing is known of it."""
         self.equal = False
         self.portions = []
+        self.compared = 0
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """How far the judgement is. A source can't have it rise for ever: see `pyshard.shard.pull_stall`."""
+        return self.differed, self.refetched, self.compared
 
 
 def judged_report(report: TargetReport, verdict: CopyVerdict) -> TargetReport:

@@ -14,8 +14,8 @@ class PullProgress:
     """How far a pull is. All times are in seconds of one clock.
 
     :ivar copies: how often it has begun.
-    :ivar rows: records of the copy that were taken.
-    :ivar size: their bytes.
+    :ivar rows: documents that the copy has had at the most: one that comes again is no further one.
+    :ivar size: bytes of all that was taken for it.
     :ivar expected: bytes that the copy will have, more or less; 0: it isn't known yet.
     :ivar sequence: all groups up to this number are taken; 0: the copy isn't complete.
     :ivar behind: bytes of changes in the last answer; 0: it had none, or the copy isn't complete.
@@ -44,8 +44,12 @@ class PullProgress:
         self._pages.clear()
 
     def add(self, rows: int, size: int, now: float) -> None:
-        """Note that a page of the copy is taken."""
-        self.rows += rows
+        """Note that a page of the copy is taken.
+
+        :param rows: documents that the copy has now.
+        :param size: bytes of the page.
+        """
+        self.rows = max(self.rows, rows)
         self.size += size
         self._pages.append((now, size))
         self._drop_old(now)
@@ -64,7 +68,7 @@ class PullProgress:
 
     @property
     def _place(self) -> tuple[int, float, int]:
-        return self.sequence, self.even or 0.0, self.size
+        return self.sequence, self.even or 0.0, self.rows
 
     def _drop_old(self, now: float) -> None:
         while self._pages and self._pages[0][0] <= now - _WINDOW:

@@ -17,14 +17,15 @@ Rules:
   message, and the target a sync of its disk, which may be the source's, too.
 - Changes aren't held up: they must be caught up with. The time for which it chases them is without that in which it
   compares, or fetches again.
+- It is known for how long it has come no further, though the source answers (`pyshard.shard.pull_stall`).
 - Among replicas it takes more when all members have what came before. So what the source needn't keep any more the next
   primary has, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from msgspec import structs
 from twisted.internet.defer import succeed
@@ -32,6 +33,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from pyshard.errors import FollowerBehind, Overloaded, ShardBehind, SnapshotEnded
+from pyshard.model.range_moves import BYTES_BEHIND
 from pyshard.model.slot_ranges import SlotRanges, common, union
 from pyshard.protocol.change_groups import Change, ChangeGroup, merged
 from pyshard.protocol.store_ranges import Origin
@@ -40,6 +42,7 @@ from pyshard.shard.copy_check import CopyCheck
 from pyshard.shard.copy_verdict import CopyDiffers, CopyVerdict
 from pyshard.shard.followed_shard import FollowedShard
 from pyshard.shard.pull_progress import PullProgress
+from pyshard.shard.pull_stall import PullStall
 from pyshard.storage import IStore
 
 _LOOK = 0.05  # seconds between looks whether what is waited for has come
@@ -67,6 +70,7 @@ class RangePull:
     :param settled: gives what fires when the store will never lose what it has now.
     :param check: refuses rows that no shard has.
     :ivar progress: how far it is.
+    :ivar stall: for how long it has come no further.
     :ivar verdict: whether the copy was found equal to what the source has.
     """
 
@@ -96,6 +100,7 @@ class RangePull:
         self._settled = settled
         self._check = check
         self.progress = PullProgress()
+        self.stall = PullStall()
         self.verdict = CopyVerdict()
         self._resumed = 0.0  # when it began to take groups in the present turn
 
@@ -106,6 +111,7 @@ class RangePull:
         :raises PyshardError: one of the stores failed, or the other shard refuses.
         :raises ConnectionDone, ConnectionLost: the connection was.
         """
+        self.stall.connected(self._clock.seconds())
         try:
             while True:
                 try:
@@ -115,9 +121,11 @@ class RangePull:
                     await self._follow(source)
                 except (FollowerBehind, CopyDiffers):
                     self.progress.chasing = None
-                    await self._store.unstage(self._name)
+                    with self._waiting_for_itself():
+                        await self._store.unstage(self._name)
         finally:
             self.progress.chasing = None
+            self.stall.disconnected(self._clock.seconds())
 
     # ------------------------------------------------------------------ inside
 
@@ -135,10 +143,11 @@ class RangePull:
         """Stage the ranges, when nothing is there of an earlier copy."""
         self.progress.sequence, self.progress.even = 0, None
         self.verdict.begin_copy()
-        await self._store.unstage(self._name)
-        while common(self._ranges, self._store.ranges.left):
-            await self._pause(_LOOK)
-        await self._store.stage(self._name, self._ranges, self._origin)
+        with self._waiting_for_itself():
+            await self._store.unstage(self._name)
+            while common(self._ranges, self._store.ranges.left):
+                await self._pause(_LOOK)
+            await self._store.stage(self._name, self._ranges, self._origin)
 
     async def _copy(self, source: FollowedShard) -> None:
         """Take a whole copy."""
@@ -149,7 +158,7 @@ class RangePull:
             progress.begin(expected, began)
             while page := await source.page():
                 await self._take_rows(head, page, 0)
-                await self._settled()
+                await self._have_settled()
                 await self._pause(began + progress.size / self._pace - self._clock.seconds())
         except SnapshotEnded:
             raise FollowerBehind("the copy ended before it was read") from None
@@ -167,7 +176,9 @@ class RangePull:
             await self._absorb(piece, sequence)
             now = self._clock.seconds()
             if not sequence:
-                self.progress.add(len(piece.changes), sum([change.size for change in piece.changes]), now)
+                had = self._store.staged_documents(self._name)
+                self.progress.add(had, sum([change.size for change in piece.changes]), now)
+                self._look()
             if self._asked() != asked:
                 await self._pause(min(_LONGEST_REST, _REST * (now - began)))
 
@@ -190,11 +201,13 @@ class RangePull:
             staging = self._store.ranges.staged[self._name]
             if self._held(staging.sealed):
                 progress.chasing = self._clock.seconds()
+                self.stall.brought_on(progress.chasing)
                 await self._pause(_LOOK)
                 continue
             progress.sequence = staging.origin.sequence
+            self._look()
             await self._aside(check.go_on(progress.sequence))
-            await self._settled()
+            await self._have_settled()
             asked = self._clock.seconds()
             groups = await source.groups(progress.sequence)
             heard = self._clock.seconds()
@@ -202,6 +215,8 @@ class RangePull:
             await self._take(groups, check)
             if not groups or groups[-1].sequence >= source.newest:
                 progress.even = progress.chasing = heard  # not before: to take them may have lasted
+                if self.verdict.equal and progress.behind <= BYTES_BEHIND:
+                    self.stall.brought_on(heard)  # so it may be sealed
                 together = _TOGETHER_AT_LAST if self.verdict.equal else _TOGETHER
                 await self._pause(asked + together - self._clock.seconds())
 
@@ -241,11 +256,35 @@ class RangePull:
 
     async def _absorb(self, group: ChangeGroup, sequence: int) -> None:
         while True:
-            with suppress(ShardBehind, Overloaded):  # which ends when it knows the index, or when members have more
+            try:
                 self._check(group.changes)
                 await self._store.absorb_staged(self._name, group, sequence, self._limit())
                 return
-            await self._pause(_LOOK)
+            except ShardBehind:  # which ends when it knows the index, if there is such a one
+                await self._pause(_LOOK)
+            except Overloaded:  # which ends when members have more
+                with self._waiting_for_itself():
+                    await self._pause(_LOOK)
+
+    async def _have_settled(self) -> None:
+        with self._waiting_for_itself():
+            await self._settled()
+
+    def _look(self) -> None:
+        """Note how far it is. How many groups it has says nothing: a source can give some for ever."""
+        progress = self.progress
+        documents = 0 if progress.sequence else progress.rows
+        place = (progress.copies, int(progress.sequence > 0), documents, *self.verdict.place)
+        self.stall.reached(place, self._clock.seconds())
+
+    @contextmanager
+    def _waiting_for_itself(self) -> Iterator[None]:
+        """Wait for what isn't the source's."""
+        self.stall.hold(self._clock.seconds())
+        try:
+            yield
+        finally:
+            self.stall.go_on(self._clock.seconds())
 
     async def _pause(self, seconds: float) -> None:
         if seconds > 0:

@@ -6,10 +6,8 @@ Rules:
   What comes while something is done is done behind it, also if nobody asks any more.
 - Only moves that go on are reported, and those whose turn it is to begin. There may be hundreds behind them.
 - It is done when the shard remembers the state that wants it: a source that was killed once it was sealed knows why.
-- A target dials the source of each of its moves, and pulls over that connection; over a new one when it is lost.
-- It dials where the newest state says that the source is, also when that changes meanwhile. The copy goes on from where
-  it is.
-- It pulls from that store alone which the state names. When another replica leads the source, it goes on with that one.
+- A target dials the source of each of its moves, and pulls over that connection; over a new one when it is lost
+  (`pyshard.shard.move_pull`).
 - One of several replicas does all that while it leads. The others take what it does with its log. The next primary goes
   on from there: from the position of a copy that is complete, else with a new copy.
 - A target with fewer members than changes need isn't ready: what it would own is promised to be on more machines.
@@ -19,26 +17,20 @@ from __future__ import annotations
 
 from random import Random
 
-import attrs
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pyshard.errors import PyshardError, ShardFull, WrongIdentity, shortened
 from pyshard.metrics.line_pace import LinePace
 from pyshard.model.move_order import next_in_line
 from pyshard.model.range_moves import RangeMove, StoreId
 from pyshard.net.client_endpoints import Dial
-from pyshard.net.dialed_connection import DialedConnection
 from pyshard.net.disconnect_reason import reason_of
-from pyshard.net.reconnecting_dialer import Dialer
-from pyshard.protocol.greeting import Greeting
-from pyshard.protocol.move_reports import MAX_REASON, MoveReports
+from pyshard.protocol.move_reports import MoveReports
 from pyshard.protocol.store_ranges import Origin
 from pyshard.settings import settings
 from pyshard.shard.copy_verdict import CopyVerdict, judged_report
-from pyshard.shard.followed_shard import FollowedShard
 from pyshard.shard.move_carriers import MoveCarriers, going_of
 from pyshard.shard.move_duties import (
     Duty,
@@ -52,6 +44,7 @@ from pyshard.shard.move_duties import (
     source_report,
     target_report,
 )
+from pyshard.shard.move_pull import MovePull
 from pyshard.shard.pull_progress import PullProgress
 from pyshard.shard.pulled_rows import row_check
 from pyshard.shard.range_pull import RangePull
@@ -61,116 +54,6 @@ from pyshard.shard.shard import Shard
 _log = Logger()
 
 _COUNTED = 500  # records that are counted together before a range is given up
-
-
-class _Pulling:
-    """One pull, and the connection to its source.
-
-    :param move: what is pulled.
-    :param pull: takes it.
-    :param clock: times attempts to connect.
-    :param random: jitter.
-    """
-
-    def __init__(self, move: RangeMove, pull: RangePull, clock: IReactorTime, random: Random) -> None:
-        self._clock = clock
-        self._random = random
-        self._running: Deferred[None] | None = None
-        self._dialer: Dialer | None = None
-        self._address: tuple[str, int] | None = None  # where the source is dialed
-        self.move = move
-        self.pull = pull
-        self._why = ""  # it failed last
-        self._full = False  # whether for want of room
-        self._dropping = False  # whether this side ends the connection just now
-        self._failed_at = PullProgress()  # how far it was then
-        self._pace = LinePace(settings.SHARD_LINES)
-
-    @property
-    def error(self) -> str:
-        """Why it doesn't go on just now, in one line; empty: it does."""
-        return "" if self.pull.progress.is_past(self._failed_at) else self._why
-
-    @property
-    def failed(self) -> bool:
-        """Whether its present copy has failed so, and not one before."""
-        return bool(self.error) and self.pull.progress.copies == self._failed_at.copies
-
-    @property
-    def full(self) -> bool:
-        """Whether it doesn't go on for want of room."""
-        return self._full and bool(self.error)
-
-    def pull_from(self, dial: Dial, move: RangeMove, host: str, port: int) -> None:
-        """Dial the source, and pull; anew if it was at another address. What is copied stays.
-
-        :param move: as the state has it now.
-        """
-        self.move = move
-        if self._address == (host, port):
-            return
-        self.stop()
-        self._address, self._why = (host, port), ""  # what failed there says nothing of here
-        self._dialer = Dialer(self._clock, dial(host, port), self, self._random)
-        self._dialer.dial()
-
-    def stop(self) -> None:
-        """End the pull, and the connection."""
-        dialer, self._dialer = self._dialer, None
-        self._address = None
-        if self._running is not None:
-            self._running.cancel()
-        if dialer is not None:
-            dialer.close()
-
-    # ------------------------------------------------------------------ what the dialer asks
-
-    def wants_connection(self) -> bool:
-        """See `DialerOwner`."""
-        return self._dialer is not None
-
-    def approve(self, connection: DialedConnection, greeting: Greeting) -> None:
-        """See `DialerOwner`."""
-        found = StoreId(greeting.identity, greeting.incarnation)
-        if found != self.move.source_store:
-            raise WrongIdentity(f"the store of shard {self.move.source!r} isn't the one with which the move began")
-
-    def connected(self, connection: DialedConnection) -> None:
-        """See `DialerOwner`."""
-        source = FollowedShard(connection, self.move.name, self.move.ranges, self._clock)
-        self._running = Deferred.fromCoroutine(self.pull.run(source))
-        self._running.addErrback(self._ended, connection)
-
-    def disconnected(self, reason: str) -> None:
-        """See `DialerOwner`. A pull that asks nothing just now hasn't noticed. One that has failed has said why."""
-        if self._running is not None:
-            self._running.cancel()
-        if not self._dropping:
-            self._note(reason)
-
-    def refused(self, error: PyshardError) -> None:
-        """See `DialerOwner`: it is dialed again all the same."""
-
-    # ------------------------------------------------------------------ inside
-
-    def _ended(self, failure: Failure, connection: DialedConnection) -> None:
-        """The pull has ended: begin it anew over another connection, unless it was stopped, or has one."""
-        self._running = None
-        if failure.check(CancelledError) is None:
-            self._note(reason_of(failure), failure.check(ShardFull) is not None)
-        if self._dialer is not None and self._dialer.connection is connection:
-            self._dropping = True
-            self._dialer.drop()
-            self._dropping = False
-
-    def _note(self, why: str, full: bool = False) -> None:
-        if self._dialer is None:
-            return
-        self._full, why = full, shortened(why, MAX_REASON)  # the source may have written it
-        known, self._why, self._failed_at = self.error, why, attrs.evolve(self.pull.progress)
-        if why != known and (more := self._pace.ending(self._clock.seconds())) is not None:
-            move = self.move
-            _log.warn("{move} from {source} waits: {why}{more}", move=move.name, source=move.source, why=why, more=more)
 
 
 class ShardMoves:
@@ -192,7 +75,7 @@ class ShardMoves:
         self._clock = clock
         self._dial = dial
         self._random = random
-        self._pulling: dict[str, _Pulling] = {}
+        self._pulling: dict[str, MovePull] = {}
         self._busy = self._again = False  # whether duties are being done, and whether to look for more then
         self._closed = self._counting = False
         self._pace = LinePace(settings.SHARD_LINES)
@@ -244,7 +127,7 @@ class ShardMoves:
                 report = target_report(move, identity, store.ranges, progress, error, now, remembered)
                 judged = judged_report(report, CopyVerdict() if pulling is None else pulling.pull.verdict)
                 if pulling is not None:
-                    judged = attrs.evolve(judged, full=pulling.full, failed=pulling.failed)
+                    judged = pulling.completed(judged)
                 taken[move.number] = judged if has_enough else not_ready(judged)
         return MoveReports(given, taken)
 
@@ -290,7 +173,7 @@ class ShardMoves:
         source = self._shard.configured().state.map.named(move.source)
         assert source is not None
         if move.name not in self._pulling:
-            self._pulling[move.name] = _Pulling(move, self._pull_of(move), self._clock, self._random)
+            self._pulling[move.name] = MovePull(move, self._pull_of(move), self._clock, self._random)
         self._pulling[move.name].pull_from(dial, move, source.host, source.port)
 
     def _pull_of(self, move: RangeMove) -> RangePull:

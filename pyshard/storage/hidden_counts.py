@@ -140,6 +140,10 @@ class HiddenCounts:
             return 0
         return sum(area.total.used for name, area in self._areas.items() if staged or name == LEFT)
 
+    def staged(self, name: str) -> int:
+        """How many documents are staged under a name, or left over."""
+        return self._areas[name].total.documents if name in self._areas else 0
+
     @property
     def buckets(self) -> Sequence[Mapping[int, int]]:
         """Bucket → documents of what is hidden, for each reason."""

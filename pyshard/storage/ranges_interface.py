@@ -40,6 +40,10 @@ class IRangedStore(Protocol):
         """
         ...
 
+    def staged_documents(self, name: str) -> int:
+        """How many documents a copy has, of which each counts once, however often it came; 0: there is no such copy."""
+        ...
+
     def hold_large(self, seconds: float) -> None:
         """Begin no large change of anybody else for so long, since slots are closed meanwhile; 0: go on with them."""
         ...

@@ -200,12 +200,12 @@ def test_operators_see_how_far_it_is(bench: Bench) -> None:
     assert (listed.number, listed.source, listed.target, listed.phase) == (1, "low", "high", Phase.PLANNED)
     assert listed.ranges == [(0.0, 1e-05)]
     bench.target = TargetReport(
-        B, copies=1, documents=3, size=300, expected=900, rate=50.0, refetched=2, error="it is slow"
+        B, copies=1, documents=3, size=300, expected=900, rate=50.0, refetched=2, error="it is slow", stalled=7.0
     )
     bench.pass_time(0.2)
     (listed,) = bench.driver.listed()
     assert (listed.copies, listed.documents, listed.size, listed.expected) == (1, 3, 300, 900)
-    assert listed.refetched == 2
+    assert (listed.refetched, listed.stalled) == (2, 7.0)
     assert (listed.rate, listed.error, listed.seconds_behind, listed.pause) == (50.0, "it is slow", None, None)
     bench.target = EVEN
     bench.pass_time(0.1)

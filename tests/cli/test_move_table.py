@@ -69,6 +69,9 @@ def test_remarks() -> None:
         "move 2: no room",
         "move 2: 1,200 buckets of rows were other than the source's, and fetched again; the target's log says where",
     ]
+    assert remarks([move(1, stalled=59), move(2, stalled=75.4), move(3, stalled=75.4, over=True)]) == [
+        "move 2: it has come no further for 75 s, though the source answers; it is cancelled after 600 s",
+    ]
 
 
 def drawn(moves: list[ListedMove], bars: bool, width: int) -> list[str]:

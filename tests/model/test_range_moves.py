@@ -155,6 +155,10 @@ def test_another_store(move: RangeMove) -> None:
         (TargetReport(B, copies=settings.MOVE_COPIES, error="no room", failed=True), "no room"),
         (TargetReport(B, copies=settings.MOVE_COPIES + 1), "--followed-log-size"),
         (TargetReport(B, copies=1, ended=settings.MOVE_COPIES), "each time one of the two shards ended that"),
+        (
+            TargetReport(B, stalled=settings.MOVE_STALLS + 1, error="no such row"),
+            "see the logs of both shards: ",
+        ),
     ],
 )
 def test_cancelled_when_it_cannot_end(target: TargetReport, why: str) -> None:
@@ -174,6 +178,7 @@ def test_cancelled_when_it_cannot_end(target: TargetReport, why: str) -> None:
         attrs.evolve(EVEN, seconds_behind=1e9, chasing=settings.MOVE_CATCHES_UP),
         attrs.evolve(EVEN, seconds_behind=1e9, error="the connection was closed"),
         TargetReport(B, copies=settings.MOVE_COPIES),
+        TargetReport(B, stalled=settings.MOVE_STALLS),
         TargetReport(B, copies=settings.MOVE_COPIES - 1, error="no room", failed=True),
         TargetReport(B, copies=settings.MOVE_COPIES, error="why an earlier copy failed"),
         TargetReport(B, copies=1, ended=settings.MOVE_COPIES - 1, error="one comparison ended"),

@@ -11,7 +11,9 @@ from pyshard.model.range_moves import Phase
 from pyshard.protocol.listed_moves import ListedMove, decode_listed_moves, decode_move_numbers, encode_listed_moves
 from pyshard.settings import settings
 
-MOVE = ListedMove(7, "a", "b", [(0.25, 0.5)], Phase.COPYING, rate=1.5, pause=0.1, seconds_behind=2.0, error="no room")
+MOVE = ListedMove(
+    7, "a", "b", [(0.25, 0.5)], Phase.COPYING, rate=1.5, pause=0.1, seconds_behind=2.0, stalled=3.0, error="no room"
+)
 LARGEST = 2**63 - 1
 
 
@@ -48,6 +50,7 @@ def test_texts() -> None:
         {"rate": 1e300},
         {"pause": -1e300},
         {"seconds_behind": 1e16},
+        {"stalled": 1e16},
         {"ranges": [[0.0, 1e300]]},
         {"ranges": [[-0.1, 0.5]]},
         {"ranges": [[0.0, 0.5]] * 1001},

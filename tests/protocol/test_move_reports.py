@@ -29,6 +29,7 @@ TAKEN = TargetReport(
     error="why",
     full=True,
     chasing=9.5,
+    stalled=10.5,
 )
 
 

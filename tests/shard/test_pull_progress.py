@@ -19,7 +19,7 @@ def test_rate() -> None:
     assert progress.rate(119.0) == 1000.0
     assert progress.rate(122.0) == 400.0
     assert progress.rate(130.0) == 0.0
-    assert (progress.rows, progress.size) == (191, 19_500)
+    assert (progress.rows, progress.size) == (10, 19_500)  # the same ten again
 
 
 def test_begun_anew() -> None:
@@ -34,11 +34,12 @@ def test_begun_anew() -> None:
 
 def test_is_past() -> None:
     """It is where it failed until it has gone on from there, or has to begin anew."""
-    progress = PullProgress(copies=1, size=500)
+    progress = PullProgress(copies=1, rows=500, size=7)
     failed = attrs.evolve(progress)
     assert not progress.is_past(failed)
-    assert not attrs.evolve(progress, copies=2, size=400).is_past(failed)  # it will fail there again
-    assert attrs.evolve(progress, size=501).is_past(failed)
+    assert not attrs.evolve(progress, copies=2, rows=400).is_past(failed)  # it will fail there again
+    assert not attrs.evolve(progress, size=10_000).is_past(failed)  # the same rows came again
+    assert attrs.evolve(progress, rows=501).is_past(failed)
     even = attrs.evolve(progress, sequence=9, even=3.0)
     assert even.is_past(failed)
     assert not even.is_past(attrs.evolve(even))

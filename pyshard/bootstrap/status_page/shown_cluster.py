@@ -178,7 +178,7 @@ def _shown_move(move: ListedMove) -> dict[str, object]:
         "expected": move.expected,
         "rate": round(move.rate),
         "behind": None if move.seconds_behind is None else round(move.seconds_behind, 2),
-        "why": move.error or move.why,
+        "why": move.error or move.stall or move.why,
     }
 
 

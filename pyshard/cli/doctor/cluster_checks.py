@@ -161,6 +161,9 @@ def moves_go_on(found: Evidence) -> list[Finding]:
         elif not move.over and move.error:
             cure = f"it goes on when that is mended; 'pyshard jobs cancel {move.number}' gives it up"
             wrong.append(failed("moves", name, f"it doesn't go on: {move.error}", cure))
+        elif text := move.stall:
+            cure = f"the logs of both shards say more; 'pyshard jobs cancel {move.number}' gives it up"
+            wrong.append(warned("moves", name, text, cure))
         elif not move.over and move.paused:
             wrong.append(
                 warned("moves", name, "it is paused", f"'pyshard jobs resume {move.number}' when it may go on")

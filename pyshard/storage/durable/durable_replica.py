@@ -112,6 +112,10 @@ class DurableReplica:
         """See `IRangedStore`."""
         return not self._engine.counters.hidden.uncounted
 
+    def staged_documents(self, name: str) -> int:
+        """See `IRangedStore`."""
+        return self._engine.counters.hidden.staged(name)
+
     def may_be_undone(self, index: str, keys: Sequence[bytes]) -> bool:
         """See `IReplicatedStore`."""
         number = self._engine.counters.indexes.get(index) if index else DEFAULT_INDEX

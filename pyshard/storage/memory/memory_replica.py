@@ -99,6 +99,10 @@ class MemoryReplica(FollowedMemory):
         """See `IRangedStore`."""
         return not self._hidden.counts.uncounted
 
+    def staged_documents(self, name: str) -> int:
+        """See `IRangedStore`."""
+        return self._hidden.counts.staged(name)
+
     def may_be_undone(self, index: str, keys: Sequence[bytes]) -> bool:
         """See `IReplicatedStore`."""
         number = self._names.get(index) if index else DEFAULT_INDEX

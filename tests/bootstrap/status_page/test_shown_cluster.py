@@ -149,6 +149,15 @@ def test_states(changes: dict[str, Any], figures: dict[str, Any], state: str) ->
     assert (shard.fresh(9.5) is None) == (state in ("refused", "down", "slow"))
 
 
+def test_a_move_that_stands_still() -> None:
+    """It is said why, or at least that it does."""
+    moves = [attrs.evolve(MOVE, stalled=75.0, **more) for more in ({}, {"error": "no room"}, {"over": True})]
+    shown: dict[str, Any] = shown_cluster(WatchedCluster(STATE, STORE, [WATCHED], moves=moves))
+    first, second, over = (move["why"] for move in shown["moves"])
+    assert first.startswith("it has come no further for 75 s")
+    assert (second, over) == ("no room", "")
+
+
 def test_a_shard_that_was_not_asked_yet() -> None:
     """It has its time before it counts as slow; then the reason is told."""
     shard = WatchedShard(LOW, READY, error="no answer")

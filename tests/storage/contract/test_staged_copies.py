@@ -43,6 +43,21 @@ def test_a_copy_is_nowhere_until_it_is_owned(bench: Bench) -> None:
     assert bench.store.ranges == StoreRanges()
 
 
+def test_documents_of_a_copy(bench: Bench) -> None:
+    """Each counts once, however often it comes, and those of the store and of other copies not at all."""
+    bench.result(bench.store.own(BELOW))
+    bench.fill(dict.fromkeys(LOW, b"text"))
+    assert bench.store.staged_documents("m") == 0
+    stage(bench, records_from(HIGH[:5]), complete=False)
+    assert bench.store.staged_documents("m") == 5
+    for again in (HIGH[:5], HIGH[2:8], HIGH[:5]):
+        bench.result(bench.store.absorb_staged("m", page_of(records_from(again)), 0, PLENTY))
+    assert bench.store.staged_documents("m") == 8
+    assert bench.store.staged_documents("other") == 0
+    bench.result(bench.store.unstage("m"))
+    assert bench.store.staged_documents("m") == 0
+
+
 def test_a_copy_that_is_given_up(bench: Bench) -> None:
     """It is left over, and gone after some sweeps; then the same range may be copied again."""
     bench.result(bench.store.own(BELOW))
