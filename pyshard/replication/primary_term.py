@@ -8,6 +8,8 @@ Rules:
   answer what it has read, a primary needs those of all;
 - a member that is silent, gets no further, doesn't have this side's answers, or has to begin from a copy, is to be
   removed. Until that is known, it is needed;
+- so is one for which all others wait long, again and again (`pyshard.replication.lone_waits`), if there are members
+  enough without it;
 - nobody is to be removed while this side's own promise to an earlier primary goes on: that one may still answer by it,
   and doesn't know yet that it leads no more;
 - a primary that misses a member for long, and isn't told to go on without it, gives way: it answers the other members
@@ -30,6 +32,7 @@ from pyshard.model.range_moves import StoreId
 from pyshard.model.replica_group import ReplicaGroup
 from pyshard.protocol.log_positions import BallotHistory, common_point
 from pyshard.replication.group_times import GroupTimes
+from pyshard.replication.lone_waits import LoneWaits
 from pyshard.replication.pulls import Pull
 from pyshard.replication.wishes import Wish, WishKind
 
@@ -99,11 +102,18 @@ class PrimaryTerm:
     :param began: when the term began, by the clock that all other moments are of.
     :param token: 16 random bytes, so that beacons of other terms and processes don't count.
     :param bound_until: when this side's own promise to an earlier primary has run out.
+    :param waits: what is known of slow members, from this and earlier terms; None: nothing.
     :ivar committed: all groups up to this number are committed.
     """
 
     def __init__(
-        self, group: ReplicaGroup, times: GroupTimes, began: float, token: bytes, bound_until: float = -inf
+        self,
+        group: ReplicaGroup,
+        times: GroupTimes,
+        began: float,
+        token: bytes,
+        bound_until: float = -inf,
+        waits: LoneWaits | None = None,
     ) -> None:
         self.group = group
         self.bound_until = bound_until
@@ -113,6 +123,8 @@ class PrimaryTerm:
             replica.address: _Other(began, began) for replica in group.replicas if replica.address != group.primary
         }
         self._needed = group.others
+        self._waits = waits or LoneWaits()
+        self._waits.begin(group.others, times.lease, began)
         self._joining: str | None = None
         self._switching: str | None = None
         self._switching_until = -inf
@@ -164,6 +176,7 @@ class PrimaryTerm:
         other.keeps_up = pull.last >= other.given > 0
         other.given = safe
         other.confirmed = pull.last
+        self._note_waits(safe, now)
         return Course.BEACON if sent is None else Course.GROUPS
 
     def falls_behind(self, address: str) -> None:
@@ -240,15 +253,22 @@ class PrimaryTerm:
             )
         self._switching, self._switching_until = address, now + self._times.lease
 
+    def slow(self, now: float) -> tuple[str | None, list[str]]:
+        """The member for which all others wait long, and the learners that were such ones of late."""
+        return self._waits.slow, [each for each in self._waits.resting(now) if each in self.group.learners]
+
     def wish(self, last: int, now: float) -> Wish | None:
         """What is to become of the group.
 
         :param last: the number of the log's last group.
         """
+        self._note_waits(last, now)
         missed = [address for address in self.needed if self._misses(address, now)]
         if missed:
             longest = min(missed, key=lambda address: (self._others[address].well, address))
             return Wish(WishKind.REMOVE, longest) if now >= self.bound_until else None
+        if self._waits.slow is not None and self._can_spare(self._waits.slow) and now >= self.bound_until:
+            return Wish(WishKind.REMOVE, self._waits.slow)
         if self._switches(now) and self._switching is not None:
             ready = self._others[self._switching].confirmed >= last and self.committed >= last
             return Wish(WishKind.SWITCH, self._switching) if ready else None
@@ -268,9 +288,17 @@ class PrimaryTerm:
     def _switches(self, now: float) -> bool:
         return self._switching is not None and now < self._switching_until
 
+    def _note_waits(self, safe: int, now: float) -> None:
+        self._waits.note(now, safe, [(address, self._others[address].confirmed) for address in self._needed])
+
+    def _can_spare(self, address: str) -> bool:
+        """Whether there are members enough without one, and another one by which it is judged."""
+        members = self.group.members - {address}
+        return len(members) >= max(2, self.group.least)
+
     def _may_join(self, address: str, now: float) -> bool:
         other = self._others[address]
-        return other.keeps_up and not self._misses(address, now)
+        return other.keeps_up and not self._misses(address, now) and address not in self._waits.resting(now)
 
     def _sent(self, beacon: bytes, now: float) -> float | None:
         """When a beacon was sent; None: it isn't of this term."""

@@ -29,6 +29,7 @@ from pyshard.model.replica_group import ReplicaGroup
 from pyshard.replication.answer_gate import AnswerGate
 from pyshard.replication.group_times import of_lease
 from pyshard.replication.interfaces import GroupSource, Primary, ReplicaStore
+from pyshard.replication.lone_waits import LoneWaits
 from pyshard.replication.member_pulls import MemberPulls
 from pyshard.replication.member_term import MemberTerm
 from pyshard.replication.primary_term import PrimaryTerm
@@ -74,7 +75,7 @@ class Replica:
         self._random = random
         self._answers = PullAnswers(store, source, clock.seconds, self.look)
         self._taking_on = DeferredLock()
-        self._turns = StoreTurns()
+        self._turns, self._waits = StoreTurns(), LoneWaits()
         self._primary: PrimaryTerm | None = None
         self._gate: AnswerGate | None = None
         self._member: MemberTerm | None = None
@@ -281,7 +282,9 @@ class Replica:
         await self._turns.run(lambda: self._store.lead(group.ballot))
         if self._is_over() or self.failed:
             return
-        term = PrimaryTerm(group, of_lease(group.lease), self._clock.seconds(), self._random(16), self._bound_until)
+        times, now = of_lease(group.lease), self._clock.seconds()
+        self._waits = LoneWaits() if gate is None else self._waits
+        term = PrimaryTerm(group, times, now, self._random(16), self._bound_until, self._waits)
         term.committed = self._store.committed
         self._primary = term
         if gate is None:  # one at which nobody waits goes on, too: something may be on its way to it

@@ -73,7 +73,7 @@ def primary_figures(term: PrimaryTerm, last: int, now: float, failed: str) -> Re
     :param failed: why it can't go on; empty: it can.
     """
     others, left = term.figures(last, now), term.leased_until - now
-    waits = failed or why_primary_waits(term.group, term.switching(now), left, others)
+    waits = failed or why_primary_waits(term.group, term.switching(now), left, others) or why_slow(*term.slow(now))
     return ReplicaFigures(term.group, PRIMARY, None if left == inf else max(0.0, left), None, others, waits)
 
 
@@ -106,4 +106,17 @@ def why_primary_waits(group: ReplicaGroup, switching: str | None, lease: float, 
             other.address for other in others if other.address in group.members and other.silent > group.lease / 2
         )
         return f"it answers nothing until {', '.join(silent) or 'its members'} are heard of, or removed"
+    return ""
+
+
+def why_slow(slow: str | None, removed: Sequence[str]) -> str:
+    """Why changes take long, or a replica is no member; empty: neither.
+
+    :param slow: the address of the member for which all others wait long.
+    :param removed: those of learners that were such ones of late.
+    """
+    if slow is not None:
+        return f"changes wait long for {slow} alone; see its disk, its machine and the network to it"
+    if removed:
+        return f"changes have waited long for {', '.join(removed)} alone, so it is a learner for a while"
     return ""

@@ -113,6 +113,18 @@ def test_leads() -> None:
     assert (one.store.ballots, one.store.committed) == (((5, 1),), 1)
 
 
+def test_remembers_slow_members() -> None:
+    """As long as it leads without a break, so that who was removed doesn't join again at once."""
+    one = One()
+    one.replica.take_on(group_of())
+    one.replica._waits.slow = C
+    told = []
+    for ballot in (6, 7, 9):  # of 8 it isn't told, so somebody else may have led
+        one.replica.take_on(group_of("AB", ballot=ballot))
+        told.append(one.replica._waits.resting(one.clock.seconds()))
+    assert told == [[C], [C], []]
+
+
 def test_knows_nothing_of_its_age_when_it_has_led() -> None:
     """What a primary shows may not be committed, so what it knew as a member counts no more."""
     one = One(B)
