@@ -241,6 +241,13 @@ def test_who_is_taken_for_a_replica(attacked: Attacked, monkeypatch: pytest.Monk
     assert not ask(commands.PullGroups, pull=b"", offset=12345)  # which fails
     assert ask(commands.PullGroups, pull=pull_of(attacked), offset=0)
     assert not ask(commands.Stat)
+    unread: Box = {b"offset": b"no number"}
+    for name in (b"Unknown", commands.PullGroups.commandName):
+        assert ask(commands.PullGroups, pull=pull_of(attacked), offset=0)
+        refused = watch(peer.call_directly(name, unread))
+        attacked.cluster.advance(1)
+        assert len(refused) == 1
+        assert not next(each for each in attacked.connections() if each.id == identity).replicates
     assert ask(commands.PullGroups, pull=pull_of(attacked), offset=0)
     attacked.write(peer, [b"k"])
     attacked.cluster.advance(1)

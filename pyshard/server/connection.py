@@ -168,10 +168,8 @@ class ServerConnection(HoldingConnection):
             self.call_directly(commands.Ping.commandName, {}).addErrback(lambda _: None)
 
     def refusal(self, name: bytes) -> PyshardError | None:
-        if self.replicates and name != commands.PullGroups.commandName:
-            self.replicates = False  # what else it asks, it asks as everybody does
-        if self.moves and name not in BRING_ON:
-            self.moves_no_more()
+        if self.replicates or self.moves:
+            self._note_asked(name)
         if self.role is not Role.ADMIN and (refused := self.refused or forbidden(name, self.role)) is not None:
             return refused
         if self.factory.draining:
@@ -188,6 +186,7 @@ class ServerConnection(HoldingConnection):
 
     def unhandled(self, name: bytes, tag: bytes) -> Box:
         """See `BoundedAMP`. A peer without a role isn't told which commands there are."""
+        self._note_asked(name)
         if self.role is None and (refused := self.refused or forbidden(name, None)) is not None:
             self.factory.counts.refusals[refused.code] += 1
             return error_box(refused, tag)
@@ -287,8 +286,15 @@ class ServerConnection(HoldingConnection):
 
     # ------------------------------------------------------------------ inside
 
+    def _note_asked(self, name: bytes) -> None:
+        """What else is asked than what goes first, known or not, is asked as everybody asks."""
+        self.replicates = self.replicates and name == commands.PullGroups.commandName
+        if self.moves and name not in BRING_ON:
+            self.moves_no_more()
+
     def _public(self, failure: Failure, name: bytes) -> PyshardError:
         error = super()._public(failure, name)
+        self.replicates = False  # also where nobody came to look who asks, such as at a box that can't be read
         self.factory.counts.refusals[error.code] += 1
         return error
 

@@ -17,7 +17,8 @@ Rules:
 - A box that is larger than any that took a short time over its connection counts as one that takes long. So nobody
   has long boxes served as short ones by connecting anew for each. One that comes in parts counts as a whole.
 - A connection that its peer has ended is ended when it would be its turn, or before a box that may take long.
-- Replicas of this shard wait for nobody, as everybody's answers wait for them (`pyshard.shard.large_changes`).
+- Replicas of this shard wait for nobody, as everybody's answers wait for them (`pyshard.shard.large_changes`). Their
+  questions are small: what sends a large box is read as others are.
 - What brings on a move of slots goes first, within bounds (`pyshard.server.first_served`). Long boxes are held then.
 - Peers that have shown no token yet come last, but always get a small part, since everybody begins as one.
 - What Python's garbage collector takes is nobody's, nor what others have the processor for (`pyshard.server.own_time`).
@@ -44,6 +45,7 @@ from pyshard.server.served_connection import Served
 from pyshard.settings import settings
 
 _WALL = 3  # times as long as a processor worked on it a step of a handshake counts at the most, where others work, too
+_QUESTION = 65_536  # bytes of a replica's question at the most: a tenth has the largest
 _HANDSHAKES = "handshakes"  # what counts as their address
 _LONGEST = 1.0  # seconds that a slice counts at the most, since the clock may have been set
 _TURN = 0.0005  # seconds after which a turn of the reactor counts as over where they aren't numbered
@@ -182,7 +184,9 @@ class ServingTurns(CountedTime[_S]):
 
     def _read_in_turn(self, connection: _S, read: Callable[[], object]) -> object:
         if connection.replicates:
-            return read()
+            if connection.unserved_bytes <= _QUESTION:
+                return read()
+            connection.replicates = False
         if connection.handshaking:
             return self._shake_hands(connection, read)
         if connection.moves and self._first.may(connection):

@@ -212,6 +212,17 @@ def test_replicas_wait_for_nobody(bench: Bench) -> None:
     assert bench.turns.debt(replica.origin) <= debt
 
 
+def test_a_large_box_of_a_replica(bench: Bench) -> None:
+    """No question is so large, so it is read in its turn, as that of anybody else."""
+    replica = bench.peer("replica")
+    replica.replicates, replica.size = True, 65_536
+    read = bench.turns.reading(replica, lambda: None)
+    for boxes, first in ((0, True), (1, True), (2, False), (0, False)):
+        replica.boxes = boxes
+        read()
+        assert replica.replicates is first
+
+
 def test_a_replica_that_asks_too_often(bench: Bench) -> None:
     """What it asks from then on waits for its turn, also of what has come already."""
     honest, flood = bench.peer("honest", cost=0.00003), Flood(bench, "flood", 0, 0.001)
