@@ -19,12 +19,12 @@ from pyshard.backup import manifest
 from pyshard.model.cluster_state import DEFAULT_INDEX, ClusterState
 from pyshard.model.key_slots import slots_of
 from pyshard.model.slot_ranges import SlotRanges, holds_all, in_ranges, shown
-from pyshard.protocol.batch_operations import HEAD_BYTES
 from pyshard.protocol.pages import Row
-from pyshard.settings import settings
+from pyshard.protocol.row_faults import key_fault, length_fault
 
 _INDEX = attrgetter("index")
 _KEY = attrgetter("key")
+_RECORD = attrgetter("record")
 
 
 @attrs.frozen
@@ -53,17 +53,9 @@ class RowCheck:
         unknown = {row.index for row in rows} - self.names.keys()
         if unknown:
             yield f"found a record of index {min(unknown)}, which isn't in {manifest.STATE}"
-        longest = max([len(row.key) for row in rows], default=0)
-        if longest > settings.MAX_KEY_BYTES:
-            yield f"found a key of {longest:,} bytes; one has at most {settings.MAX_KEY_BYTES:,}"
-        largest = max([len(row.record) for row in rows], default=0)
-        if largest > settings.MAX_DOCUMENT_BYTES + HEAD_BYTES:
-            yield f"found a record of {largest:,} bytes; one has at most {settings.MAX_DOCUMENT_BYTES + HEAD_BYTES:,}"
-        try:
-            for row in rows:
-                row.key.decode()
-        except UnicodeDecodeError as error:
-            yield f"found a key that is not UTF-8, at byte {error.start}"
+        for fault in (key_fault(list(map(_KEY, rows))), length_fault(list(map(_RECORD, rows)))):
+            if fault is not None:
+                yield f"found {fault}"
         soonest = min([row.expires for row in rows], default=0)
         if soonest < 0:
             yield f"found a record that expires at {soonest} ms, expected 0 or a time since 1970"

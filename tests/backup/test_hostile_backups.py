@@ -62,13 +62,16 @@ def make(tmp_path: Path) -> Make:
     ("row", "why"),
     [
         (Row(0, b"\xff", 0, RECORD), "found a key that is not UTF-8, at byte 0"),
-        (Row(0, b"k" * (settings.MAX_KEY_BYTES + 1), 0, RECORD), "found a key of 65,537 bytes; one has at most 65,536"),
+        (
+            Row(0, b"k" * (settings.MAX_KEY_BYTES + 1), 0, RECORD),
+            "found a key of 65,537 bytes, expected 65,536 at the most",
+        ),
         (Row(0, b"a", -1, RECORD), "found a record that expires at -1 ms"),
         (Row(-1, b"a", 0, RECORD), "found a record of index -1"),
         (Row(2**64 - 1, b"a", 0, RECORD), "found a record of index 18446744073709551615"),
         (
             Row(0, b"a", 0, bytes(settings.MAX_DOCUMENT_BYTES + HEAD_BYTES + 1)),
-            "found a record of 16,777,222 bytes; one has at most 16,777,221",
+            "found a record of 16,777,222 bytes, expected 16,777,221 at the most",
         ),
     ],
 )

@@ -35,7 +35,7 @@ def test_what_clients_store(number: int) -> None:
 
 ODD = {
     "another slot": (replace(GOOD, slot=GOOD.slot + 1), "found for key 'k' slot"),
-    "the slot of another index": (replace(NAMED, slot=GOOD.slot), "found for key 'k' of index 3 slot"),
+    "the slot of another index": (replace(NAMED, slot=GOOD.slot), "found for key 'k' of index 'pages' slot"),
     "a removal in another slot": (replace(GOOD, slot=0, record=None), "found for key 'k' slot 0"),
     "no UTF-8": (replace(GOOD, key=b"\xff", slot=slot_of(b"\xff")), "not UTF-8, at byte 0"),
     "a removal of no UTF-8": (replace(GOOD, key=b"a\xff", record=None, slot=slot_of(b"a\xff")), "not UTF-8, at byte 1"),
