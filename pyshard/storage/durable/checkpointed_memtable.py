@@ -40,7 +40,7 @@ class CheckpointedMemtable(MemtableOverLmdb):
     def _flush(self, checkpoint: Checkpoint) -> None:
         """Flush what is due of a checkpoint, or as much of it as may be."""
         began, several_ask, flushed = self._steady(), self.several_ask(ASKS), 0
-        if not self.flushes.may_begin(began, several_ask):
+        if not self.flushes.may_begin(began, self.several_ask):
             return
         memtable = self.replica.settled(self.memtable, self.lmdb.counters)
         keys, done = checkpoint.next_keys(memtable, self.checkpoints.pages_due)
@@ -57,4 +57,5 @@ class CheckpointedMemtable(MemtableOverLmdb):
         self.background += (now - began) * self.checkpoints.of_background
         done = done if flushed == len(keys) else checkpoint.done_with(keys[flushed - 1])
         self.checkpoints.flushed(done, 1 - flushed / max(1, len(keys)))
-        self.checkpoints.allowance.flushed(flushed, self.flushes.end(began, now, flushed == len(keys), several_ask))
+        seconds = self.flushes.end(began, now, flushed == len(keys), self.several_ask)
+        self.checkpoints.allowance.flushed(flushed, seconds)

@@ -56,15 +56,44 @@ def test_nothing_to_flush() -> None:
 
 
 def test_a_step_leaves_time_to_others() -> None:
-    """Three times as long as it took, if several ask, and it could not flush all that was due."""
+    """Three times as long as it took, if others ask, and it could not flush all that was due."""
+
+    def always(within: float) -> bool:
+        return within > 0
+
+    def never(within: float) -> bool:
+        return within < 0
+
     pace = FlushPace()
-    assert pace.may_begin(0, True)
-    assert pace.end(10.0, 10.1, False, True) == pytest.approx(0.4)
-    assert (pace.may_begin(10.39, True), pace.may_begin(10.41, True)) == (False, True)
-    assert pace.may_begin(10.11, False)
-    assert pace.end(20.0, 20.1, False, False) == pytest.approx(0.1)
-    assert pace.end(30.0, 30.1, True, True) == pytest.approx(0.1)
-    assert pace.may_begin(30.1, True)
+    assert pace.may_begin(0, always)
+    assert pace.end(10.0, 10.1, False, always) == pytest.approx(0.4)
+    assert (pace.may_begin(10.39, always), pace.may_begin(10.41, always)) == (False, True)
+    assert pace.may_begin(10.11, never)
+    assert pace.end(20.0, 20.1, False, never) == pytest.approx(0.1)
+    assert pace.end(30.0, 30.1, True, always) == pytest.approx(0.1)
+    assert pace.may_begin(30.1, always)
+
+
+@pytest.mark.parametrize(
+    ("every", "waits", "part"),
+    [(0.002, 0.0, 0.25), (0.05, 0.0, 0.25), (0.06, 0.06, 0.25), (1.0, 0.0, 0.8), (9.0, 0.0, 0.97), (1000.0, 0.0, 1.0)],
+)
+def test_nobody_has_time_who_does_not_ask(every: float, waits: float, part: float) -> None:
+    """Who asks now and then leaves most of the time to flushes; who asks all the time, or waits, has three quarters."""
+    pace, now, flushed, asked = FlushPace(), 0.0, 0.0, 0.0
+
+    def several_ask(within: float) -> bool:
+        return now - asked - waits < within
+
+    while now < 60.0:
+        asked = now // every * every
+        if pace.may_begin(now, several_ask):
+            began, now = now, now + 0.05
+            asked = now // every * every
+            pace.end(began, now, False, several_ask)
+            flushed += now - began
+        now += 0.0001  # a group
+    assert flushed / now == pytest.approx(part, abs=0.03)
 
 
 def test_writers_have_what_is_left_while_the_checkpoint_goes_on() -> None:
@@ -147,7 +176,7 @@ def test_a_slow_disk(path: Path, monkeypatch: pytest.MonkeyPatch, several_ask: b
     store = LmdbStore(
         DataDirectory(path), lambda: START, durability=Durability.NONE, most_changed=2000, steady=disk.seconds
     )
-    store._engine.several_ask = lambda _: several_ask
+    store._engine.several_ask = lambda _: several_ask  # all the time
     waits, rates = list[float](), list[float]()
     for number in range(200):
         began = disk.now
