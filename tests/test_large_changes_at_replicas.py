@@ -21,7 +21,7 @@ from pyshard.protocol.batch_operations import Read, Run, Write
 from pyshard.protocol.boxes import Box
 from pyshard.protocol.chunked_arguments import put_chunks
 from pyshard.protocol.command_boxes import Command
-from pyshard.replication.pulls import Pull
+from pyshard.replication.pulls import Pull, PulledHead
 from pyshard.shard.protocol import ShardProtocol
 from pyshard.shard.pull_precedence import PullPrecedence
 from pyshard.shard.shard_replica import ShardReplica
@@ -252,6 +252,30 @@ def test_who_is_taken_for_a_replica(attacked: Attacked, monkeypatch: pytest.Monk
     attacked.write(peer, [b"k"])
     attacked.cluster.advance(1)
     assert not next(each for each in attacked.connections() if each.id == identity).replicates
+
+
+def test_groups_that_are_asked_for_again(attacked: Attacked) -> None:
+    """They aren't given before everybody is served a second time, to whoever asks in a replica's name."""
+    (member,) = attacked.group.others
+    process = next(name for name, place in attacked.cluster.processes.items() if member.endswith(f":{place[1]}"))
+    known = msgspec.msgpack.decode(pull_of(attacked), type=Pull)
+    attacked.cluster.kill_shard(process)
+    before = attacked.store.sequence
+    attacked.cluster.advance(10)
+    attacked.write(attacked.peer(), [b"k"])
+    peer = attacked.peer()
+    identity, store = next(reversed(attacked.connections())).id, attacked.store
+    first, beacon = [], b""
+    for _ in range(4):
+        ballot = attacked.group.ballot
+        question = msgspec.structs.replace(known, last=before, history=store.ballots, ballot=ballot, beacon=beacon)
+        asked = watch(peer.call(commands.PullGroups, 5, pull=msgspec.msgpack.encode(question), offset=0))
+        attacked.cluster.advance(1)
+        (answer,) = asked
+        assert isinstance(answer, dict)
+        beacon = msgspec.msgpack.decode(answer["pulled"], type=PulledHead).beacon
+        first += [each.replicates for each in attacked.connections() if each.id == identity]
+    assert first == [True, True, False, False]  # with the first one it learns who leads
 
 
 def test_what_waits_when_the_daemon_stops(attacked: Attacked) -> None:

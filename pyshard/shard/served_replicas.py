@@ -133,6 +133,11 @@ class ServedReplicas:
             given.even_at = self._clock.seconds()
         return groups
 
+    def given(self, address: str) -> int:
+        """The number of the last group that a replica was given with an answer; 0: it was given none."""
+        given = self._given.get(follower_name(address))
+        return 0 if given is None else given.after
+
     def chasers(self, addresses: Collection[str]) -> Iterator[Chaser]:
         """Those of some replicas that are given groups."""
         now, safe = self._clock.seconds(), self._store.safe

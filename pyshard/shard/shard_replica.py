@@ -248,7 +248,8 @@ class ShardReplica:
         if not group.holds(question.address, StoreId(question.identity, question.incarnation)):
             return False
         made, now = self._store.position.sequence, self._clock.seconds()
-        return self._first.has(question.address, owner, made, now, 2 * self.served.wait)
+        given = self.served.given(question.address)
+        return self._first.has(question.address, owner, question.last, given, made, now, 2 * self.served.wait)
 
     def lost(self, owner: Hashable) -> None:
         """A connection is gone."""
