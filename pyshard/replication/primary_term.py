@@ -298,7 +298,8 @@ class PrimaryTerm:
 
     def _may_join(self, address: str, now: float) -> bool:
         other = self._others[address]
-        return other.keeps_up and not self._misses(address, now) and address not in self._waits.resting(now)
+        rests = self.has_enough and address in self._waits.resting(now)
+        return other.keeps_up and not self._misses(address, now) and not rests
 
     def _sent(self, beacon: bytes, now: float) -> float | None:
         """When a beacon was sent; None: it isn't of this term."""

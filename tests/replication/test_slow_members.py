@@ -98,6 +98,14 @@ def test_quick_members_stay() -> None:
     assert primary_figures(slow.term, slow.last, slow.now, "").waits == ""
 
 
+def test_joins_at_once_where_it_is_needed() -> None:
+    """Where there are too few members, none that has everything rests."""
+    slow = Slow(group_of(least=2))
+    slow.go_on(100.0)
+    slow.take_on(group_of("AB", ballot=6, least=3))
+    assert slow.go_on(1.0, delay=0.1) == Wish(WishKind.JOIN, C)
+
+
 def test_operators_are_told_of_its_rest() -> None:
     """Why a replica that follows well is no member."""
     slow = Slow(group_of(least=2))
