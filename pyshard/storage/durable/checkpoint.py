@@ -159,7 +159,11 @@ class CheckpointSchedule:
     def end(self, sequence: int) -> None:
         """LMDB has all groups up to a number: a checkpoint of no more than these is done."""
         if self.current is not None and self.current.sequence <= sequence:
-            self.current = None
+            self.stop()
+
+    def stop(self) -> None:
+        """None goes on any more: so nobody waits for it."""
+        self.current, self.is_behind, self.allowance.rate = None, False, inf
 
     def flushed(self, done: int, left: float = 0.0) -> None:
         """Go on behind what was flushed; a checkpoint of which that was the last part is done.
@@ -170,4 +174,4 @@ class CheckpointSchedule:
         if self.current is not None:
             self.current.done = done
             if done == len(self.current.keys):
-                self.current = None
+                self.stop()

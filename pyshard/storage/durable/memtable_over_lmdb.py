@@ -219,7 +219,7 @@ class MemtableOverLmdb:
             self.sequence = groups[-1].sequence if groups else self.lmdb.counters.sequence
             self.swept = self.trimmed = b""
         self.ahead = CountsAhead()
-        self.checkpoints.current = None
+        self.checkpoints.stop()
 
     def empty(self, seconds: float, head: ChangeGroup) -> None:
         """Have no records and own nothing, in one transaction of LMDB that saves what the replica is.
@@ -245,7 +245,7 @@ class MemtableOverLmdb:
             self.memtable, self.counters, self.text, self.sequence = Memtable(), counters.copy(), None, head.sequence
             self.swept = self.trimmed = b""
         self.ahead = CountsAhead()
-        self.checkpoints.current = None
+        self.checkpoints.stop()
 
     def take(self, changes: GroupChanges, counters: Counters, sequence: int, size: int) -> None:
         """Show readers what a group changes.

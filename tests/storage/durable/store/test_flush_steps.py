@@ -127,9 +127,22 @@ def test_what_is_used() -> None:
         assert schedule.is_behind
         rates.append(schedule.allowance.rate)
     assert rates == [inf, pytest.approx(32 * MIB / 10), pytest.approx(16 * MIB / 10), 262_144]
-    schedule.end(7)
-    schedule.look(7, 200, 64 * MIB, 0, False)
-    assert (schedule.is_behind, schedule.allowance.rate) == (False, inf)
+
+
+def test_nobody_waits_for_a_checkpoint_that_is_over() -> None:
+    """However it ended, also when all came into LMDB at once, or is forgotten."""
+    schedule = CheckpointSchedule(100)
+    for end in (lambda: schedule.end(7), schedule.stop, lambda: schedule.flushed(1)):
+        memtable = Memtable()
+        memtable.put(KEYS[0], b"", 0)
+        schedule.begin(memtable, 7)
+        schedule.allowance.flushed(1, 0.1)
+        schedule.add(1000, 0, 0)
+        schedule.look(7, 200, 64 * MIB, 0, False)
+        assert schedule.is_behind
+        assert schedule.allowance.rate < inf
+        end()
+        assert (schedule.is_behind, schedule.allowance.rate) == (False, inf)
 
 
 def test_what_is_left_is_due() -> None:
