@@ -12,7 +12,8 @@ Rules:
 - A change is made at once, and in order. It is its answer that waits, for a second at the most. A change that would
   have to wait for longer is refused before anything is done for it (`Overloaded`): clients send it again by
   themselves. So neither many changes in flight, nor large ones, write more than they may.
-- Only who changes slots that are followed is slowed, and only while the follower asks for more.
+- For a follower only who changes slots that are followed is slowed, and only while the follower asks for more. For the
+  disk everybody is. Both hold side by side, and the longer wait counts.
 """
 
 from __future__ import annotations
@@ -99,23 +100,23 @@ class WriterPace:
         self._owed = {} if rate == inf else left
         self._began, self._counts, self._count, self._written = now, {}, 0, written
 
-    def wait(self, size: int, now: float, address: str, brought: int | None = None) -> float | None:
-        """Note changes, and say for how long their answer is to wait; None: they are to be refused, and weren't noted.
+    def wait(self, now: float, address: str, brought: int) -> float:
+        """For how long the answer to changes is to wait; longer than `LONGEST`: they are to be refused.
 
-        :param size: their bytes.
         :param address: whose they are.
-        :param brought: so many of them count for the address; None: all.
+        :param brought: their bytes that count for the address.
         """
-        brought = size if brought is None else brought
-        owed = self._left(address, now) if brought else 0.0
-        wait = owed / self._level
-        if wait > LONGEST:
-            return None
+        return self._left(address, now) / self._level if brought else 0.0
+
+    def note(self, size: int, now: float, address: str, brought: int) -> None:
+        """Note changes that are made; see `wait`.
+
+        :param size: all of their bytes.
+        """
         self._counts[address] = self._counts.get(address, 0) + brought
         self._count += size
         if brought and self._level != inf:
-            self._owed[address] = owed + brought, now
-        return wait
+            self._owed[address] = self._left(address, now) + brought, now
 
     def _left(self, address: str, now: float) -> float:
         """Bytes that an address has brought too soon, as it is now."""
@@ -138,7 +139,7 @@ class SlowedWriters:
     :param allowed: gives what may be written, given how many bytes of changes were written in a second of late.
     :param clock: times answers.
     :param writable: gives bytes of changes a second for which the store has room; see `IStore`.
-    :ivar allowed: what may be written now.
+    :ivar allowed: what may be written now for the sake of followers.
     """
 
     def __init__(
@@ -152,8 +153,8 @@ class SlowedWriters:
         self._writable = writable
         self._find = allowed
         self._clock = clock
-        self._pace = WriterPace()
-        self._slows = False  # as far as the last look knows
+        self._pace, self._disk_pace = WriterPace(), WriterPace()
+        self._disk_slows = False  # as far as the last look knows
         self.allowed = Allowed()
 
     def serve(
@@ -166,17 +167,29 @@ class SlowedWriters:
         :param address: whose it is.
         :raises Overloaded: it would have to wait for too long; nothing was done.
         """
-        if not self._places.any and not self._slows and self._writable() == inf:
+        followed, disk_slows = self._places.any or self.allowed.rate != inf, self._disk_slows or self._writable() != inf
+        if not followed and not disk_slows:
             return begin()
-        now, written = self._clock.seconds(), self._places.written
-        if self._pace.is_due(now, written, _LOOK_AT * self._places.room):
-            self._pace.look(now, written, self._look)
-        seconds = self._pace.wait(size, now, address, self._brought(runs, size))
-        if seconds is None:
+        now, written, much = self._clock.seconds(), self._places.written, _LOOK_AT * self._places.room
+        seconds, brought = 0.0, size
+        if followed:
+            if self._pace.is_due(now, written, much):
+                self._pace.look(now, written, self._look)
+            brought = self._brought(runs, size)
+            seconds = self._pace.wait(now, address, brought)
+        if disk_slows:
+            if self._disk_pace.is_due(now, written, much):
+                self._disk_pace.look(now, written, self._look_at_disk)
+            seconds = max(seconds, self._disk_pace.wait(now, address, size))
+        if seconds > LONGEST:
             raise Overloaded(
                 "more is written to this shard than its disk, a copy of it, or who follows it can keep up with, so its "
                 "writers are slowed down; nothing was done, try again later"
             )
+        if followed:
+            self._pace.note(size, now, address, brought)
+        if disk_slows:
+            self._disk_pace.note(size, now, address, size)
         applied = begin()
         if seconds <= 0:
             return applied
@@ -185,11 +198,13 @@ class SlowedWriters:
         return applied.addBoth(lambda outcome: waited.addCallback(lambda _: outcome))
 
     def _look(self, written: float) -> float:
-        self.allowed, writable = self._find(written), self._writable()
-        if writable < self.allowed.rate:
-            self.allowed = Allowed(writable, ALL)
-        self._slows = self._places.any or writable != inf
+        self.allowed = self._find(written)
         return self.allowed.rate
+
+    def _look_at_disk(self, _: float) -> float:
+        writable = self._writable()
+        self._disk_slows = writable != inf
+        return writable
 
     def _brought(self, runs: Sequence[Run], size: int) -> int:
         """Bytes of a batch that change slots for which writers are slowed; of all, while they aren't."""

@@ -6,6 +6,7 @@ from math import inf
 
 import attrs
 import pytest
+from shard.admitted import admit
 
 from pyshard.settings import settings
 from pyshard.shard.follower_allowance import _SLOWED_AT_MOST, FollowerAllowance
@@ -162,7 +163,7 @@ class Simulated:
             now = self.now + 0.05 * number / batches
             if self.pace_of.is_due(now, self.written, 0.02 * ROOM):
                 self.pace_of.look(now, self.written, allowed)
-            if self.pace_of.wait(self.batch, now, f"address {number % self.addresses}") is None:
+            if admit(self.pace_of, self.batch, now, f"address {number % self.addresses}") is None:
                 self.refused += 1
             else:
                 self.written += self.batch * self.times

@@ -9,6 +9,7 @@ from random import Random
 import attrs
 import pytest
 from deferreds import watch
+from shard.admitted import admit
 from shard.pulling import KEYS, MOVING, REST, Pulling
 from shard.served import WHERE
 from twisted.internet.defer import Deferred, fail, succeed
@@ -41,7 +42,7 @@ def brought(
             offered[address] += rate * 0.01
             while offered[address] >= batch:
                 offered[address] -= batch
-                if pace.wait(batch, now, address) is None:
+                if admit(pace, batch, now, address) is None:
                     refused += 1
                 else:
                     found[address] += batch / seconds
@@ -60,7 +61,7 @@ def test_nobody_is_slowed() -> None:
     """While writers may write what they like, no answer waits."""
     pace = WriterPace()
     pace.look(0.0, 0, lambda _: inf)
-    assert [pace.wait(100 * MB, 0.001 * number, "a") for number in range(100)] == [0.0] * 100
+    assert [admit(pace, 100 * MB, 0.001 * number, "a") for number in range(100)] == [0.0] * 100
 
 
 def test_the_heaviest_first() -> None:
@@ -78,10 +79,10 @@ def test_who_brings_little_does_not_wait() -> None:
         now = step * 0.01
         if pace.is_due(now, written, inf):
             pace.look(now, written, lambda _: 0.5 * MB)
-        written += 400_000 * (pace.wait(400_000, now, "much") is not None)
+        written += 400_000 * (admit(pace, 400_000, now, "much") is not None)
         if step % 10 == 0:
             written += 1000
-            little.append(pace.wait(1000, now, "little"))
+            little.append(admit(pace, 1000, now, "little"))
     assert set(little[20:]) == {0.0}
 
 
@@ -92,7 +93,7 @@ def test_what_others_write() -> None:
         now = step * 0.01
         if pace.is_due(now, step * 10_000, inf):
             pace.look(now, step * 10_000, lambda _: 0.5 * MB)
-        found += pace.wait(1000, now, "a") is not None
+        found += admit(pace, 1000, now, "a") is not None
     assert found * 1000 >= 4096 * 60
 
 
@@ -100,12 +101,12 @@ def test_no_answer_waits_long() -> None:
     """A second at the most; what would have to wait for longer is refused, and isn't noted."""
     pace = WriterPace()
     pace.look(0.0, 0, lambda _: 10_000.0)
-    assert [pace.wait(6000, 0.0, "a") for _ in range(4)] == [0.0, 0.6, None, None]
-    assert pace.wait(6000, 0.2, "a") == pytest.approx(LONGEST)
-    assert pace.wait(6000, 0.3, "a") is None
-    assert pace.wait(6000, 0.3, "b") == 0.0
+    assert [admit(pace, 6000, 0.0, "a") for _ in range(4)] == [0.0, 0.6, None, None]
+    assert admit(pace, 6000, 0.2, "a") == pytest.approx(LONGEST)
+    assert admit(pace, 6000, 0.3, "a") is None
+    assert admit(pace, 6000, 0.3, "b") == 0.0
     pace.look(0.4, 0, lambda _: inf)
-    assert pace.wait(6000, 0.4, "a") == 0.0
+    assert admit(pace, 6000, 0.4, "a") == 0.0
 
 
 def test_what_a_change_writes_counts() -> None:
@@ -113,10 +114,10 @@ def test_what_a_change_writes_counts() -> None:
     pace, taken = WriterPace(), 0
     pace.look(0.0, 0, lambda _: inf)
     for _ in range(1000):
-        pace.wait(1000, 0.5, "a")
+        admit(pace, 1000, 0.5, "a")
     pace.look(1.0, 100 * MB, lambda _: 1.0 * MB)  # a hundred times as much was written
     for step in range(1000):
-        taken += pace.wait(1000, 1.0 + step * 0.001, "a") is not None
+        taken += admit(pace, 1000, 1.0 + step * 0.001, "a") is not None
     assert taken * 1000 * 100 == pytest.approx(2 * MB, rel=0.1)
 
 
@@ -126,7 +127,7 @@ def test_when_a_look_is_due() -> None:
     assert pace.is_due(5.0, 0, 1000)
     pace.look(5.0, 0, lambda _: inf)
     assert [pace.is_due(5.5, written, 1000) for written in (0, 999, 1000)] == [False, False, True]
-    pace.wait(1000, 5.5, "a")
+    admit(pace, 1000, 5.5, "a")
     assert pace.is_due(5.5, 0, 1000)
     pace.look(5.5, 0, lambda _: inf)
     assert [pace.is_due(now, 0, 1000) for now in (5.6, 6.4, 6.5)] == [False, False, True]
@@ -230,9 +231,9 @@ def test_the_address_is_told(pulling_in_memory: Pulling, monkeypatch: pytest.Mon
     assert pulling.served is not None
     slowed = Slowed(pulling, monkeypatch, Allowed(10_000.0, ALL))
 
-    def wait(size: int, _: float, address: str, brought: int) -> None:
+    def wait(_: float, address: str, brought: int) -> float:
         found.append((brought, address))
-        assert size == brought
+        return LONGEST + 1
 
     monkeypatch.setattr(slowed.writers._pace, "wait", wait)
     peer = pulling.served.connect(BoundedAMP(pulling.clock))

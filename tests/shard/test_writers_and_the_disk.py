@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf
 
 from deferreds import watch
@@ -9,7 +10,8 @@ from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 
 from pyshard.errors import Overloaded
-from pyshard.protocol.batch_operations import Write
+from pyshard.model.key_slots import slot_of
+from pyshard.protocol.batch_operations import Run, Write
 from pyshard.shard.served_followers import ServedFollowers
 from pyshard.shard.slowed_writers import Allowed, SlowedWriters
 from pyshard.storage import MemoryStore
@@ -23,16 +25,16 @@ class Shard:
     """Writers of a shard, and what its disk takes."""
 
     def __init__(self) -> None:
-        self.clock, self.places, self.rate = Clock(), FollowerPlaces(), inf
-        self.writers = SlowedWriters(self.places, lambda _: Allowed(), self.clock, lambda: self.rate)
+        self.clock, self.places, self.rate, self.followers = Clock(), FollowerPlaces(), inf, Allowed()
+        self.writers = SlowedWriters(self.places, lambda _: self.followers, self.clock, lambda: self.rate)
 
-    def taken(self, seconds: float, batches: dict[str, int]) -> dict[str, float]:
+    def taken(self, seconds: float, batches: dict[str, int], runs: Sequence[Run] = RUN) -> dict[str, float]:
         """Bytes a second that are taken of addresses that each bring a batch of so many bytes each 0.01 s."""
         taken = dict.fromkeys(batches, 0)
         for _ in range(round(seconds * 100)):
             for address, size in batches.items():
                 try:
-                    self.writers.serve(RUN, size, lambda: succeed(None), address)
+                    self.writers.serve(runs, size, lambda: succeed(None), address)
                 except Overloaded:
                     continue
                 taken[address] += size
@@ -53,6 +55,26 @@ def test_the_heaviest_is_slowed() -> None:
     shard.rate = inf
     shard.taken(2, batches)
     assert shard.taken(2, batches) == {"heavy": 10_000 * KB, "light": 100 * KB}
+
+
+def test_beside_a_follower() -> None:
+    """Who changes what is followed gets as little as the follower allows; all others what the disk takes."""
+    shard, slot, batches = Shard(), slot_of(b"key"), {"a": 100 * KB}
+    shard.places.any, shard.rate = True, 1000 * KB
+    shard.followers = Allowed(100.0 * KB, ((slot, slot + 1),))
+    shard.taken(3, batches)
+    assert 60 * KB <= shard.taken(20, batches)["a"] <= 110 * KB
+    others = [Write("", [b"another key"], [b"record"])]
+    shard.taken(3, batches, others)
+    assert 600 * KB <= shard.taken(10, batches, others)["a"] <= 1100 * KB
+    shard.rate = inf
+    shard.taken(3, batches, others)
+    assert shard.taken(3, batches, others)["a"] == 10_000 * KB
+    shard.taken(3, batches)
+    assert 60 * KB <= shard.taken(20, batches)["a"] <= 110 * KB
+    shard.places.any, shard.followers = False, Allowed()
+    shard.taken(3, batches)
+    assert shard.taken(3, batches)["a"] == 10_000 * KB
 
 
 def test_answers_wait() -> None:
