@@ -26,8 +26,7 @@ def _documents(stat: Stat) -> Iterable[Sample]:
 
 
 def _slowed(stat: Stat) -> Iterable[Sample]:
-    if stat.get("slowed_to") is not None:
-        yield (), stat["slowed_to"]
+    return [((reason,), rate) for reason, rate in stat.get("slowed_to", {}).items() if rate is not None]
 
 
 def _healthy(stat: Stat) -> Iterable[Sample]:
@@ -113,9 +112,19 @@ SHARD_FAMILIES = (
     Family(
         "pyshard_slowed_writers_bytes",
         Kind.GAUGE,
-        "Bytes of changes a second that writers may write while they are slowed down, so that a copy ends.",
+        "Bytes of changes a second that writers may write while they are slowed down, so that a copy ends, or a "
+        "follower catches up (follower), or the disk keeps up (disk).",
         _slowed,
         "bytes",
+        ("reason",),
+    ),
+    Family(
+        "pyshard_slowed_writers_seconds_total",
+        Kind.COUNTER,
+        "Time for which writers were slowed down, by the same reasons.",
+        labeled("slowed_seconds"),
+        "seconds",
+        ("reason",),
     ),
     Family("pyshard_store_healthy", Kind.GAUGE, "1 if the store takes changes, 0 if its disk fails.", _healthy),
     Family(

@@ -6,8 +6,7 @@ Rules:
   answer waits anyway. Anybody else may follow, and be behind;
 - a follower counts while it asks for more, and no longer;
 - what was found of a follower is known for a while when it has none of it any more: it begins anew;
-- operators are told when writers begin to be slowed, but not all the time, that a copy is begun again, and that nobody
-  is slowed any more for who doesn't come to an end.
+- operators are told that a copy is begun again, and that nobody is slowed any more for who doesn't come to an end.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ from pyshard.storage.follower_places import FollowerPlaces
 
 _ASKS_WITHIN = 5.0  # seconds in which a follower that wants more asks again
 _KNOWN = 60.0  # seconds for which a follower is known that doesn't ask
-_TOLD = 60.0  # seconds for which operators aren't told again that writers are slowed
 
 _log = Logger()
 
@@ -104,20 +102,12 @@ class LateFollowers:
         self._chasers = chasers
         self._clock = clock
         self._known: dict[str, _Known] = {}
-        self._slowest: _Slow | None = None
-        self._looked_at = self._told_at = -inf
         self._told_until: dict[str, float] = {}  # of whom operators were told that nobody is slowed for it, until then
         self._pace = LinePace(settings.SHARD_LINES)
 
     def described(self) -> dict[str, object]:
         """For `stat`, as docs/protocol.md lists it."""
-        found, now = self._slowest, self._clock.seconds()
-        slowed = found is not None and now - self._looked_at < _ASKS_WITHIN
-        return {
-            "slowed_to": round(found.rate) if found is not None and slowed else None,
-            "slowed_for": found.name if found is not None and slowed else "",
-            "copies_begun": max([each.allowance.copies for each in self._known.values()], default=0),
-        }
+        return {"copies_begun": max([each.allowance.copies for each in self._known.values()], default=0)}
 
     def begin_copy(self, name: str) -> None:
         """Note that a copy is begun for a follower."""
@@ -160,18 +150,10 @@ class LateFollowers:
             if now - known.at < _KNOWN or known.allowance.is_of_use(now)
         }
         slow = [each for each in found if each.rate != inf]
-        slowest = min(slow, key=lambda each: each.rate, default=None)
-        if slowest is not None and self._slowest is None and now - self._told_at >= _TOLD:
-            self._told_at = now
-            _log.warn(
-                "writers are slowed down, to {rate:,} bytes of changes a second, so that {follower} gets all",
-                rate=round(slowest.rate),
-                follower=slowest.name,
-            )
-        self._slowest, self._looked_at = slowest, now
-        if slowest is None:
+        if not slow:
             return Allowed()
-        return Allowed(slowest.rate, union(tuple([part for each in slow for part in each.ranges])))
+        slowest = min(slow, key=lambda each: each.rate)
+        return Allowed(slowest.rate, union(tuple([part for each in slow for part in each.ranges])), slowest.name)
 
     def _tell_let_go(self, now: float) -> None:
         for name, known in self._known.items():

@@ -24,6 +24,7 @@ def shard_stat(
         "expired": figures.expired,
         "snapshots": len(snapshots),
         "followers": len(store.followers),
+        **followers.writers.described(),
         **followers.late.described(),
     }
     if shard.replica is not None:

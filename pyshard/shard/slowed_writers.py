@@ -14,6 +14,7 @@ Rules:
   themselves. So neither many changes in flight, nor large ones, write more than they may.
 - For a follower only who changes slots that are followed is slowed, and only while the follower asks for more. For the
   disk everybody is. Both hold side by side, and the longer wait counts.
+- Operators are told when writers begin to be slowed, but not all the time.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ from typing import NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from pyshard.errors import Overloaded
 from pyshard.model.key_slots import SLOTS, LazySlots
 from pyshard.model.slot_ranges import SlotRanges, in_ranges
 from pyshard.protocol.batch_operations import Run, changes
+from pyshard.shard.slowdowns import DISK, FOLLOWER, Slowdowns
 from pyshard.storage.follower_places import FollowerPlaces
 
 #: Seconds that an answer waits at the most.
@@ -43,16 +46,20 @@ _LEAST = 4096  # bytes a second that all may bring in any case: what others than
 _FADES = 0.5  # part of what was counted before a second that counts behind it
 _T = TypeVar("_T")
 
+_log = Logger()
+
 
 class Allowed(NamedTuple):
     """What writers may write.
 
     :ivar rate: bytes of changes in a second; inf: as much as they like.
     :ivar ranges: the slots in which it is so.
+    :ivar follower: for whose sake.
     """
 
     rate: float = inf
     ranges: SlotRanges = ()
+    follower: str = ""
 
 
 class WriterPace:
@@ -155,6 +162,7 @@ class SlowedWriters:
         self._clock = clock
         self._pace, self._disk_pace = WriterPace(), WriterPace()
         self._disk_slows = False  # as far as the last look knows
+        self._slowdowns = Slowdowns()
         self.allowed = Allowed()
 
     def serve(
@@ -197,13 +205,30 @@ class SlowedWriters:
         self._clock.callLater(seconds, waited.callback, None)
         return applied.addBoth(lambda outcome: waited.addCallback(lambda _: outcome))
 
+    def described(self) -> dict[str, object]:
+        """For `stat`, as docs/protocol.md lists it."""
+        now = self._clock.seconds()
+        is_slowed = self._slowdowns.rate(FOLLOWER, now) != inf
+        return {**self._slowdowns.described(now), "slowed_for": self.allowed.follower if is_slowed else ""}
+
     def _look(self, written: float) -> float:
         self.allowed = self._find(written)
+        if self._slowdowns.note(FOLLOWER, self._clock.seconds(), self.allowed.rate):
+            _log.warn(
+                "writers are slowed down, to {rate:,} bytes of changes a second, so that {follower} gets all",
+                rate=round(self.allowed.rate),
+                follower=self.allowed.follower,
+            )
         return self.allowed.rate
 
     def _look_at_disk(self, _: float) -> float:
         writable = self._writable()
         self._disk_slows = writable != inf
+        if self._slowdowns.note(DISK, self._clock.seconds(), writable):
+            _log.warn(
+                "writers are slowed down, to {rate:,} bytes of changes a second, so that the disk keeps up",
+                rate=round(writable),
+            )
         return writable
 
     def _brought(self, runs: Sequence[Run], size: int) -> int:

@@ -83,3 +83,10 @@ def test_alerts() -> None:
         assert re.search(r"^          action: \S", alert, re.MULTILINE), alert
         assert re.search(r"^          summary: \S", alert, re.MULTILINE), alert
     assert named(text) <= ALL.keys() | PROCESS
+
+
+def test_what_slows_writers_is_watched() -> None:
+    """The dashboard shows it, and there are alerts of it: who writes is only told to send again."""
+    metrics = {"pyshard_slowed_writers_seconds_total", "pyshard_copies_begun"}
+    for path in ("etc/grafana/pyshard.json", "etc/prometheus/pyshard-alerts.yml"):
+        assert metrics <= named((CHECKOUT / path).read_text(encoding="utf-8"))

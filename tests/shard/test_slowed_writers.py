@@ -276,7 +276,7 @@ def test_slowed_while_behind(pulling_in_memory: Pulling, monkeypatch: pytest.Mon
     slower = write(20)
     assert slower[-1] < inf
     assert followers.writers.allowed.ranges == MOVING
-    assert followers.late.described()["slowed_for"] == "m"
+    assert followers.writers.described()["slowed_for"] == "m"
     followers.is_of_a_move = lambda _: False
     assert write(2)[-1] == inf  # it isn't of a move
     followers.is_of_a_move = lambda name: name == "m"

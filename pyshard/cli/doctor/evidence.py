@@ -79,6 +79,7 @@ class Told(msgspec.Struct):
     failing: bool = False
     disk: Disk | None = None
     commits: Commits | None = None
+    slowed_to: dict[str, int | None] | None = None
     state_store: ToldStateStore | None = None
     replica: ReplicaTold | None = None
 

@@ -11,6 +11,17 @@ _LIMIT = 0.80, 0.95  # the parts of a limit that are near it, and too near
 _DISK = 0.90, 0.99  # the same of a disk
 _GROWING = 'the documentation, "Growing and shrinking"'
 _SLOW = 0.05  # seconds of a commit or a sync
+_SLOWED = {  # why writers are slowed down, and what to do
+    "disk": (
+        "so that its disk keeps up",
+        f"write less at once, use a faster disk, or move some of its documents to another shard: {_GROWING}",
+    ),
+    "follower": (
+        "so that a copy for a move or a replica ends",
+        "wait, write less for a while, or have it keep more changes (--followed-log-size); 'pyshard jobs' and "
+        "'pyshard replica list' say how far it is",
+    ),
+}
 
 
 def limits_have_room(found: Evidence) -> list[Finding]:
@@ -68,6 +79,17 @@ def commits_are_fast(found: Evidence) -> list[Finding]:
     slowest = max((mean for _, mean in means), default=0.0)
     text = f"one takes {slowest * 1000:.1f} ms on average at the most"
     return found_or_passed("commits", wrong, text) if means else []
+
+
+def writers_are_not_slowed(found: Evidence) -> list[Finding]:
+    """Whether shards take what is written as fast as it comes."""
+    wrong = []
+    known = [(one.name, told.slowed_to) for one, _, told in found.shards if told.slowed_to is not None]
+    for name, rates in known:
+        for reason, (text, cure) in _SLOWED.items():
+            if (rate := rates.get(reason)) is not None:
+                wrong.append(warned("writers", name, f"they are slowed down to {size(rate)} a second, {text}", cure))
+    return found_or_passed("writers", wrong, "none are slowed down") if known else []
 
 
 def connections_have_room(found: Evidence) -> list[Finding]:
@@ -145,6 +167,7 @@ CHECKS = (
     limits_have_room,
     disks_have_room,
     commits_are_fast,
+    writers_are_not_slowed,
     connections_have_room,
     files_are_kept_well,
     directories_are_good,

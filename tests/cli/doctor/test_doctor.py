@@ -34,9 +34,9 @@ def test_a_good_cluster(pyshard: Commands) -> None:
     assert {line.split()[0] for line in lines} == {"PASS"}
     assert [line.split()[1] for line in lines] == [
         "map", "addresses", "reach", "identities", "epochs", "versions", "clocks", "spread", "moves", "state",
-        "replicas", "limits", "connections",
+        "replicas", "limits", "writers", "connections",
     ]  # fmt: skip
-    assert last == "0 failed, 0 to look after, 13 passed."
+    assert last == "0 failed, 0 to look after, 14 passed."
 
 
 def test_a_shard_that_is_down(pyshard: Commands) -> None:

@@ -67,6 +67,26 @@ def test_no_commits_yet() -> None:
 
 
 @pytest.mark.parametrize(
+    ("rates", "told"),
+    [
+        ({"disk": None, "follower": None}, []),
+        ({"disk": 262_144, "follower": None}, ["so that its disk keeps up"]),
+        (
+            {"disk": 262_144, "follower": 0},
+            ["so that its disk keeps up", "so that a copy for a move or a replica ends"],
+        ),
+        ({"something": 5}, []),
+    ],
+)
+def test_writers(rates: dict[str, int | None], told: list[str]) -> None:
+    """Nobody is slowed down, neither for the disk nor for a follower."""
+    findings = checks.writers_are_not_slowed(with_shard(slowed_to=rates))
+    assert worst(findings) is (WARN if told else PASS)
+    assert [one.text.partition(", ")[2] for one in findings if one.verdict is WARN] == told
+    assert checks.writers_are_not_slowed(with_shard()) == []
+
+
+@pytest.mark.parametrize(
     ("told", "verdict"),
     [
         ({}, PASS),
@@ -115,6 +135,7 @@ def test_no_time() -> None:
 def test_every_problem_has_a_cure() -> None:
     """What is wrong says what to do."""
     bad = {"bytes": 999, "failing": True, "disk": {"free": 0, "size": 100}, "connected": 9, "most_connected": 9}
+    bad["slowed_to"] = {"disk": 1, "follower": 1}
     file = FileEvidence("file", Path("bad"), "found mode 0644")
     found = attrs.evolve(with_shard(**bad), map_error="none", unchecked=("x",), files=(file,))
     assert all(one.cure for one in checks.findings_of(found) if one.verdict is not PASS)
