@@ -27,9 +27,20 @@ def plain(message: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """A text of any length as one line of printable characters: escapes stand for all others."""
+    """A text of any length as one line of printable characters: escapes stand for all others.
+
+    Others may have written it, of such characters alone. So all goes by calls for the whole text: a `repr` has the same
+    escapes, and some for backslashes, and for single quotes, if there are double ones, too.
+    """
     if text.isprintable():
         return text
+    if "'" in text:
+        return escaped(text.replace("~", "~0").replace("'", "~1")).replace("~1", "'").replace("~0", "~")
+    return repr(text)[1:-1].replace("\\\\", "\\")
+
+
+def escaped_plainly(text: str) -> str:
+    """What `escaped` gives, character by character."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
 
 

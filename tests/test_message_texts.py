@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
+from functools import partial
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import text
+from work import steps
 
-from pyshard.message_texts import MOST_PLAIN, can_be_shown, escaped, json_escaped
+from pyshard.message_texts import MOST_PLAIN, can_be_shown, escaped, escaped_plainly, json_escaped
 
 #: Text → its escapes in a line, and in JSON: a terminal's commands, ends of lines, and what isn't seen.
 ODD = {
@@ -39,6 +44,24 @@ def test_what_can_be_shown(text: str) -> None:
 def test_characters_of_a_later_unicode() -> None:
     """A name may have them, since a newer Python takes them; on a terminal their escapes are shown."""
     assert (can_be_shown("a\U0003fff0"), escaped("a\U0003fff0")) == (True, r"a\U0003fff0")
+
+
+def test_every_character() -> None:
+    """It has the escape that it has by itself, beside whatever."""
+    everything = "".join(map(chr, range(sys.maxunicode + 1)))
+    assert escaped(everything) == escaped_plainly(everything)
+
+
+@given(text(alphabet="~01'\"\\nx\x7f\n\u202e"))
+def test_quotes_and_backslashes(odd: str) -> None:
+    """They stay as they are, also beside what stands for them meanwhile."""
+    assert escaped(odd) == escaped_plainly(odd)
+
+
+def test_no_character_costs_a_step() -> None:
+    """A peer may have written it, of such characters alone."""
+    for odd in ("\x7f", "'\x7f\"\\~"):
+        assert steps(partial(escaped, odd)) == steps(partial(escaped, 1000 * odd))
 
 
 def test_a_long_text() -> None:
