@@ -1,4 +1,10 @@
-"""What a bootstrap asks one shard, or one replica of it, over the connection that its reconciler has."""
+"""What a bootstrap asks one shard, or one replica of it, over the connection that its reconciler has.
+
+Rules:
+
+- no large box is taken over that connection, but while an item is owed, or the reports of very many moves;
+- what is asked all the time waits after long answers (`pyshard.bootstrap.answer_pace`).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from pyshard.bootstrap.answer_pace import AnswerPace
 from pyshard.bootstrap.bootstrap import Bootstrap
 from pyshard.errors import BadRequest, PyshardError, Unavailable, plain, shortened
 from pyshard.metrics.line_pace import LinePace
@@ -31,6 +38,7 @@ _MOVES_WITHIN = 2.0  # seconds that a shard has to say how its moves are
 _REPORT_WITHIN = 0.5  # seconds that a replica has to say how it is: others wait for that
 _LONGEST_REPORT = 64 * 1024  # bytes of what a replica says of itself: its longest text has 2,000 characters
 _LOGGED = 500  # characters of a reason that the log has
+_MANY = 200  # moves: the reports of so many come in a small box, whatever errors they have
 
 
 class QuestionedShard(Service):
@@ -51,6 +59,7 @@ class QuestionedShard(Service):
         self._clock = clock
         self._reading = False  # whether it is asked for an item
         self._reports_pace = LinePace(settings.SHARD_LINES)
+        self._of_replica, self._of_moves = AnswerPace(), AnswerPace()
 
     @property
     def connection(self) -> DialedConnection | None:
@@ -60,13 +69,15 @@ class QuestionedShard(Service):
     def ask_replica(self) -> Deferred[ReplicaReport | None]:
         """What a replica says of itself; None: it can't be asked now, or doesn't answer in time."""
         connection = self.connection
-        if connection is None:
+        if connection is None or self._of_replica.rests(self._clock.seconds()):
             return succeed(None)
 
         def read(answer: dict[str, object]) -> ReplicaReport:
             text = cast("bytes", answer["report"])
+            self._of_replica.answered(len(text), self._clock.seconds())
             return decode_json(text, ReplicaReport, "report of a replica: found what can't be read", _LONGEST_REPORT)
 
+        self._expect(connection)
         asked = connection.call(commands.ReportReplica, _REPORT_WITHIN, name=self.shard)
         return asked.addCallback(read).addErrback(self._not_told, "its replica")
 
@@ -92,12 +103,17 @@ class QuestionedShard(Service):
     def ask_moves(self) -> Deferred[MoveReports | None]:
         """What the shard says of its moves; None: it can't be asked now, or doesn't answer in time."""
         connection = self.connection
-        if connection is None:
+        if connection is None or self._of_moves.rests(self._clock.seconds()):
             return succeed(None)
+
+        def read(answer: dict[str, object]) -> MoveReports:
+            text = cast("bytes", answer["reports"])
+            self._of_moves.answered(len(text), self._clock.seconds())
+            return decode_reports(text)
+
+        self._expect(connection, len(self._bootstrap.state.moves) > _MANY)
         asked = connection.call(commands.ReportMoves, _MOVES_WITHIN)
-        return asked.addCallback(lambda answer: decode_reports(answer["reports"])).addErrback(
-            self._not_told, "its moves"
-        )
+        return asked.addCallback(read).addErrback(self._not_told, "its moves")
 
     def ask_statistics(self) -> Deferred[bytes]:
         """How the shard fares, in JSON.
@@ -117,6 +133,7 @@ class QuestionedShard(Service):
                 raise BadRequest(f"it tells {len(stat):,} bytes, expected at most {LONGEST_STATISTICS:,}")
             return stat
 
+        self._expect(connection)
         asked = connection.call(commands.Stat, settings.TIMEOUT)
         return asked.addCallback(bounded).addErrback(not_told)
 
@@ -152,10 +169,19 @@ class QuestionedShard(Service):
             return Failure(Unavailable(f"shard {self.shard!r} can't be asked: {reason_of(failure)}"))
 
         epoch = self._bootstrap.state.epoch
+        self._expect(connection, is_large=True)
         asked = connection.callRemote(commands.Apply, epoch=epoch, batch=encode_runs([run]))
         asked.addCallback(lambda answer: decode_answers(answer["answers"], [run])[0].outcomes()[0])
         asked.addBoth(answered)
         return result.addErrback(not_read)
+
+    @staticmethod
+    def _expect(connection: DialedConnection, is_large: bool = False) -> None:
+        """Take a large box, or, if nothing else is owed, none any more: something is asked now."""
+        if is_large:
+            connection.expect_large()
+        elif not connection.owed:
+            connection.expect_small()
 
     def _not_told(self, failure: Failure, of: str) -> None:
         """It is asked again soon. Silence, and what is wrong with the connection, shows elsewhere."""

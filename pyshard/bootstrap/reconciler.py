@@ -183,6 +183,7 @@ class ShardReconciler(QuestionedShard):
 
     def connected(self, connection: DialedConnection) -> None:
         """See `DialerOwner`: the shard is ready when it was told the state."""
+        self._expect(connection)
         self._unanswered = 0
         self._schedule_ping()
         self._telling.come(self)
@@ -270,6 +271,7 @@ class ShardReconciler(QuestionedShard):
         self._next_ping = None
         connection = self._dialer.connection
         if connection is not None:
+            self._expect(connection)
             connection.call(commands.Ping, settings.TIMEOUT).addCallbacks(
                 self._pinged, self._not_pinged, (connection,), errbackArgs=(connection, connection.heard)
             )

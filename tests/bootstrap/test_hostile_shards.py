@@ -5,16 +5,21 @@ from __future__ import annotations
 import msgspec
 import pytest
 from bootstrap.watching import Bench, about
-from deferreds import change_state
-from twisted.internet.defer import fail
+from deferreds import change_state, result
+from twisted.internet.defer import fail, succeed
 
 from pyshard.bootstrap.bootstrap import Condition
+from pyshard.bootstrap.questioned_shard import QuestionedShard
 from pyshard.errors import BadRequest, WrongIdentity
 from pyshard.model.cluster_state_json import from_json, to_json
 from pyshard.model.range_moves import Phase
 from pyshard.model.range_plan import Transfer
+from pyshard.protocol import commands
+from pyshard.protocol.batch_operations import ReadItem
+from pyshard.protocol.boxes import ANSWER, serialize
 from pyshard.settings import settings
 from pyshard.shard import protocol
+from pyshard.shard.protocol import ShardProtocol
 from pyshard.storage import MemoryStore
 
 
@@ -106,3 +111,28 @@ def test_reports_that_nobody_can_read(running: Bench, log_lines: list[str], monk
     running.network.advance(5)
     assert not running.state.moves
     assert running.everybody_knows()
+
+
+def takes_large(shard: QuestionedShard) -> bool:
+    """Whether a bootstrap takes a large box of a shard now."""
+    assert shard.connection is not None
+    return not shard.connection.small
+
+
+def test_large_signs_of_life(running: Bench, log_lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shard whose answers to them are large is cut off, also behind an item, which may be large."""
+    assert running.service is not None
+    shard = running.service.reconcilers.named("high")
+    assert shard is not None
+    assert not takes_large(shard)
+    read = shard.read_item(ReadItem("", [b"1"]))
+    assert takes_large(shard)
+    running.network.advance(1.1)
+    assert result(read) is None
+    assert not takes_large(shard)
+    large = {b"%d" % place: bytes(60_000) for place in range(9)}
+    answer = (lambda *_: succeed(None)), (lambda _, __, tag: serialize({ANSWER: tag} | large))
+    monkeypatch.setitem(ShardProtocol._direct, commands.Ping.commandName, answer)
+    running.network.advance(1.1)
+    assert any("past 320 keys or 524,288 bytes" in line for line in about(log_lines, "high"))
+    assert not takes_large(shard)  # it was dialed again
