@@ -98,7 +98,7 @@ def _kinds(failed: list[PyshardError]) -> Iterator[list[PyshardError]]:
     for error in failed:
         if error is not last:  # mostly one error stands for many keys
             cls = type(error)
-            said = "" if isinstance(error, _OF_ONE_KEY) else _FIGURE.sub("#", str(error))
+            said = "" if isinstance(error, _OF_ONE_KEY) else _FIGURE.sub("#", shortened(str(error), _LONGEST))
             last, kind = error, kinds.setdefault((cls, said), [])
         kind.append(error)
     yield from kinds.values()

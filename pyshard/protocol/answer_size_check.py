@@ -7,6 +7,7 @@ Rules:
 - there are as many answers as runs, and as many results in each as keys; it has no more errors than keys;
 - all records together are no more than fit into an answer (`settings.ANSWER_BYTES`, with room to spare), but for one,
   which may be as large as a document can be;
+- so are the texts of all errors together, which a shard bounds (`pyshard.protocol.error_texts`);
 - few bytes (`FEW`) needn't be looked at twice.
 """
 
@@ -27,6 +28,10 @@ FEW = 64 * 1024
 
 #: Bytes of all records in an answer, but for one.
 MOST_RECORDS = 2 * settings.ANSWER_BYTES
+
+#: Characters of the texts of all errors in an answer: twice what a shard gives, with what stands for those left out.
+MOST_TEXTS = 4 * settings.ERROR_BYTES
+
 _MAX_FIELDS = 16  # of an answer; today's have 2, a newer peer's may have more
 
 _outline = msgspec.msgpack.Decoder(list[Annotated[list[msgspec.Raw], msgspec.Meta(max_length=_MAX_FIELDS)]])
@@ -71,4 +76,20 @@ def check_records(data: bytes, results: Iterable[object]) -> None:
         raise BadRequest(
             f"found {len(sizes):,} records with {sum(sizes):,} bytes in the answers to one batch; but for one, they "
             f"have at most {MOST_RECORDS:,}"
+        )
+
+
+def check_texts(data: bytes, texts: Iterable[str]) -> None:
+    """Refuse answers whose errors have longer texts than a shard gives.
+
+    :param data: the answers, in MessagePack.
+    :param texts: those of all errors.
+    :raises BadRequest: they have more.
+    """
+    if len(data) <= MOST_TEXTS:
+        return
+    found = sum(map(len, texts))
+    if found > MOST_TEXTS:
+        raise BadRequest(
+            f"found {found:,} characters of errors in the answers to one batch, expected at most {MOST_TEXTS:,}"
         )

@@ -22,7 +22,7 @@ import msgspec
 
 from pyshard.errors import BadRequest, PyshardError, from_code, plain
 from pyshard.protocol import error_texts
-from pyshard.protocol.answer_size_check import FEW, check_announced, check_records
+from pyshard.protocol.answer_size_check import FEW, check_announced, check_records, check_texts
 from pyshard.protocol.batch_operations import Has, Increment, Pop, Read, ReadItem, Remove, Run, Touch, Write, verb_of
 from pyshard.settings import settings
 
@@ -159,6 +159,7 @@ def decode_answers(data: bytes, runs: list[Run]) -> list[Answer]:
     answers = decode_answers_plainly(data, runs) if answer is None else [answer]
     if not few:
         check_records(data, chain.from_iterable([answer.results for answer in answers]))
+        check_texts(data, [text for answer in answers for _, text in answer.errors.values()])
     return answers
 
 

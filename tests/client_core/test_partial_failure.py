@@ -12,6 +12,7 @@ from pyshard.errors import (
     InvalidDocument,
     InvalidKey,
     NotANumber,
+    Overloaded,
     PyshardError,
     ShardFull,
     UnreadableRecord,
@@ -66,6 +67,13 @@ def test_it_is_short() -> None:
     found = message(*others)
     assert len(found) < 1300
     assert "; 47 with other errors; " in found
+
+
+def test_long_reasons_that_begin_alike() -> None:
+    """They are one: no more of a reason is looked at than is told, as a shard may have worded each by itself."""
+    assert message(*[Overloaded("x" * 300 + str(number)) for number in range(2)]).startswith(
+        "2 of 2 keys failed: 2 with Overloaded"
+    )
 
 
 @pytest.mark.parametrize("kind", [DocumentTooLarge, InvalidDocument, InvalidKey, NotANumber, UnreadableRecord])

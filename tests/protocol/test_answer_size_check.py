@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from pyshard.errors import BadRequest
-from pyshard.protocol.answer_size_check import check_announced, check_records
+from pyshard.protocol.answer_size_check import check_announced, check_records, check_texts
 from pyshard.protocol.batch_answers import Answer, decode_answers, encode_answers
 from pyshard.protocol.batch_operations import Has, Read, Run
 from pyshard.protocol.message_pack_heads import array_length, map_length
@@ -78,6 +78,19 @@ def test_records_of_one_answer(large: int) -> None:
     with pytest.raises(BadRequest, match=f"found 402 records with .* bytes .* at most {2 * settings.ANSWER_BYTES:,}$"):
         check_records(data, [*others, largest, bytes(2 * settings.ANSWER_BYTES - sum(map(len, others)) + 1), True])
     check_records(b"", [*others, *others])
+
+
+def test_texts_of_errors() -> None:
+    """They have at most four times what a shard puts into an answer; what it puts there passes, whatever it refuses."""
+    keys = [b"k"] * settings.MAX_BATCH
+    odd = {place: ("SHARD_FULL", f"{place}" + "\x7f" * 1000) for place in range(len(keys))}
+    honest = encode_answers([Answer([None] * len(keys), odd)])
+    [answer] = decode_answers(honest, [Read("", keys)])
+    assert len(answer.refusals()) == len(keys)
+    data = msgspec.msgpack.encode([[[None] * len(keys), odd]])
+    with pytest.raises(BadRequest, match=r"found .* characters of errors .*, expected at most 1,048,576$"):
+        decode_answers(data, [Read("", keys)])
+    check_texts(data, ["x" * 4 * settings.ERROR_BYTES])
 
 
 def test_a_full_answer() -> None:
