@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from importlib import import_module
 
 import attrs
 import pytest
-from aio.loop_cluster import LoopCluster
-from aio.loop_cluster import run as run_on_loop
+from memory_loop import MemoryLoop, started
 from other_answers import answer_with
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pyshard import aio
+from pyshard.aio.loop_clock import LoopClock
 from pyshard.errors import OutcomeUnknown, PartialFailure, Unavailable
 from pyshard.protocol.boxes import Box
 from pyshard.protocol.error_answers import UnknownCommand
@@ -122,16 +123,22 @@ def test_bulk(cluster: MemoryCluster, asked: Asked) -> None:
         assert WHY in str(caught.value)
 
 
-def test_on_asyncio(asked: Asked) -> None:
+def test_on_asyncio(cluster: MemoryCluster, asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     """An asyncio client reads at other shards meanwhile."""
+    monkeypatch.setattr(import_module("pyshard.aio.connect"), "LoopClock", lambda loop: LoopClock(loop, loop.time))
+    loop = MemoryLoop(cluster.network)  # type: ignore[abstract]  # it has what is called
 
     async def work() -> None:
-        async with LoopCluster(2) as cluster, aio.connect(cluster.server) as client:
-            reading = asyncio.ensure_future(client.read(BAD, deadline=1))
+        async with aio.connect(token_file="", tls=False) as client:
+            reading = asyncio.ensure_future(client.read(BAD))
             await asyncio.sleep(0)
             await client.write(GOOD, "x")
+            assert not reading.done()
             with pytest.raises(Unavailable, match=WHY):
                 await reading
 
-    run_on_loop(work)
-    asked.check(1)
+    working = started(loop, work)
+    cluster.advance(settings.DEADLINE + 1)
+    working.result()
+    asked.check(settings.DEADLINE)
+    assert loop.reported == []
