@@ -9,6 +9,7 @@ Rules:
 - A JSON object is one line of ASCII: ``time`` (UTC), ``level``, ``namespace`` and ``message``, then the fields.
 - Fields are what pyshard's own lines name: numbers and short texts, such as a connection's id. Other events, Twisted's
   among them, have no fields: they hold objects of any kind. `twisted.logger.eventAsJSON` writes all of these.
+- An error that is repeated has a line a minute (`pyshard.server.repeated_errors`).
 - No line of pyshard's has a key, a document or a token; tests/functional/test_services.py looks.
 """
 
@@ -27,6 +28,7 @@ from twisted.python.failure import Failure
 
 from pyshard.errors import ConfigError
 from pyshard.message_texts import plain
+from pyshard.server.repeated_errors import RepeatedErrors
 
 #: Makes the text of an event, with the end of its line; None: it has none.
 LineMaker: TypeAlias = Callable[[LogEvent], str | None]
@@ -61,7 +63,9 @@ def line_maker(chosen: LogFormat, fields: Fields = dict) -> LineMaker:
 
     :param fields: in JSON each line has these, too.
     """
-    return text_line if chosen is LogFormat.TEXT else lambda event: json_line(event, fields())
+    made: LineMaker = text_line if chosen is LogFormat.TEXT else lambda event: json_line(event, fields())
+    errors = RepeatedErrors()
+    return lambda event: "".join(filter(None, map(made, errors.lines(event)))) or None
 
 
 def text_line(event: LogEvent) -> str | None:

@@ -5,7 +5,7 @@ Rules:
 - All lines of one kind together are a few a second, and more only when it was quiet before. Those about peers that have
   presented no token, or that are refused, are a kind of their own, so that they don't take the others' place.
 - How many lines were left out is told before the next one, by a line that counts, too.
-- An error of this daemon's own always has its line.
+- An error of this daemon's own isn't left out here. Whether it stands in the log says `pyshard.server.repeated_errors`.
 """
 
 from __future__ import annotations
