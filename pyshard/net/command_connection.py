@@ -30,6 +30,7 @@ from twisted.python.failure import Failure
 from pyshard.errors import InternalError, PyshardError
 from pyshard.message_texts import MAX_MESSAGE
 from pyshard.net.bounded_box_stream import BoxStream
+from pyshard.net.twisted_internals import send_both_now
 from pyshard.protocol.boxes import (
     ANSWER,
     ASK,
@@ -167,8 +168,11 @@ class BoundedAMP(BoxStream):
             self._last_tag += 1
             box |= {COMMAND: command.commandName, ASK: b"%d" % self._last_tag}
             self._asked[box[ASK]] = asked.callback
-            self._send_bytes(serialize_beginning(box))
-            self._send_bytes(rest)
+            beginning = serialize_beginning(box)
+            if self._sends_at_once:
+                beginning, rest = send_both_now(self.transport, beginning, rest)  # type: ignore[arg-type]  # it is one
+            for part in filter(None, (beginning, rest)):  # what is left is copied for this connection alone
+                self._send_bytes(part)
         return self._in_time(asked.addCallback(command.answer_in), command, timeout)
 
     def _in_time(

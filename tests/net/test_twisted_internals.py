@@ -37,6 +37,7 @@ from pyshard.net.twisted_internals import (
     goes_by_the_wall_clock,
     poll_lightly,
     resolves_in_its_thread_pool,
+    send_both_now,
     send_now,
     set_clock,
 )
@@ -102,6 +103,33 @@ def test_send_now_over_tcp(size: int) -> None:
         assert len(theirs.recv(size, socket.MSG_WAITALL)) == size - len(left)
 
 
+@pytest.mark.parametrize(("first", "second"), [(5, 1000), (5, 10_000_000), (10_000_000, 5)])
+def test_send_both_now_over_tcp(first: int, second: int) -> None:
+    """What a connection's socket takes of both is sent at once, in order, and the rest of each is given back."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with ours, theirs:
+        connection = Connection(ours, Protocol(), EPollReactor())
+        connection.connected = 1
+        left = send_both_now(connection, b"1" * first, b"2" * second)
+        taken = first - len(left[0]), second - len(left[1])
+        assert taken[0] == first or not taken[1]
+        assert (left == (b"", b"")) is (sum((first, second)) < 10_000)
+        ours.close()
+        assert theirs.recv(sum(taken), socket.MSG_WAITALL) == b"1" * taken[0] + b"2" * taken[1]
+
+
+def test_send_both_now_behind_what_waits() -> None:
+    """Nothing overtakes it; nor is anything sent by another transport than that of a socket."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        connection = Connection(ours, Protocol(), EPollReactor())
+        connection.connected = 1
+        connection.dataBuffer = b"waits"
+        assert send_both_now(connection, b"1", b"2") == (b"1", b"2")
+    assert send_both_now(Descriptor(10), b"1", b"2") == (b"1", b"2")
+
+
 def test_send_now_over_a_lost_tcp_connection() -> None:
     """An error of the system leaves everything to the reactor's own attempt."""
     ours, theirs = socket.socketpair()
@@ -110,6 +138,7 @@ def test_send_now_over_a_lost_tcp_connection() -> None:
         connection = Connection(ours, Protocol(), EPollReactor())
         connection.connected = 1
         assert send_now(connection, b"abc") == b"abc"
+        assert send_both_now(connection, b"abc", b"def") == (b"abc", b"def")
 
 
 def test_send_now_while_a_tcp_connection_is_lost() -> None:

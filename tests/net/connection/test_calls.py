@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from deferreds import result
 from hypothesis import given
 from hypothesis import strategies as st
 from net.connection.ends import Add, Later, Pair, add, box, line
+from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
+from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
 from twisted.protocols import amp
 from twisted.python.failure import Failure
@@ -179,6 +184,23 @@ def test_call_that_cannot_be_sent(pair: Pair) -> None:
         result(pair.asking.call(Add, 5, a="x"))
     assert pair.clock.getDelayedCalls() == []
     assert pair.ask(Add, a=1) == {"sum": 1}
+
+
+def test_an_end_that_many_have_in_common_is_sent_at_once() -> None:
+    """As much as the socket takes, behind what stands before it: that isn't copied into the connection's transport."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as ours:
+        theirs = listening.accept()[0]
+        ours.setblocking(False)
+        transport, asking = Connection(ours, Protocol(), EPollReactor()), BoundedAMP(Clock())
+        transport.connected = 1
+        asking.makeConnection(transport)
+        rest = bytes(1_000_000)
+        asking.call_with_rest(Add, 5, rest, a=1).addErrback(lambda _: None)
+        left = sum(map(len, transport._tempDataBuffer))
+        assert left < len(rest)
+        with theirs:
+            sent = theirs.recv(len(rest) + 1000 - left, socket.MSG_PEEK)
+        assert sent.startswith(b"\0\x01a")
 
 
 def test_call_whose_end_many_have_in_common(pair: Pair) -> None:
