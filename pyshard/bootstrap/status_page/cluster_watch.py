@@ -152,6 +152,8 @@ class ClusterWatch:
         asked.asking = False
         if isinstance(outcome, ShardFigures):
             asked.error = ""
+            if asked.answers:
+                asked.answers[-1] = asked.answers[-1].without_names()  # as a shard may tell of many, and at length
             asked.answers.append(outcome)
         else:
             outcome.trap(Unavailable, BadRequest)

@@ -10,22 +10,25 @@ import msgspec
 
 from pyshard.bootstrap.questioned_shard import LONGEST_STATISTICS
 from pyshard.errors import BadRequest, of_peer
+from pyshard.settings import settings
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+_Name = Annotated[str, msgspec.Meta(max_length=settings.MAX_NAME)]
+_ByName = Annotated[dict[_Name, _Count], msgspec.Meta(max_length=settings.STAT_INDEXES + 1)]
 
 
 class _OtherFields(msgspec.Struct):
     """Another replica, as a primary tells of it."""
 
-    address: str
+    address: Annotated[str, msgspec.Meta(max_length=300)]
     stale: _Seconds | None = None
 
 
 class _ReplicaFields(msgspec.Struct):
     """A shard with replicas, as one of these."""
 
-    others: list[_OtherFields] = []
+    others: Annotated[list[_OtherFields], msgspec.Meta(max_length=settings.MAX_REPLICAS)] = []
 
 
 class _StatFields(msgspec.Struct):
@@ -40,7 +43,7 @@ class _StatFields(msgspec.Struct):
     connected: _Count = 0
     waiting_bytes: _Count | None = None
     failing: bool = False
-    index_documents: dict[str, _Count] = {}
+    index_documents: _ByName = {}
     replica: _ReplicaFields | None = None
 
 
@@ -78,6 +81,10 @@ class ShardFigures:
     failing: bool = False
     indexes: Mapping[str, int] = {}
     stale: Mapping[str, float | None] = {}
+
+    def without_names(self) -> ShardFigures:
+        """What is needed of an older moment: its numbers alone."""
+        return attrs.evolve(self, indexes={}, stale={})
 
     def rate_since(self, older: ShardFigures | None) -> float | None:
         """Operations a second since an older moment; None: that isn't known, or the shard was started in between.

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from bootstrap.opened_page import Browser, site_of
+from bootstrap.states import Log
+from twisted.internet.defer import succeed
 
+from pyshard.bootstrap.bootstrap import Condition
+from pyshard.bootstrap.status_page.cluster_watch import EVERY, ClusterWatch
 from pyshard.client.layout_client import LayoutClient
 from pyshard.errors import Unavailable
 from pyshard.testing import MemoryCluster
@@ -120,3 +125,20 @@ def shown_store(browser: Browser) -> dict[str, Any]:
     """What the last event has of the state store."""
     found: dict[str, Any] = browser.events[-1]["store"]
     return found
+
+
+def test_what_is_kept_of_older_answers() -> None:
+    """Their numbers alone: names may be many and long, and a cluster has hundreds of shards."""
+    log = Log()
+    log.bootstrap.set_readiness("low", Condition.READY, "")
+    stat = {"uptime": 1.0, "operations": 2, "documents": 3, "bytes": 4, "ready": True, "index_documents": {"pages": 3}}
+    answer = msgspec.json.encode(stat)
+    watch = ClusterWatch(
+        log.bootstrap, log.clock, lambda _: succeed(answer), tuple, lambda _: {}, lambda _: None, lambda: True
+    )
+    watch.begin()
+    for _ in range(6):
+        log.clock.advance(EVERY)
+    kept = watch._shards["low"].answers
+    assert [dict(each.indexes) for each in kept] == [{}, {}, {}, {"pages": 3}]
+    assert {each.operations for each in kept} == {2}
