@@ -16,8 +16,9 @@ Rules:
 - in both parts a push that takes longer than a second leaves its room to others, whatever is still under way;
 - a shard is *silent* that was slow already when it left in the middle of a push. Silent ones come last, first those
   that were it less often, and share the last quarter with all pushes that take longer. So they hold up nobody else;
-- who answers in time again is as others are;
-- of each part one push may always be under way;
+- who answers in time again is as others are; of each part one push may always be under way;
+- who has taken a state on rests before the next one that doesn't concern it, since that stops writers: four times as
+  long, 0.25 s at the most;
 - what is begun in one turn of the reactor is bounded, in bytes, in shards, and in seconds. While others ask a rest
   follows (`pyshard.bootstrap.push_rests`).
 """
@@ -45,6 +46,7 @@ _SHARDS_IN_TURN = 20
 _SLOW = 1.0  # seconds after which a push leaves its room to others
 _VERY_SLOW = 2.0  # seconds after which a push is told from a somewhat slow one
 _SILENT, _MOST = 3, 6  # levels of shards: 0 in time, 1 and 2 slow, from 3 on silent
+_RESTS, _LONGEST_REST = 4, 0.25  # how many times as long as a push took its shard rests, and seconds at the most
 _PARTS = (0.5, 0.25, 0.25)  # of what may be under way: for shards in time, for slow ones, for all the rest
 _REST = 2  # the number of the last of them
 
@@ -174,6 +176,8 @@ class PushTurns(Generic[_S]):
         self._waiting: dict[_S, tuple[Lane, int]] = {}  # in which lane, and by which level
         self._under_way: dict[_S, _Push] = {}
         self._levels: WeakKeyDictionary[_S, int] = WeakKeyDictionary()
+        self._rests_until: WeakKeyDictionary[_S, float] = WeakKeyDictionary()
+        self._resting: dict[_S, IDelayedCall] = {}  # those that will wait then
         self._last = Lane.OTHERS  # the lane that had the last turn
         self._next: IDelayedCall | None = None
 
@@ -189,6 +193,10 @@ class PushTurns(Generic[_S]):
             return
         waits_in, level = self._waiting.get(shard, (None, self._levels.get(shard, 0)))
         if waits_in is not None and waits_in <= lane:
+            return
+        if lane is Lane.OTHERS and (rest := self._rests_until.get(shard, 0.0) - self._clock.seconds()) > 0:
+            if shard not in self._resting:
+                self._resting[shard] = self._clock.callLater(rest, self._rested, shard)
             return
         self._forget(shard)
         self._waiting[shard] = lane, level
@@ -257,8 +265,14 @@ class PushTurns(Generic[_S]):
         self._lanes[lane].begin(push)
         maybeDeferred(shard.push).addErrback(self._unexpected).addBoth(self._over, shard, lane, push)
 
+    def _rested(self, shard: _S) -> None:
+        del self._resting[shard]
+        self.add(shard, Lane.OTHERS)
+
     def _forget(self, shard: _S) -> None:
-        """Have a shard wait no more."""
+        """Have a shard wait no more, nor later."""
+        if (call := self._resting.pop(shard, None)) is not None:
+            call.cancel()
         waits_in, level = self._waiting.pop(shard, (None, 0))
         if waits_in is not None:
             del self._lanes[waits_in].waiting[level][shard]
@@ -269,9 +283,12 @@ class PushTurns(Generic[_S]):
     def _over(self, _: object, shard: _S, lane: Lane, push: _Push) -> None:
         del self._under_way[shard]
         self._lanes[lane].end(push)
-        level = self._levels[shard] = level_after(push.level, self._clock.seconds() - push.began, push.left)
+        now = self._clock.seconds()
+        level = self._levels[shard] = level_after(push.level, now - push.began, push.left)
         if level:
             self.was_late(shard)
+        else:
+            self._rests_until[shard] = now + min(_LONGEST_REST, _RESTS * (now - push.began))
         if push.again is not None:
             self.add(shard, push.again)
         if self.busy():

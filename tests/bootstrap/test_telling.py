@@ -37,7 +37,7 @@ def test_change_while_a_shard_is_away(running: Bench) -> None:
 
 
 def test_changes_during_a_push(running: Bench) -> None:
-    """What changes while a shard is being told is told right after."""
+    """What changes while a shard is being told is told after a rest."""
     running.network.silence(*HIGH)
     for number in range(5):
         change_state(running.bootstrap, running.state.with_index(f"index{number}"))
@@ -46,6 +46,8 @@ def test_changes_during_a_push(running: Bench) -> None:
     assert not settling.called
     running.network.unsilence(*HIGH)
     running.network.settle()
+    assert not running.everybody_knows()
+    running.network.advance(0.4)
     assert running.everybody_knows()
     assert result(settling) is None
     assert running.conditions() == [Condition.READY, Condition.READY]
