@@ -124,6 +124,7 @@ READING_RUNS: Final[dict[str, type[Read | Has | ReadItem]]] = {"read": Read, "ha
 
 _READING: Final = tuple(READING_RUNS.values())
 _GIVING: Final = (Read, ReadItem, Pop)
+_COPYING: Final = (Touch, Increment)
 
 
 def verb_of(run: Run) -> str:
@@ -141,6 +142,11 @@ def changes(run: Run) -> bool:
 def gives(run: Run) -> bool:
     """Whether the results of a run may be whole records."""
     return isinstance(run, _GIVING)
+
+
+def copies(run: Run) -> bool:
+    """Whether a run writes records that it finds, or made of these: it may write far more than it brings."""
+    return isinstance(run, _COPYING)
 
 
 def count_of(runs: Sequence[Run]) -> int:

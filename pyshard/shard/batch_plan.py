@@ -10,7 +10,8 @@ from pyshard.errors import IndexNotFound, PyshardError
 from pyshard.model.key_slots import LazySlots
 from pyshard.model.slot_ranges import SlotRanges, holds_all, positions_in
 from pyshard.protocol.batch_answers import Answer, Result
-from pyshard.protocol.batch_operations import Run, gives, part
+from pyshard.protocol.batch_operations import Read, Run, copies, gives, part
+from pyshard.settings import settings
 from pyshard.shard.assignment import Assignment, not_owned
 from pyshard.storage import IStore, Task
 
@@ -95,13 +96,29 @@ def have_any_of(assignment: Assignment, runs: Sequence[Run], slots: SlotRanges) 
     return bool(slots) and any(positions_in(LazySlots(run.keys, run.index.encode()), slots) for run in known)
 
 
+def read_at_hand(assignment: Assignment, store: IStore, run: Read) -> list[Result] | None:
+    """The results of a read that needs no look at slots, nor at the disk; see `IStore.read_at_hand`."""
+    try:
+        number = assignment.state.index_id(run.index)
+    except IndexNotFound:
+        return None
+    return store.read_at_hand(number, run.keys, settings.ANSWER_BYTES)
+
+
 def bytes_given(assignment: Assignment, store: IStore, runs: Sequence[Run]) -> int:
     """About how many bytes the answers to a batch that changes something will have; see `IStore.will_give`."""
     giving = list(filter(gives, runs))
-    if not giving:
-        return 0
+    return store.will_give(_tasks(assignment, giving)) if giving else 0
+
+
+def bytes_copied(assignment: Assignment, store: IStore, runs: Sequence[Run]) -> int:
+    """About how many bytes of records a batch writes beside what it brings; see `IStore.will_copy`."""
+    copying = list(filter(copies, runs))
+    return store.will_copy(_tasks(assignment, copying)) if copying else 0
+
+
+def _tasks(assignment: Assignment, runs: Sequence[Run]) -> list[Task]:
+    """The tasks of runs, but for those of unknown indexes."""
     state = assignment.state
-    known = [run for run in giving if not run.index or run.index in state.indexes]
-    return store.will_give(
-        [Task(run, state.index_id(run.index), LazySlots(run.keys, run.index.encode())) for run in known]
-    )
+    known = [run for run in runs if not run.index or run.index in state.indexes]
+    return [Task(run, state.index_id(run.index), LazySlots(run.keys, run.index.encode())) for run in known]

@@ -200,7 +200,8 @@ class ShardProtocol(ServerConnection):
                 return read
             return self.held_until(read, update_size([Task(run, 0, ()) for run in runs])[0])  # it is decoded already
         owed, writers, sender = self._shard.will_give(runs), self._followers.writers, self._sender
-        begun = writers.serve(runs, size, lambda: self._shard.apply(epoch, runs, sender), sender.address)
+        written = size + self._shard.will_copy(runs)
+        begun = writers.serve(runs, written, lambda: self._shard.apply(epoch, runs, sender), sender.address)
         applied = self.changes.add(begun)
         return self.count_owed(applied, owed) if owed else applied
 

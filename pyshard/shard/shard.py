@@ -28,19 +28,19 @@ from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.logger import Logger
 
 from pyshard.compiled import IN_USE
-from pyshard.errors import BadRequest, IndexNotFound, NotConfigured, ShardBehind, WrongIdentity
+from pyshard.errors import BadRequest, NotConfigured, ShardBehind, WrongIdentity
 from pyshard.metrics.batch_counts import BatchCounts
 from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.cluster_state_json import StateReader
 from pyshard.model.key_slots import SLOTS
 from pyshard.model.slot_ranges import SlotRanges, common, in_ranges, range_with, without
-from pyshard.protocol.batch_answers import Answer, Result
+from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_encoding import check_size
 from pyshard.protocol.batch_operations import Read, Run, count_of
 from pyshard.settings import settings
 from pyshard.shard.assignment import Assignment, accept, not_owned, remembered_assignment
-from pyshard.shard.batch_plan import BatchPlan, bytes_given, have_any_of
+from pyshard.shard.batch_plan import BatchPlan, bytes_copied, bytes_given, have_any_of, read_at_hand
 from pyshard.shard.lost_copies import give_up_lost_copies
 from pyshard.shard.parked_requests import ParkedRequests
 from pyshard.shard.served_slots import FoundServedSlots, ServedSlots
@@ -143,7 +143,8 @@ class Shard:
         """
         replica = self.replica
         if replica is not None and replica.is_one_of_several:
-            return replica.apply(partial(self._apply_or_wait, epoch, runs, sender), runs, sender)
+            begin = partial(self._apply_or_wait, epoch, runs, sender)
+            return replica.apply(begin, runs, self.will_copy(runs), sender)
         return self._apply_or_wait(epoch, runs, sender)
 
     def apply_stale(self, epoch: int, runs: Sequence[Run], sender: Sender = ITSELF) -> Deferred[list[Answer]]:
@@ -164,17 +165,13 @@ class Shard:
             return applied
         return self.parked.serve(sender, runs, lambda may_wait: self._apply(epoch, runs, sender, may_wait))
 
-    def _at_hand(self, assignment: Assignment, run: Read) -> list[Result] | None:
-        """The results of a read that needs no look at slots, nor at the disk; see `IStore.read_at_hand`."""
-        try:
-            number = assignment.state.index_id(run.index)
-        except IndexNotFound:
-            return None
-        return self._store.read_at_hand(number, run.keys, settings.ANSWER_BYTES)
-
     def will_give(self, runs: Sequence[Run]) -> int:
         """About how many bytes the answers to a batch that changes something will have; see `IStore.will_give`."""
         return 0 if self.assignment is None else bytes_given(self.assignment, self._store, runs)
+
+    def will_copy(self, runs: Sequence[Run]) -> int:
+        """About how many bytes of records a batch writes beside those that it brings; see `IStore.will_copy`."""
+        return 0 if self.assignment is None else bytes_copied(self.assignment, self._store, runs)
 
     def keys(self, epoch: int, index: str, slot: int, after: bytes | None, sender: Sender = ITSELF) -> Deferred[Page]:
         """One page of keys of the range that has `slot`; see `pyshard.storage.interface.IStore.page`.
@@ -271,7 +268,7 @@ class Shard:
         if operations > settings.MAX_BATCH:
             check_size(operations)
         if len(runs) == 1 and isinstance(run := runs[0], Read) and self.remembers and epoch >= assignment.newest_move:
-            at_hand = self._at_hand(assignment, run)
+            at_hand = read_at_hand(assignment, self._store, run)
             if at_hand is not None:
                 self.operations += operations
                 return succeed([Answer(at_hand, {})])

@@ -150,11 +150,12 @@ class ShardReplica:
             )
 
     def apply(
-        self, begin: Callable[[], Deferred[list[Answer]]], runs: Sequence[Run], sender: Sender
+        self, begin: Callable[[], Deferred[list[Answer]]], runs: Sequence[Run], copied: int, sender: Sender
     ) -> Deferred[list[Answer]]:
         """Apply a batch, and have its answer wait; see `answer`. A large change may wait before it is begun.
 
         :param begin: applies it.
+        :param copied: bytes of records that it writes beside those that it brings.
         :param sender: whose it is.
         :raises NotConfigured, ShardBehind: this one takes no such batch now.
         :raises Overloaded: (in the Deferred) too much isn't committed already; nothing was applied.
@@ -168,7 +169,7 @@ class ShardReplica:
         self.check_changes()
         if (refused := self._questions.refusal(sender)) is not None:
             return fail(refused)
-        weight = update_size([Task(run, 0, ()) for run in runs])[0]
+        weight = update_size([Task(run, 0, ()) for run in runs])[0] + copied
         changed = self.large.serve(sender, weight, partial(self._begin_change, begin, sender))
         return self._counted(sender, changed, weight <= SMALL)
 

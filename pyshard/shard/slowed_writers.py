@@ -5,8 +5,9 @@ each second anew, or sooner where much is written.
 
 Rules:
 
-- What is counted is bytes. A change may write more than it brings, such as a touch of a large document: so what was
-  written of late, beside what was brought, says how much the next ones will write.
+- What is counted is bytes. A change that writes what it finds, such as a touch of a large document, counts with that,
+  as far as it can be told before. Any other may write more than it brings: so what was written of late, beside what was
+  counted, says how much the next ones will write.
 - What writers may write is divided fairly between the addresses that they come from: each gets what it had, up to a
   level. So who changes little isn't slowed for the sake of another one, and the heaviest is slowed first.
 - A change is made at once, and in order. It is its answer that waits, for a second at the most. A change that would
@@ -170,7 +171,7 @@ class SlowedWriters:
     ) -> Deferred[_T]:
         """Have a batch applied, and its answer wait, if it changes what somebody can't catch up with.
 
-        :param size: bytes of the batch.
+        :param size: bytes that the batch brings, or writes of what it finds.
         :param begin: applies it.
         :param address: whose it is.
         :raises Overloaded: it would have to wait for too long; nothing was done.

@@ -246,6 +246,13 @@ class IStore(IFollowedStore, IRangedStore, IReplicatedStore, Protocol):
         """
         ...
 
+    def will_copy(self, tasks: Sequence[Task]) -> int:
+        """About how many bytes of records a batch writes beside those that it brings, if it is applied next.
+
+        :param tasks: runs of a batch that write what they find: touches and increments.
+        """
+        ...
+
     def surely_has_all(self, index: int, keys: Sequence[bytes]) -> bool:
         """Whether the store knows at once, without the slots of the keys, that it has each of these keys.
 

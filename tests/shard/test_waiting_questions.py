@@ -132,5 +132,5 @@ def test_who_waits_for_a_large_change(monkeypatch: pytest.MonkeyPatch) -> None:
     large = ToldSender("1.2.3.4", "c9", lambda: False)
     monkeypatch.setattr(crowd.led.replica.large, "_wait", lambda _: None)  # none may be begun
     monkeypatch.setattr(crowd.led.replica.large._small_ones, "may_begin", lambda *_: False)
-    answer = watch(crowd.led.replica.apply(lambda: succeed([]), [CHANGE], large))
+    answer = watch(crowd.led.replica.apply(lambda: succeed([]), [CHANGE], 0, large))
     assert (answer, len(crowd.questions), crowd.questions._of) == ([], 1, {"1.2.3.4": 1})

@@ -126,6 +126,10 @@ class DurableReplica:
         db_keys = map(lmdb_encoding.database_key, repeat(number), slots, keys)
         return uncommitted.any_of(db_keys, self._engine.committed)
 
+    def will_copy(self, tasks: Sequence[Task]) -> int:
+        """See `IStore`."""
+        return will_copy(self._engine, tasks)
+
     def promise(self, ballot: int, text: bytes = b"") -> Deferred[None]:
         """See `IReplicatedStore`."""
         return self._writer.submit(ReplicaUpdate(lambda: self._replica_log.promise(Promise(ballot, text))))
@@ -224,7 +228,7 @@ class DurableReplica:
             return outcome
 
         def done(outcome: _T) -> _T:
-            uncommitted.end(address, size)
+            uncommitted.end(address, size + copied)
             if self._leads and not isinstance(outcome, Failure):
                 taken, sequence = size_of_batch(size, changed, put, tasks), self.position.sequence
                 if sequence > self._last_made:  # who is first in a group has what that takes by itself
@@ -233,5 +237,5 @@ class DurableReplica:
                 uncommitted.made(sequence, address, taken)
             return outcome
 
-        uncommitted.begin(address, size)
+        uncommitted.begin(address, size + copied)
         return self._writer.submit(LoggedUpdate(work_and_count), size, changed, sender, copied).addBoth(done)

@@ -22,6 +22,9 @@ from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.log_groups import ReplicatedGroup
 from pyshard.protocol.log_positions import BallotHistory, LogPosition, cut_off, with_group
 from pyshard.protocol.store_ranges import Origin, StoreRanges
+from pyshard.settings import settings
+from pyshard.storage.dict_values import values_of
+from pyshard.storage.interface import Task
 from pyshard.storage.memory.dropped_indexes import forget_dropped
 from pyshard.storage.memory.followed_memory import FollowedMemory
 from pyshard.storage.memory.hidden_records import HiddenRecords
@@ -108,6 +111,12 @@ class MemoryReplica(FollowedMemory):
         number = self._names.get(index) if index else DEFAULT_INDEX
         newest = self._newest
         return number is None or self._newest_other > self._committed or any((number, key) in newest for key in keys)
+
+    def will_copy(self, tasks: Sequence[Task]) -> int:
+        """See `IStore`."""
+        known = [(index, task.run.keys) for task in tasks if (index := self._indexes.get(task.index)) is not None]
+        sizes = (map(len, filter(None, values_of(index.records, keys))) for index, keys in known)
+        return min(settings.BATCH_WORK, sum(map(sum, sizes)))
 
     def promise(self, ballot: int, text: bytes = b"") -> Deferred[None]:
         """See `IReplicatedStore`."""

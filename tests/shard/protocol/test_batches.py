@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 import pytest
 from deferreds import result
 from shard.served import ONE, ROOMY, Bench
 from shard.states import HALF, LOW
+from twisted.internet.defer import Deferred
 from twisted.protocols import amp
 
 from pyshard.errors import (
@@ -17,7 +20,7 @@ from pyshard.model.key_slots import slot_of
 from pyshard.protocol import commands
 from pyshard.protocol.batch_answers import VERSION, Answer, decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
-from pyshard.protocol.batch_operations import Has, Pop, Read, Run, Write
+from pyshard.protocol.batch_operations import Has, Increment, Pop, Read, Run, Touch, Write
 from pyshard.settings import settings
 
 
@@ -149,3 +152,23 @@ def test_batches_that_may_be_a_little_old(bench: Bench, stale: bool) -> None:
     assert refused == [0] * 100 + [4100 if stale else 0]
     assert {code for one in answers for code, _ in one.errors.values()} <= {"ANSWER_FULL"}
     assert settings.BOX_OPERATIONS <= settings.STALE_OPERATIONS
+
+
+def test_what_slowed_writers_are_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch counts with what it brings; a touch or an increment also with what it writes of what it finds."""
+    record, found = b"\x01\xc5\xc3\x50" + bytes(50_000), list[int]()
+    writers = bench.service.followers.writers
+
+    def serve(_: object, size: int, begin: Callable[[], Deferred[list[Answer]]], __: str) -> Deferred[list[Answer]]:
+        found.append(size)
+        return begin()
+
+    monkeypatch.setattr(writers, "serve", serve)
+    (written,) = bench.apply(Write("", [b"test"], [record]))
+    assert written.results == [True]
+    bench.apply(Touch("", [b"test"], [1000]), Touch("gone", [b"test"], [1000]))
+    bench.apply(Increment("", [b"test"], [ONE], [ONE]))
+    bench.apply(Pop("", [b"test"]))
+    assert 50_000 < found[0] < 50_100
+    assert 50_000 < min(found[1:3]) <= max(found[1:3]) < 50_200
+    assert found[3] < 100

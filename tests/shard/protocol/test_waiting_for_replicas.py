@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from deferreds import watch
 from shard.led import OTHER, Led
+from shard.served import ONE
 from shard.states import LOW, A
 
 from pyshard.errors import Overloaded
@@ -16,7 +17,7 @@ from pyshard.net.command_connection import BoundedAMP
 from pyshard.protocol import commands
 from pyshard.protocol.batch_answers import Result, decode_answers
 from pyshard.protocol.batch_encoding import encode_runs
-from pyshard.protocol.batch_operations import Has, Pop, Read, Run, Write
+from pyshard.protocol.batch_operations import Has, Pop, Read, Run, Touch, Write
 from pyshard.protocol.command_boxes import Command
 from pyshard.protocol.pages import encode_ranges
 from pyshard.server.held_bytes_limit import HeldBytes
@@ -257,3 +258,17 @@ def test_what_waits_keeps_no_documents(led: Led, monkeypatch: pytest.MonkeyPatch
     assert led.asked(led.peer, SMALL) == []
     (record,) = came
     assert sys.getrefcount(record) == 3, "as this test has it: in a list, by a name, and for this call"
+
+
+def test_touches_of_a_large_document(led: Led) -> None:
+    """They count as what they write: so only some are begun, and a small change doesn't wait for all of them."""
+    touch = Touch("", [A], [10**9])
+    touches = [led.asked(led.peer, touch) for _ in range(12)]
+    assert 0 < len(led.replica.large) < 12
+    before = led.shard.store.position.sequence
+    led.asked(led.peer, Write("", [A], [ONE]))
+    assert led.shard.store.position.sequence == before + 1
+    for _ in range(12):
+        led.network.advance(0.1)
+        led.hear()
+    assert all(results(answer, touch) == [True] for answer in touches)

@@ -66,13 +66,21 @@ def test_what_is_copied(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "memory"], indirect=True)
-def test_touches_that_are_on_their_way(bench: Bench) -> None:
-    """What they copy is known when they are done: then those behind them are refused, and change nothing."""
+def test_touches_that_are_on_their_way(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they copy counts before, and is known when they are done: then the next are refused, and change nothing."""
     lead(bench, 1)
     change(bench, A, Write("", [b"a", b"b"], [bytes(100 * KIB)] * 2))
-    limited(bench, 150 * KIB)
+    uncommitted, begun = limited(bench, 150 * KIB), list[int]()
+    begin = uncommitted.begin
+
+    def note(address: str, weight: int) -> None:
+        begun.append(weight)
+        begin(address, weight)
+
+    monkeypatch.setattr(uncommitted, "begin", note)
     touch = [task(Touch("", [b"a"], [10**9]))], PLENTY, PLENTY, A
     on_their_way = [bench.store.apply(*touch) for _ in range(5)]
+    assert [weight > 100 * KIB for weight in begun] == [True] * 5
     for answered in on_their_way[2:]:
         with pytest.raises(Overloaded):
             bench.result(answered)
