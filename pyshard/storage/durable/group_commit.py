@@ -43,7 +43,7 @@ from pyshard.storage.durable.background_updates import BackgroundUpdates
 from pyshard.storage.durable.fair_update_queue import LEAST_COST, UpdateQueue, WaitingUpdate, count_seconds
 from pyshard.storage.durable.large_groups import SMALL, LargeGroups
 from pyshard.storage.durable.outcomes_in_turns import OutcomesInTurns
-from pyshard.storage.durable.small_groups import ASKS, SmallGroups
+from pyshard.storage.durable.small_groups import SmallGroups
 from pyshard.storage.durable.submitted_updates import SubmittedUpdate, fire, refuse, shutting_down
 from pyshard.storage.durable.waiting_bytes import WaitingBytes
 from pyshard.storage.interface import ITSELF, Sender
@@ -110,7 +110,9 @@ class GroupCommit(Generic[_U]):
         self._refuses = False  # whatever senders have waiting
         self._dropped: list[WaitingUpdate[SubmittedUpdate[_U]]] = []  # of senders that are gone
         self._thread: threading.Thread | None = None
-        self._outcomes = OutcomesInTurns(call_from_thread or _at_once, self.several_ask, self._are_many_handed, steady)
+        self._outcomes = OutcomesInTurns(
+            call_from_thread or _at_once, lambda: self._small.several_ask_soon(steady()), self._are_many_handed, steady
+        )
         self.commits = CommitCounts()
 
     def submit(
@@ -135,7 +137,6 @@ class GroupCommit(Generic[_U]):
         answered, cost = Deferred[Any](), weight + copied
         if cost <= SMALL:
             self._large.ask(sender)
-        self._note_asking(sender)
         if weight and self._call_from_thread is not None:
             self._bytes.add(sender.address, weight)
             answered.addBoth(self._subtract_weight, sender.address, weight)
@@ -154,7 +155,7 @@ class GroupCommit(Generic[_U]):
             self._large.hold(self._steady() + seconds)
             self._changed.notify()
 
-    def several_ask(self, within: float = ASKS) -> bool:
+    def several_ask(self, within: float) -> bool:
         """Whether several addresses have asked in so many seconds."""
         return self._small.several_ask(self._steady(), within)
 
@@ -171,7 +172,7 @@ class GroupCommit(Generic[_U]):
         """Note that something small was asked for, which large updates of others are to leave time to."""
         self._all_asked += 1
         self._large.ask(sender)
-        self._note_asking(sender)
+        self._small.ask(sender.address, self._steady())
 
     def _submit(self, submitted: SubmittedUpdate[_U], add: Callable[[SubmittedUpdate[_U]], None]) -> Deferred[Any]:
         """Have an update wait.
@@ -236,7 +237,7 @@ class GroupCommit(Generic[_U]):
                 continue
             large = taken[-1] if taken[-1].cost > SMALL else None
             began = self._steady()
-            beside_others = self._small.several_ask(began) if large is None else self._large.begin(large.sender)
+            beside_others = self._small.several_ask_soon(began) if large is None else self._large.begin(large.sender)
             sys.setswitchinterval(_SWITCH_BESIDE_OTHERS if beside_others else self._switch_interval)
             outcomes, size, background, deferred = self._committed([waiting.update.update for waiting in taken])
             had, before, now = self._processor(), had, self._steady()
@@ -263,6 +264,8 @@ class GroupCommit(Generic[_U]):
     ) -> None:
         """Answer updates, and have the time that they took counted for their senders; in the reactor's thread."""
         count_seconds(done, seconds)
+        if self._small.knows_several:
+            self._small.answer([waiting.sender.address for waiting in done], self._steady())
         self._outcomes.hand_out(done, outcomes, partial(self._receive, size))
 
     def _receive(self, size: int) -> None:
@@ -276,10 +279,6 @@ class GroupCommit(Generic[_U]):
     def _are_many_handed(self) -> bool:
         """Whether nothing more is to be committed before the reactor's thread has taken some outcomes."""
         return self._handed - self._received > settings.MAX_GROUP_BYTES
-
-    def _note_asking(self, sender: Sender) -> None:
-        if sender.address != self._small.asked_last:
-            self._small.ask(sender.address, self._steady())
 
     def _wait(self) -> float | None:
         """Seconds to wait before anything is committed; None: until something changes. The caller holds the lock."""

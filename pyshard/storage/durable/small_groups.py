@@ -6,7 +6,11 @@ once, the client would wait for all of that group, and then for its own: for two
 
 Rules:
 
-- while several addresses ask for anything, fewer updates are committed together;
+- fewer updates are committed together while several addresses ask soon: one thing behind the answer to the one before.
+  For who takes longer to ask again, little depends on how long it waits, and many small groups take twice the time of
+  few large ones. So one read now and then doesn't bring them about;
+- an update waits for the group before it, and a read for none: so who changes things may take longer to ask again. And
+  while somebody else changes anything at all, not quite as many are committed together;
 - a group of many updates waits for a moment for addresses that had one or two in the group before, if they have asked
   again that soon of late: then all of them are in one group;
 - it waits for a part of what the group before took at the most, and no longer once all of them are there;
@@ -22,12 +26,17 @@ from math import inf
 #: How many updates are committed together at the most while one address asks alone.
 MOST_ALONE = 1000
 
-#: The same while several ask: what a thread computes in a few milliseconds.
+#: The same while another address changes something now and then.
+MOST_NOW_AND_THEN = 256
+
+#: The same while several ask soon: what a thread computes in a few milliseconds.
 MOST_BESIDE = 64
 
-#: Seconds for which an address counts as one that asks.
+#: Seconds for which an address counts as one that asks soon, or changes something.
 ASKS = 0.05
 
+_SOON = 0.002  # seconds from the answer, or from the question before, within which somebody asks soon
+_CHANGES_SOON = 0.02  # the same of who changes something: a group of all that one address has takes twice as long
 _FEW = 2  # updates in a group of an address that is waited for
 _MANY = 8  # updates that wait, from which on they wait for others
 _TIMES = 0.7  # times as long as the group before took the next one waits at the most
@@ -36,39 +45,70 @@ _REMEMBERED = 100  # addresses of which it is known how soon they ask again
 
 
 class SmallGroups:
-    """What is known of the addresses whose small updates are committed. All times are in seconds of one clock.
-
-    :ivar asked_last: the address that has asked for something last.
-    """
+    """What is known of the addresses that ask. All times are in seconds of one clock."""
 
     def __init__(self) -> None:
-        self.asked_last = ""
-        self._other_at = -inf  # when somebody else than the one before asked last
+        self._asked_last = self._changed_last = ""  # the address that has asked for anything last, and for a change
+        self._other_asked_at = self._other_changed_at = -inf  # when somebody else than the one before did so last
+        self._ended: dict[str, float] = {}  # when each address asked last, or was answered, if that is later
+        self._soon_at: dict[str, float] = {}  # when each asked soon
         self._answered: dict[str, float] = {}  # addresses that had few updates in the last group, and none since
         self._awaited: set[str] = set()  # those of them that the next group waits for
         self._again_after: dict[str, float] = {}  # seconds in which each has asked again
         self._until = 0.0  # the next group waits until then at the most
 
-    def ask(self, address: str, now: float) -> None:
-        """Note that an address has asked for something, which may be no change."""
-        if address and address != self.asked_last:
-            if self.asked_last:
-                self._other_at = now
-            self.asked_last = address
+    @property
+    def knows_several(self) -> bool:
+        """Whether several addresses have ever asked: else nobody needs to be told of answers."""
+        return len(self._ended) > 1
 
-    def several_ask(self, now: float, within: float = ASKS) -> bool:
+    def ask(self, address: str, now: float, soon: float = _SOON) -> None:
+        """Note that an address has asked for something, which is no change.
+
+        :param soon: seconds within which it asks soon.
+        """
+        if not address:
+            return
+        if address != self._asked_last:
+            if self._asked_last:
+                self._other_asked_at = now
+            self._asked_last = address
+        if 0 <= now - self._ended.get(address, -inf) < soon:
+            self._soon_at[address] = now
+        elif len(self._ended) >= _REMEMBERED:
+            self._ended.clear()
+            self._soon_at.clear()
+        self._ended[address] = now
+
+    def answer(self, addresses: Iterable[str], now: float) -> None:
+        """Note that updates of these addresses are answered."""
+        for address in set(addresses) & self._ended.keys():
+            self._ended[address] = now
+
+    def several_ask(self, now: float, within: float) -> bool:
         """Whether several addresses have asked of late.
 
         :param within: in so many seconds.
         """
-        return 0 <= now - self._other_at < within
+        return 0 <= now - self._other_asked_at < within
+
+    def several_ask_soon(self, now: float) -> bool:
+        """Whether several addresses ask soon."""
+        return sum([0 <= now - at < ASKS for at in list(self._soon_at.values())]) > 1  # another thread may add some
 
     def most(self, now: float) -> int:
         """How many updates are to be committed together at the most."""
-        return MOST_BESIDE if self.several_ask(now) else MOST_ALONE
+        if self.several_ask_soon(now):
+            return MOST_BESIDE
+        return MOST_NOW_AND_THEN if 0 <= now - self._other_changed_at < ASKS else MOST_ALONE
 
     def submit(self, address: str, now: float) -> None:
         """Note that an address has submitted an update."""
+        self.ask(address, now, _CHANGES_SOON)
+        if address and address != self._changed_last:
+            if self._changed_last:
+                self._other_changed_at = now
+            self._changed_last = address
         answered = self._answered.pop(address, None)
         if answered is not None:
             self._awaited.discard(address)
@@ -82,7 +122,7 @@ class SmallGroups:
         wait = min(_LONGEST, _TIMES * max(0.0, now - began))
         for address, answered in self._answered.items():  # they have asked nothing while this one was committed
             self._note(address, now - answered)
-        updates_of = Counter(addresses) if self.several_ask(now) else {}
+        updates_of = Counter(addresses) if self.several_ask_soon(now) else {}
         self._answered = {address: now for address, updates in updates_of.items() if address and updates <= _FEW}
         self._awaited = {address for address in self._answered if self._again_after.get(address, 0.0) <= wait}
         self._until = now + wait

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
-from pyshard.storage.durable.small_groups import MOST_ALONE, MOST_BESIDE, SmallGroups
+from pyshard.storage.durable.small_groups import MOST_ALONE, MOST_BESIDE, MOST_NOW_AND_THEN, SmallGroups
 
 
 @pytest.fixture
 def beside() -> SmallGroups:
-    """What is known when a busy address and another one have asked at the time 1."""
+    """What is known when a busy address and another one have asked soon again at the time 1."""
     groups = SmallGroups()
-    groups.ask("busy", 1.0)
-    groups.ask("other", 1.0)
+    for time in (0.999, 1.0):
+        groups.ask("busy", time)
+        groups.ask("other", time)
     return groups
 
 
@@ -21,16 +24,68 @@ def test_one_address_alone() -> None:
     groups = SmallGroups()
     for _ in range(10):
         groups.ask("a", 1.0)
-    assert (groups.several_ask(1.0), groups.most(1.0)) == (False, MOST_ALONE)
+    assert (groups.several_ask(1.0, 9), groups.several_ask_soon(1.0), groups.most(1.0)) == (False, False, MOST_ALONE)
+    assert not groups.knows_several
     groups.commit(["a"], 1.0, 1.001)
     assert groups.remaining(500, 1.001) == 0
 
 
 def test_several_addresses(beside: SmallGroups) -> None:
     """Fewer are committed together while several ask, and for some time after that; a clock that was set ends it."""
-    assert (beside.several_ask(1.01), beside.most(1.01)) == (True, MOST_BESIDE)
-    assert (beside.several_ask(1.1), beside.most(1.1)) == (False, MOST_ALONE)
-    assert not beside.several_ask(0.5)
+    assert (beside.several_ask_soon(1.01), beside.most(1.01)) == (True, MOST_BESIDE)
+    assert (beside.several_ask_soon(1.1), beside.most(1.1)) == (False, MOST_ALONE)
+    assert not beside.several_ask_soon(0.5)
+    assert beside.several_ask(1.1, 0.2)
+    assert not beside.several_ask(1.1, 0.05)
+    assert not beside.several_ask(0.5, 9)
+
+
+def groups_beside(asks: str, each: float, took: float = 0.0) -> Counter[int]:
+    """How large groups may be beside an address that asks again and again, while another one has many updates waiting.
+
+    :param asks: whether it reads, or submits an update.
+    :param each: seconds after its answer in which it asks again.
+    :param took: seconds until its answer.
+    """
+    groups, found, due, answer = SmallGroups(), Counter[int](), 1.0, -1.0
+    for step in range(1000):
+        now = 1.0 + 0.001 * step
+        groups.submit("busy", now)
+        groups.answer(["busy"] * 20, now)
+        if 0 <= answer <= now:
+            groups.answer(["other"], answer)
+            due, answer = answer + each, -1.0
+        if due <= now and answer < 0:
+            groups.ask("other", now) if asks == "reads" else groups.submit("other", now)
+            answer = now + took
+        if step >= 100:
+            found[groups.most(now)] += 1
+    return found
+
+
+@pytest.mark.parametrize(
+    ("asks", "each", "took", "expected"),
+    [
+        ("reads", 0.0, 0.0, MOST_BESIDE),
+        ("reads", 0.001, 0.0, MOST_BESIDE),
+        ("reads", 0.004, 0.0, MOST_ALONE),
+        ("reads", 0.04, 0.0, MOST_ALONE),
+        ("changes", 0.001, 0.0, MOST_BESIDE),
+        ("changes", 0.01, 0.0, MOST_BESIDE),
+        ("changes", 0.001, 0.04, MOST_BESIDE),  # a slow disk, or large groups, don't make it one that asks late
+        ("changes", 0.03, 0.0, MOST_NOW_AND_THEN),
+    ],
+)
+def test_who_asks_soon(asks: str, each: float, took: float, expected: int) -> None:
+    """Many are committed together beside one that reads now and then; one that changes things is left more."""
+    assert groups_beside(asks, each, took) == {expected: 900}
+
+
+def test_who_changes_something_seldom() -> None:
+    """Most of the time all go together."""
+    found = groups_beside("changes", 0.5)
+    assert found[MOST_ALONE] > 700
+    assert found[MOST_BESIDE] == 0
 
 
 def test_the_store_is_nobody() -> None:
@@ -38,7 +93,8 @@ def test_the_store_is_nobody() -> None:
     groups = SmallGroups()
     for address in ("a", "", "a", ""):
         groups.ask(address, 1.0)
-    assert not groups.several_ask(1.0)
+    assert not groups.several_ask(1.0, 9)
+    assert not groups.several_ask_soon(1.0)
     groups.ask("b", 1.0)
     groups.commit([""] + ["a"] * 20, 1.0, 1.001)
     assert groups.remaining(500, 1.001) == 0
@@ -92,5 +148,5 @@ def test_addresses_that_come_and_go(beside: SmallGroups) -> None:
         beside.ask(f"address {number}", 1.0)
         beside.commit([f"address {number}", *["busy"] * 20], 1.0, 1.001)
         beside.submit(f"address {number}", 1.0011)
-    assert len(beside._again_after) <= 100
+    assert max(map(len, (beside._again_after, beside._ended, beside._soon_at))) <= 100
     assert not beside._answered
