@@ -154,7 +154,6 @@ class ShardReplica:
     ) -> Deferred[list[Answer]]:
         """Apply a batch, and have its answer wait; see `answer`. A large change may wait before it is begun.
 
-        :param begin: applies it.
         :param copied: bytes of records that it writes beside those that it brings.
         :param sender: whose it is.
         :raises NotConfigured, ShardBehind: this one takes no such batch now.

@@ -186,7 +186,8 @@ class DurableIndex:
             db_keys = list(map(lmdb_encoding.database_key, repeat(self._number), slots[some], keys[some]))
             for value in filter(None, self._view.get_many(db_keys)):
                 size += len(value)
-                if size >= enough:
+                self._looks.took(len(value))
+                if size >= enough or self._looks.left <= 0:
                     return size
         return size
 

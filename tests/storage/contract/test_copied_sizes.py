@@ -37,6 +37,14 @@ def test_many_small_records(bench: Bench) -> None:
     assert bench.store.will_copy([Task(Touch("", keys, [1000] * 5000), 99, [0] * 5000)]) == 0
 
 
+def test_some_larger_ones_among_many_small_records(bench: Bench) -> None:
+    """Each by itself is no large record, and far above the average. Together they are as many bytes as one."""
+    filled(bench, 10, 9000)
+    keys = [b"larger %d" % number for number in range(100)]
+    bench.result(bench.store.apply([task(Write("", keys, [bytes(20_000)] * 100))], PLENTY, PLENTY))
+    assert 2 * MB <= bench.store.will_copy([task(Touch("", keys, [1000] * 100))]) < 2.1 * MB
+
+
 def test_no_more_than_a_batch_may_copy(bench: Bench) -> None:
     """A shard refuses what is behind that, so it doesn't count."""
     keys = filled(bench, 5 * MB, 4)
