@@ -64,6 +64,11 @@ def database_key(index: int, slot: int, key: bytes) -> bytes:
     return PREFIX.pack(index, slot) + _LONG + blake2b(key, digest_size=_DIGEST).digest()
 
 
+def first_bytes(index: int) -> bytes:
+    """What the database keys of an index begin with, `INDEX_BYTES` of them, and no others."""
+    return PREFIX.pack(index, 0)[:INDEX_BYTES]
+
+
 def database_keys_plainly(index: int, slots: Iterable[int], keys: Iterable[bytes]) -> list[bytes]:
     """What `database_keys` gives."""
     return list(map(add, map(_SHORT_PREFIX.pack, repeat(index), slots, repeat(0)), keys))

@@ -4,8 +4,10 @@ Rules:
 
 - the memtable itself stays as it is; `flushed` says what goes from it when the transaction is committed: what LMDB has
   then, and what is left of dropped indexes;
-- records of a dropped index go from both, some at a time. No start brings them back: LMDB knows that the index is gone,
+- records of dropped indexes go from both, some at a time. No start brings them back: LMDB knows that the index is gone,
   and a replay passes over records of an index that isn't there;
+- a step looks through the memtable once, for all dropped indexes together: there may be a thousand, and writers wait
+  while it looks;
 - counters are changed along: `lmdb_counters` with each record that LMDB gets or loses, `counters` when a record goes
   for good;
 - the database of expiries has one entry for each record of LMDB that has an expiry;
@@ -86,21 +88,24 @@ class WriteTransaction:
     def sweep(self, most: int) -> bool:
         """Remove records of dropped indexes.
 
-        :param most: how many records at the most; a large one counts as several, and the last may cross it.
+        :param most: how many records at the most; a large one counts as several, and the last may cross it. An index
+            of which nothing is left counts as one, since LMDB is looked at for it.
         :return: whether there may be more.
         """
-        for index in list(self.lmdb_counters.dropped):
-            first = lmdb_encoding.PREFIX.pack(index, 0)[:4]
-            changed = self.memtable.some_of_dropped(index, first, most, self.flushed)
-            for db_key in changed:
-                self._remove(db_key)
-            most -= len(changed)
-            cursor = self.lmdb.cursor(db=self.databases.records)
-            while most > 0 and cursor.set_range(first) and cursor.key()[:4] == first:
+        dropped = {index: lmdb_encoding.first_bytes(index) for index in self.lmdb_counters.dropped}
+        changed = self.memtable.some_of_dropped(frozenset(dropped.values()), most, self.flushed)
+        for db_key in changed:
+            self._remove(db_key)
+        most -= len(changed)  # where this leaves some, the memtable has none of any dropped index
+        cursor = self.lmdb.cursor(db=self.databases.records)
+        for index, first in dropped.items():
+            while most > 0 and cursor.set_range(first) and cursor.key()[: len(first)] == first:
                 most -= self._remove(bytes(cursor.key()))
-            if most > 0:
-                self.lmdb_counters.dropped.remove(index)
-                self.counters.dropped.remove(index)
+            if most <= 0:
+                break
+            self.lmdb_counters.dropped.remove(index)
+            self.counters.dropped.remove(index)
+            most -= 1
         return bool(self.lmdb_counters.dropped)
 
     def _count_flushed(self, changed: dict[bytes, bytes], before: list[int]) -> None:

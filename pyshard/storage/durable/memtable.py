@@ -10,10 +10,11 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence, Set
 from itertools import islice
 from typing import Protocol, TypeAlias
 
+from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.expiry_heap import ExpiryHeap
 
 #: A value as `pyshard.storage.durable.lmdb_encoding` packs it.
@@ -23,6 +24,13 @@ Value: TypeAlias = bytes | memoryview
 REMOVED = b""
 
 _EACH = 150  # bytes that a record takes in memory beside its value
+
+
+def some_of_indexes(db_keys: Iterable[bytes], firsts: Set[bytes], most: int, without: Collection[bytes]) -> list[bytes]:
+    """Those of some indexes, however many these are, in one go; for the parameters see `Memtable.some_of_dropped`."""
+    length = lmdb_encoding.INDEX_BYTES
+    of_indexes = (db_key for db_key in db_keys if db_key[:length] in firsts and db_key not in without)
+    return list(islice(of_indexes, most))
 
 
 class FlushableMemtable(Protocol):
@@ -38,7 +46,7 @@ class FlushableMemtable(Protocol):
         """See `Memtable`."""
         ...
 
-    def some_of_dropped(self, index: int, first: bytes, most: int, without: Collection[bytes]) -> list[bytes]:
+    def some_of_dropped(self, firsts: Set[bytes], most: int, without: Collection[bytes]) -> list[bytes]:
         """See `Memtable`."""
         ...
 
@@ -61,7 +69,7 @@ class Memtable:
         self.given_bytes = 0
         self._sorted_keys: list[bytes] = []
         self._expiries = ExpiryHeap(self.records)
-        self._cleared: set[int] = set()  # dropped indexes of which there is surely nothing
+        self._cleared: Set[bytes] = frozenset()  # first bytes of dropped indexes of which there is surely nothing
 
     def put(self, db_key: bytes, value: bytes, expires: int) -> None:
         """Set the value of a record."""
@@ -126,19 +134,18 @@ class Memtable:
             self._sorted_keys = keys  # only now: the other thread may look at it at any moment
         return keys
 
-    def some_of_dropped(self, index: int, first: bytes, most: int, without: Collection[bytes]) -> list[bytes]:
-        """Database keys of records of a dropped index, which gets none any more.
+    def some_of_dropped(self, firsts: Set[bytes], most: int, without: Collection[bytes]) -> list[bytes]:
+        """Database keys of records of dropped indexes, which get none any more.
 
-        :param first: with which bytes they begin.
+        :param firsts: of all dropped indexes; see `pyshard.storage.durable.lmdb_encoding.first_bytes`.
         :param most: how many at the most.
         :param without: records that are left out.
         """
-        if index in self._cleared:
+        if firsts <= self._cleared:
             return []
-        of_index = (key for key in self.records if key.startswith(first) and key not in without)
-        some = list(islice(of_index, most))
+        some = some_of_indexes(self.records, firsts, most, without)
         if most > 0 and not some and not without:
-            self._cleared.add(index)
+            self._cleared = firsts
         return some
 
     def expired(self, now: int) -> Generator[bytes, None, None]:

@@ -14,14 +14,13 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from typing import NamedTuple
 
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.counters import Counters
 from pyshard.storage.durable.group_changes import GroupChanges
-from pyshard.storage.durable.memtable import FlushableMemtable, Memtable
+from pyshard.storage.durable.memtable import FlushableMemtable, Memtable, some_of_indexes
 
 
 class _Uncommitted(NamedTuple):
@@ -70,9 +69,9 @@ class SettledMemtable:
         expiries = (lmdb_encoding.expiry_of(value) for value in before.values() if value)
         self.first_expiry = memtable.first_expiry or min(filter(None, expiries), default=0)
 
-    def some_of_dropped(self, index: int, first: bytes, most: int, without: Collection[bytes]) -> list[bytes]:
+    def some_of_dropped(self, firsts: Set[bytes], most: int, without: Collection[bytes]) -> list[bytes]:
         """See `Memtable`."""
-        return list(islice((key for key in self.records if key.startswith(first) and key not in without), most))
+        return some_of_indexes(self.records, firsts, most, without)
 
 
 class UncommittedGroups:

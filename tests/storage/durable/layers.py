@@ -42,6 +42,20 @@ Stored: TypeAlias = Mapping[bytes, StoredRecord]
 Changed: TypeAlias = Mapping[bytes, StoredRecord | None]
 
 
+class LookedAt(dict[bytes, bytes]):
+    """Records of a memtable that count how often one of them is looked at by who goes through them.
+
+    :ivar times: how often.
+    """
+
+    times = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for db_key in super().__iter__():
+            self.times += 1
+            yield db_key
+
+
 def slot_of(key: bytes) -> int:
     """A slot for each key, with three keys in the first one."""
     return max(0, KEYS.index(key) - 2) * 5000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import attrs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from storage.durable.layers import (
@@ -10,6 +11,7 @@ from storage.durable.layers import (
     KEYS,
     Changed,
     Layers,
+    LookedAt,
     Stored,
     counted,
     db_key_of,
@@ -26,6 +28,8 @@ from pyshard.storage.durable.expiry_sweep import sweep_expired
 from pyshard.storage.durable.group_changes import GroupChanges
 from pyshard.storage.durable.lmdb_flush_transaction import WriteTransaction
 from pyshard.storage.durable.memtable import Memtable
+from pyshard.storage.durable.uncommitted_groups import SettledMemtable
+from pyshard.storage.store_index import StoredRecord
 
 
 def transaction_of(layers: Layers, stored: Stored, changed: Changed) -> WriteTransaction:
@@ -93,6 +97,36 @@ def test_sweeping_a_dropped_index(stored: Stored, changed: Changed, wanted: set[
         nothing = Counters.first(0)
         assert (transaction.counters, transaction.lmdb_counters) == (nothing, nothing)
         assert (layers.records(), layers.expiries()) == ({}, {})
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_sweeping_many_dropped_indexes(settled: bool) -> None:
+    """A step goes through the memtable once at the most, and an index without records counts as one."""
+    dropped, others, most = range(1, 31), 200, 10
+    with layers_with({}) as layers:
+        memtable, records = Memtable(), LookedAt()
+        for each in range(others):
+            records[lmdb_encoding.database_key(0, each, b"")] = lmdb_encoding.pack(b"", StoredRecord(1, 0, b""))
+        for index in dropped[::3]:
+            records[lmdb_encoding.database_key(index, 0, b"")] = b""
+        memtable.records = records
+        before = {lmdb_encoding.database_key(0, 0, b""): None} if settled else {}
+        flushable = SettledMemtable(memtable, before) if settled else memtable
+        transaction = WriteTransaction(layers.lmdb, layers.databases, flushable, Counters.first(0), Counters.first(0))
+        for counters in (transaction.lmdb_counters, transaction.counters):
+            counters.dropped.extend(dropped)
+        steps, more = 0, True
+        while more:
+            size, left = len(records), len(transaction.counters.dropped)
+            records.times = 0
+            more = transaction.sweep(most)
+            assert records.times <= size
+            memtable.discard(transaction.flushed)
+            transaction.flushed.clear()
+            assert size - len(records) + left - len(transaction.counters.dropped) == most
+            steps += 1
+        assert (steps, len(records)) == (4, others)
+        assert transaction.counters.dropped == transaction.lmdb_counters.dropped == []
 
 
 @given(in_lmdb, in_memtable, st.sampled_from([4, 5, 10]), st.integers(1, 8))

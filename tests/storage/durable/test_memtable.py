@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from storage.durable.layers import KEYS, Changed, db_key_of, in_memtable, memtable_of
+from storage.durable.layers import KEYS, Changed, LookedAt, db_key_of, in_memtable, memtable_of
 
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.memtable import Memtable
@@ -72,16 +72,39 @@ def test_sorted_keys_stay_as_they_are() -> None:
     assert (memtable.sorted_keys(), keys) == ([b"a", b"b"], [b"b"])
 
 
-def test_some_of_a_dropped_index() -> None:
-    """Its records are found, so many at a time, until there is none; what is left out is looked at again later."""
+def test_some_of_dropped_indexes() -> None:
+    """Their records are found, so many at a time, until there is none; what is left out is looked at again later."""
     memtable = Memtable()
-    for db_key in (b"\x01a", b"\x02a", b"\x02b", b"\x02c", b"\x03a"):
+    _, *two, three = keys = [
+        lmdb_encoding.database_key(index, 7, key)
+        for index, key in ((1, b""), (2, b"a"), (2, b"b"), (2, b"c"), (3, b""))
+    ]
+    for db_key in keys:
         memtable.remove(db_key)
-    assert memtable.some_of_dropped(2, b"\x02", 2, {}) == [b"\x02a", b"\x02b"]
-    assert memtable.some_of_dropped(2, b"\x02", 5, {b"\x02a"}) == [b"\x02b", b"\x02c"]
-    assert memtable.some_of_dropped(2, b"\x02", 5, {b"\x02a", b"\x02b", b"\x02c"}) == []
-    assert memtable.some_of_dropped(2, b"\x02", 5, {}) == [b"\x02a", b"\x02b", b"\x02c"]
-    memtable.discard(dict.fromkeys((b"\x02a", b"\x02b", b"\x02c"), b""))
-    assert memtable.some_of_dropped(2, b"\x02", 5, {}) == []
-    assert memtable.some_of_dropped(3, b"\x03", 0, {}) == []  # that none is asked for says nothing of what there is
-    assert memtable.some_of_dropped(3, b"\x03", 5, {}) == [b"\x03a"]
+    both = frozenset(map(lmdb_encoding.first_bytes, (2, 3)))
+    of_two, of_three = (frozenset({lmdb_encoding.first_bytes(index)}) for index in (2, 3))
+    assert memtable.some_of_dropped(both, 9, {}) == [*two, three]
+    assert memtable.some_of_dropped(of_two, 2, {}) == two[:2]
+    assert memtable.some_of_dropped(of_two, 5, {two[0]}) == two[1:]
+    assert memtable.some_of_dropped(of_two, 5, set(two)) == []
+    assert memtable.some_of_dropped(of_two, 5, {}) == two
+    memtable.discard(dict.fromkeys(two, b""))
+    assert memtable.some_of_dropped(of_two, 5, {}) == []
+    assert memtable.some_of_dropped(of_three, 0, {}) == []  # that none is asked for says nothing of what there is
+    assert memtable.some_of_dropped(of_three, 5, {}) == [three]
+    assert memtable.some_of_dropped(both, 5, {}) == [three]  # that one has none says nothing of another
+
+
+def test_a_memtable_that_has_none_of_dropped_indexes() -> None:
+    """It isn't looked through again for these, or for some of them, as they get no records any more."""
+    memtable, looked_at = (
+        Memtable(),
+        LookedAt({lmdb_encoding.database_key(0, 7, b"%d" % each): b"" for each in range(9)}),
+    )
+    memtable.records = looked_at
+    firsts = frozenset(map(lmdb_encoding.first_bytes, range(1, 4)))
+    for dropped in (firsts, firsts, frozenset([*firsts][:2])):
+        assert memtable.some_of_dropped(dropped, 5, {}) == []
+        assert looked_at.times == 9
+    assert memtable.some_of_dropped(firsts | {lmdb_encoding.first_bytes(4)}, 5, {}) == []
+    assert looked_at.times == 18
