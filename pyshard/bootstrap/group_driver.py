@@ -144,12 +144,12 @@ class GroupDriver(Service):
             if not is_led and address not in group.members:
                 continue
             seen = with_seen_stores(group, {address: report})
-            if seen is not group and pace.of_stores(address).admits(now):
+            if seen is not group and (pace.of_stores(address).admits(now) or seen.members < group.members):
                 await self._change(name, group, seen, pace.of_stores(address))
                 return
             held = held or seen is not group
         wanted = next_group(group, reports)
-        if wanted is not None and pace.others.admits(now):
+        if wanted is not None and (pace.others.admits(now) or wanted.members < group.members):
             await self._change(name, group, wanted, pace.others)
         elif held or wanted is not None:
             self._warn(f"the replicas of shard {name!r} want its group changed all the time: the next change waits")

@@ -6,6 +6,8 @@ that it is asked.
 Rules:
 
 - a group may have many changes at once, as when its replicas start or fail over; then one in some seconds;
+- one by which there is a member less, also since another one leads in its place, counts, and doesn't wait: all changes
+  of documents may wait for it. Each member that is lost had to join, and that waits;
 - a change that can't be saved doesn't count: it is tried again at once;
 - the stores that a replica comes to hold count apart from all else. So one that has another store each time keeps the
   others of its group neither from leading nor from having other stores themselves.

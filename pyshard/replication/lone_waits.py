@@ -10,16 +10,18 @@ Rules:
   under load somebody is always last;
 - and nine tenths of the time in which anything waited it was this one alone: where others take nearly as long, they all
   have much to do;
-- who was removed for that is a learner for a while: twice as long each time, until it was well for an hour.
+- who was removed for that is a learner for a while (`pyshard.replication.member_rests`).
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 
 import attrs
 from twisted.logger import Logger
+
+from pyshard.replication.member_rests import MemberRests
 
 _log = Logger()
 
@@ -27,8 +29,6 @@ _PERIODS = 10  # times as long as a lease a period is
 _PART = 0.1  # of a period
 _LONG = 0.1  # of a lease
 _ALONE = 0.9  # of the time in which anything waits
-_REST = 60.0  # seconds for which the first one is no member
-_LONGEST_REST = 3600.0
 
 
 @attrs.define
@@ -60,13 +60,15 @@ class _Waits:
 
 
 class LoneWaits:
-    """The waits of one primary, as long as it leads. All times are in seconds of one clock.
+    """The waits of one primary. All times are in seconds of one clock.
 
     :ivar slow: the address of the member that is slow; None: none is.
+    :ivar rests: of those that were removed.
     """
 
     def __init__(self) -> None:
         self.slow: str | None = None
+        self.rests = MemberRests()
         self._lease = 0.0
         self._waits = _Waits(0.0)
         self._before: str | None = None  # who was slow in the period before
@@ -76,19 +78,13 @@ class LoneWaits:
         self._has = 0  # what who has least had when that began
         self._since = 0.0
         self._ends = 0.0  # when the period does
-        self._removed: Counter[str] = Counter()  # by address: how often for being slow
-        self._rests: dict[str, float] = {}  # by address: until when it is no member
 
     def begin(self, others: Collection[str], lease: float, now: float) -> None:
         """A term begins.
 
         :param others: the addresses of the other members.
         """
-        if self.slow is not None and self.slow not in others:
-            if now > self._rests.get(self.slow, now) + _LONGEST_REST:
-                self._removed[self.slow] = 0
-            self._rests[self.slow] = now + min(_LONGEST_REST, _REST * 2 ** self._removed[self.slow])
-            self._removed[self.slow] += 1
+        self.rests.begin(others, self.slow, now)
         self.slow = self._before = self._alone = None
         self._lease, self._noted, self._pending, self._waits = lease, now, False, _Waits(now)
         self._ends = now + _PERIODS * lease
@@ -115,10 +111,6 @@ class LoneWaits:
             self._alone, self._has, self._since = alone, least, now
         if now >= self._ends:
             self._end_period(now)
-
-    def resting(self, now: float) -> list[str]:
-        """The addresses of those that aren't to be members for a while."""
-        return sorted(address for address, until in self._rests.items() if now < until)
 
     def _end_period(self, now: float) -> None:
         found, known = self._waits.slow(now, self._lease), self.slow

@@ -16,6 +16,8 @@ Rules:
   no more, so that one of them can lead. Perhaps no bootstrap reaches it;
 - a learner that keeps up is to join; one at a time. It is needed from then on, and the wish is told only when it has
   what was committed before without it;
+- one that left again and again waits for a while (`pyshard.replication.member_rests`). It doesn't where members are too
+  few for changes, and not for long where this side is alone;
 - to switch, the primary takes no more changes, and says so when the other one has all. It doesn't wait for that long.
 """
 
@@ -37,6 +39,7 @@ from pyshard.replication.pulls import Pull
 from pyshard.replication.wishes import Wish, WishKind
 
 _BEACON = struct.Struct(">16sd")  # the term's own token, and when it was sent
+_REST_OF_SECOND = 60.0  # seconds at the most: without it one copy is all that there is
 
 
 class Course(Enum):
@@ -102,7 +105,7 @@ class PrimaryTerm:
     :param began: when the term began, by the clock that all other moments are of.
     :param token: 16 random bytes, so that beacons of other terms and processes don't count.
     :param bound_until: when this side's own promise to an earlier primary has run out.
-    :param waits: what is known of slow members, from this and earlier terms; None: nothing.
+    :param waits: what is known of slow members, and of those that left, from earlier terms, too; None: nothing.
     :ivar committed: all groups up to this number are committed.
     """
 
@@ -254,8 +257,8 @@ class PrimaryTerm:
         self._switching, self._switching_until = address, now + self._times.lease
 
     def slow(self, now: float) -> tuple[str | None, list[str]]:
-        """The member for which all others wait long, and the learners that were such ones of late."""
-        return self._waits.slow, [each for each in self._waits.resting(now) if each in self.group.learners]
+        """The member for which all others wait long, and the learners that aren't to be members for a while."""
+        return self._waits.slow, [each for each in self.group.learners if self._rests(each, now)]
 
     def wish(self, last: int, now: float) -> Wish | None:
         """What is to become of the group.
@@ -266,7 +269,10 @@ class PrimaryTerm:
         missed = [address for address in self.needed if self._misses(address, now)]
         if missed:
             longest = min(missed, key=lambda address: (self._others[address].well, address))
-            return Wish(WishKind.REMOVE, longest) if now >= self.bound_until else None
+            if now < self.bound_until:
+                return None
+            self._waits.rests.miss(longest)
+            return Wish(WishKind.REMOVE, longest)
         if self._waits.slow is not None and self._can_spare(self._waits.slow) and now >= self.bound_until:
             return Wish(WishKind.REMOVE, self._waits.slow)
         if self._switches(now) and self._switching is not None:
@@ -298,8 +304,13 @@ class PrimaryTerm:
 
     def _may_join(self, address: str, now: float) -> bool:
         other = self._others[address]
-        rests = self.has_enough and address in self._waits.resting(now)
-        return other.keeps_up and not self._misses(address, now) and not rests
+        return other.keeps_up and not self._misses(address, now) and not self._rests(address, now)
+
+    def _rests(self, address: str, now: float) -> bool:
+        """Whether a learner isn't to join for a while, since it left again and again."""
+        members = len(self.group.members)
+        most = inf if members > 1 else _REST_OF_SECOND
+        return members >= self.group.least and self._waits.rests.left(address, now, most) > 0
 
     def _sent(self, beacon: bytes, now: float) -> float | None:
         """When a beacon was sent; None: it isn't of this term."""

@@ -283,7 +283,6 @@ class Replica:
         if self._is_over() or self.failed:
             return
         times, now = of_lease(group.lease), self._clock.seconds()
-        self._waits = LoneWaits() if gate is None else self._waits
         term = PrimaryTerm(group, times, now, self._random(16), self._bound_until, self._waits)
         term.committed = self._store.committed
         self._primary = term

@@ -113,10 +113,10 @@ def why_slow(slow: str | None, removed: Sequence[str]) -> str:
     """Why changes take long, or a replica is no member; empty: neither.
 
     :param slow: the address of the member for which all others wait long.
-    :param removed: those of learners that were such ones of late.
+    :param removed: those of learners that aren't to be members for a while.
     """
     if slow is not None:
         return f"changes wait long for {slow} alone; see its disk, its machine and the network to it"
     if removed:
-        return f"changes have waited long for {', '.join(removed)} alone, so it is a learner for a while"
+        return f"changes have waited long for {', '.join(removed)}, or again and again, so it is a learner for a while"
     return ""

@@ -182,6 +182,35 @@ def test_another_wish_each_time(bench: Bench) -> None:
     assert bench.group.ballot - GROUP.ballot == AT_ONCE + int(bench.clock.seconds() / EVERY)
 
 
+def test_lost_members_do_not_wait(bench: Bench) -> None:
+    """While the next change waits, a member goes and a primary is replaced at once; a member's other store, too."""
+    bench.says[C] = None
+    for _ in range(AT_ONCE + 5):
+        bench.says[A] = report("1d", "a", Wish(WishKind.RENEW, A), ballot=bench.group.ballot)
+        bench.pass_time()
+    assert bench.group.ballot == GROUP.ballot + AT_ONCE, "these wait"
+    bench.says[A], bench.says[B] = None, report("2d", "b", Wish(WishKind.LEAD, B), ballot=bench.group.ballot)
+    bench.pass_time()
+    assert (bench.group.primary, bench.group.members) == (B, frozenset({B}))
+    bench.bootstrap.change(lambda state: state.with_group("low", bench.group.with_member(A)))
+    bench.says[B] = report("2d", "b", Wish(WishKind.REMOVE, A), ballot=bench.group.ballot)
+    bench.pass_time()
+    assert bench.group.members == {B}
+
+
+def test_another_store_of_a_member_does_not_wait(bench: Bench) -> None:
+    """It is no member any more at once, whatever the pace of its stores: nobody can wait for its word."""
+    for number in range(AT_ONCE + 5):
+        bench.says[A] = report("1d", "a", ballot=bench.group.ballot)
+        bench.says[C] = report("3d", f"another{number}", ballot=bench.group.ballot)
+        bench.pass_time()
+    assert bench.group.ballot == GROUP.ballot + AT_ONCE
+    bench.bootstrap.change(lambda state: state.with_group("low", bench.group.with_member(C)))
+    bench.says[A] = report("1d", "a", ballot=bench.group.ballot)
+    bench.pass_time()
+    assert bench.group.members == {A, B}
+
+
 def test_changes_that_can_not_be_saved(bench: Bench) -> None:
     """They don't count: the next one is made as soon as it can be."""
     bench.store.away = ConfigError("no room")

@@ -27,8 +27,8 @@ from pyshard.replication.group_times import GroupTimes, of_lease
 #: A lease of one second, so that much happens in little time.
 TIMES = of_lease(1.0)
 
-#: Seconds within which a group must be whole again when all faults have ended.
-HEALING = 60.0
+#: Seconds within which a group must be whole again when all faults have ended: one that left often rests for a while.
+HEALING = 200.0
 
 
 @attrs.define

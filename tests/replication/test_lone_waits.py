@@ -112,26 +112,3 @@ def test_no_longer_slow() -> None:
     group.takes = {B: always(0.01), C: always(0.01)}
     group.go_on(63.0)
     assert group.waits.slow is None
-
-
-def remove(waits: LoneWaits, now: float) -> None:
-    """Have C removed for being slow."""
-    waits.slow = C
-    waits.begin([B], LEASE, now)
-
-
-def test_rests() -> None:
-    """Who was removed for it is no member for a minute, then for two, for an hour at the most; and is forgiven."""
-    waits, now, rests = LoneWaits(), 0.0, list[float]()
-    for _ in range(8):
-        remove(waits, now)
-        began = now
-        while waits.resting(now):
-            now += 10.0
-        rests.append(now - began)
-    assert rests == [60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 3600.0, 3600.0]
-    remove(waits, now + 3700.0)
-    assert not waits.resting(now + 3760.0)
-    waits.slow = C
-    waits.begin([B, C], LEASE, now + 3800.0)
-    assert not waits.resting(now + 3800.0)

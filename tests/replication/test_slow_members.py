@@ -113,5 +113,5 @@ def test_operators_are_told_of_its_rest() -> None:
     slow.take_on(group_of("AB", ballot=6, least=2))
     slow.go_on(1.0, delay=0.1)
     told = primary_figures(slow.term, slow.last, slow.now, "")
-    assert told.waits == f"changes have waited long for {C} alone, so it is a learner for a while"
+    assert told.waits == f"changes have waited long for {C}, or again and again, so it is a learner for a while"
     assert A in slow.term.group.members
