@@ -42,6 +42,7 @@ _MANY = 8  # updates that wait, from which on they wait for others
 _TIMES = 0.7  # times as long as the group before took the next one waits at the most
 _LONGEST = 0.001  # seconds that it waits at the most
 _REMEMBERED = 100  # addresses of which it is known how soon they ask again
+_WAITS = 1.0  # seconds that an update waits at the most for its address to be known still, where many addresses ask
 
 
 class SmallGroups:
@@ -51,7 +52,9 @@ class SmallGroups:
         self._asked_last = self._changed_last = ""  # the address that has asked for anything last, and for a change
         self._other_asked_at = self._other_changed_at = -inf  # when somebody else than the one before did so last
         self._ended: dict[str, float] = {}  # when each address asked last, or was answered, if that is later
-        self._soon_at: dict[str, float] = {}  # when each asked soon
+        self._most_ended = _REMEMBERED  # so many are kept before old ones go
+        self._soon_last = ""  # the address that has asked soon last
+        self._soon_at = self._other_soon_at = -inf  # when it did, and when another one did last
         self._answered: dict[str, float] = {}  # addresses that had few updates in the last group, and none since
         self._awaited: set[str] = set()  # those of them that the next group waits for
         self._again_after: dict[str, float] = {}  # seconds in which each has asked again
@@ -74,11 +77,13 @@ class SmallGroups:
                 self._other_asked_at = now
             self._asked_last = address
         if 0 <= now - self._ended.get(address, -inf) < soon:
-            self._soon_at[address] = now
-        elif len(self._ended) >= _REMEMBERED:
-            self._ended.clear()
-            self._soon_at.clear()
+            if address != self._soon_last:
+                self._soon_last, self._other_soon_at = address, self._soon_at
+            self._soon_at = now
         self._ended[address] = now
+        if len(self._ended) > self._most_ended:
+            self._ended = {each: at for each, at in self._ended.items() if 0 <= now - at < _WAITS}
+            self._most_ended = max(_REMEMBERED, 2 * len(self._ended))  # so it is seldom
 
     def answer(self, addresses: Iterable[str], now: float) -> None:
         """Note that updates of these addresses are answered."""
@@ -94,7 +99,7 @@ class SmallGroups:
 
     def several_ask_soon(self, now: float) -> bool:
         """Whether several addresses ask soon."""
-        return sum([0 <= now - at < ASKS for at in list(self._soon_at.values())]) > 1  # another thread may add some
+        return 0 <= now - self._soon_at < ASKS and 0 <= now - self._other_soon_at < ASKS
 
     def most(self, now: float) -> int:
         """How many updates are to be committed together at the most."""

@@ -148,5 +148,22 @@ def test_addresses_that_come_and_go(beside: SmallGroups) -> None:
         beside.ask(f"address {number}", 1.0)
         beside.commit([f"address {number}", *["busy"] * 20], 1.0, 1.001)
         beside.submit(f"address {number}", 1.0011)
-    assert max(map(len, (beside._again_after, beside._ended, beside._soon_at))) <= 100
+    assert len(beside._again_after) <= 100
     assert not beside._answered
+
+
+def test_many_addresses_that_ask_soon() -> None:
+    """A crowd is one in which several ask soon, however many these are."""
+    groups = SmallGroups()
+    for step in range(3000):
+        groups.ask(f"address {step % 300}", 1.0 + step * 1e-6)
+    assert groups.most(1.003) == MOST_BESIDE
+
+
+def test_many_addresses_that_have_gone() -> None:
+    """Nothing is kept of them for long, also of those of which nobody has heard again."""
+    groups = SmallGroups()
+    for number in range(10_000):
+        groups.ask(f"address {number}", 1.0 + number * 0.1)
+    assert len(groups._ended) <= 101
+    assert not groups.several_ask_soon(1001.0)
