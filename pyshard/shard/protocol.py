@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -200,8 +201,8 @@ class ShardProtocol(ServerConnection):
                 return read
             return self.held_until(read, update_size([Task(run, 0, ()) for run in runs])[0])  # it is decoded already
         owed, writers, sender = self._shard.will_give(runs), self._followers.writers, self._sender
-        written = size + self._shard.will_copy(runs)
-        begun = writers.serve(runs, written, lambda: self._shard.apply(epoch, runs, sender), sender.address)
+        copied = partial(self._shard.will_copy, runs)
+        begun = writers.serve(runs, size, lambda: self._shard.apply(epoch, runs, sender), sender.address, copied)
         applied = self.changes.add(begun)
         return self.count_owed(applied, owed) if owed else applied
 

@@ -167,19 +167,26 @@ class SlowedWriters:
         self.allowed = Allowed()
 
     def serve(
-        self, runs: Sequence[Run], size: int, begin: Callable[[], Deferred[_T]], address: str = ""
+        self,
+        runs: Sequence[Run],
+        size: int,
+        begin: Callable[[], Deferred[_T]],
+        address: str = "",
+        copied: Callable[[], int] = lambda: 0,
     ) -> Deferred[_T]:
         """Have a batch applied, and its answer wait, if it changes what somebody can't catch up with.
 
-        :param size: bytes that the batch brings, or writes of what it finds.
+        :param size: bytes that the batch brings.
         :param begin: applies it.
         :param address: whose it is.
+        :param copied: gives the bytes that it writes of what it finds. It is asked only where anybody is slowed.
         :raises Overloaded: it would have to wait for too long; nothing was done.
         """
         followed, disk_slows = self._places.any or self.allowed.rate != inf, self._disk_slows or self._writable() != inf
         if not followed and not disk_slows:
             return begin()
         now, written, much = self._clock.seconds(), self._places.written, _LOOK_AT * self._places.room
+        size += copied()
         seconds, brought = 0.0, size
         if followed:
             if self._pace.is_due(now, written, much):

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import attrs
 import pytest
 from deferreds import result
 from shard.served import ONE, ROOMY, Bench
 from shard.states import HALF, LOW
-from twisted.internet.defer import Deferred
 from twisted.protocols import amp
 
 from pyshard.errors import (
@@ -154,16 +151,12 @@ def test_batches_that_may_be_a_little_old(bench: Bench, stale: bool) -> None:
     assert settings.BOX_OPERATIONS <= settings.STALE_OPERATIONS
 
 
-def test_what_slowed_writers_are_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_slowed_writers_write(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch counts with what it brings; a touch or an increment also with what it writes of what it finds."""
     record, found = b"\x01\xc5\xc3\x50" + bytes(50_000), list[int]()
     writers = bench.service.followers.writers
-
-    def serve(_: object, size: int, begin: Callable[[], Deferred[list[Answer]]], __: str) -> Deferred[list[Answer]]:
-        found.append(size)
-        return begin()
-
-    monkeypatch.setattr(writers, "serve", serve)
+    monkeypatch.setattr(writers, "_writable", lambda: 1e12)
+    monkeypatch.setattr(writers._disk_pace, "note", lambda size, *_: found.append(size))
     (written,) = bench.apply(Write("", [b"test"], [record]))
     assert written.results == [True]
     bench.apply(Touch("", [b"test"], [1000]), Touch("gone", [b"test"], [1000]))
@@ -172,3 +165,10 @@ def test_what_slowed_writers_are_told(bench: Bench, monkeypatch: pytest.MonkeyPa
     assert 50_000 < found[0] < 50_100
     assert 50_000 < min(found[1:3]) <= max(found[1:3]) < 50_200
     assert found[3] < 100
+
+
+def test_nothing_is_looked_up_while_nobody_is_slowed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To know what a touch writes takes time, which nobody needs to spend then."""
+    monkeypatch.setattr(bench.shard.store, "will_copy", None)
+    (touched,) = bench.apply(Touch("", [b"test"], [1000]))
+    assert touched.results == [False]
