@@ -3,102 +3,14 @@
 from __future__ import annotations
 
 from replication.group_samples import A, B, C, group_of, pull_of
-from replication.model_store import Disk, ModelStore
+from replication.model_store import Disk
+from replication.one_replica import One, errors_of
 from stores import at_once
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.task import Clock
-from twisted.python.failure import Failure
+from twisted.internet.defer import Deferred
 
 from pyshard.errors import NotConfigured, OutcomeUnknown, StorageFailed
-from pyshard.protocol.change_groups import Change, ChangeGroup
-from pyshard.replication.pulls import Pull, Pulled
-from pyshard.replication.replica import Replica
-from pyshard.replication.wishes import ReplicaReport, Wish, WishKind
-
-
-class One:
-    """A replica with a disk and a clock of the test's."""
-
-    def __init__(self, me: str = A, disk: Disk | None = None) -> None:
-        self.me = me
-        self.clock = Clock()
-        self.held: list[Deferred[None]] | None = None  # syncs that wait
-        self.disk = disk or Disk(f"store {me[-1]}")
-        self.unreadable = False
-        self.asked: list[tuple[str, Pull]] = []
-        self.begin()
-
-    def begin(self) -> None:
-        """Start the process, perhaps anew."""
-        self.store = ModelStore(self.disk, False, self._sync)
-        self.replica = Replica(self.me, self.store, self, self.clock, lambda address: _Asked(self, address), bytes)
-        self.replica.start()
-        self.clock.advance(0)
-
-    def _sync(self) -> Deferred[None]:
-        if self.held is None:
-            return succeed(None)
-        self.held.append(Deferred())
-        return self.held[-1]
-
-    def release(self) -> None:
-        """Have the disk sync all that waits."""
-        held, self.held = self.held, None
-        for each in held or []:
-            each.callback(None)
-
-    def break_disk(self) -> None:
-        """The same, but the disk fails."""
-        held, self.held = self.held, None
-        for each in held or []:
-            each.errback(StorageFailed("the disk fails"))
-
-    async def groups(self, follower: str, after: int, log_format: int) -> list[ChangeGroup]:
-        """See `GroupSource`."""
-        if self.unreadable:
-            raise StorageFailed("the log can't be read")
-        return self.store.groups_behind(after)
-
-    def wish(self) -> Wish | None:
-        """What it tells a bootstrap that it wants."""
-        reports: list[ReplicaReport] = []
-
-        def note(report: ReplicaReport) -> None:
-            reports.append(report)
-
-        Deferred.fromCoroutine(self.replica.answer_bootstrap()).addCallback(note)
-        return reports[0].wish if reports else None
-
-
-class _Asked:
-    """A primary that never answers."""
-
-    def __init__(self, one: One, address: str) -> None:
-        self._one, self._address = one, address
-
-    def pull(self, question: Pull) -> Deferred[Pulled]:
-        """See `Primary`."""
-        self._one.asked.append((self._address, question))
-        return Deferred()
-
-    def open_copy(self) -> Deferred[ChangeGroup]:
-        """See `Primary`."""
-        raise AssertionError
-
-    def copied_rows(self) -> Deferred[list[Change]]:
-        """See `Primary`."""
-        raise AssertionError
-
-
-def errors_of(waiting: Deferred[None] | Deferred[Pulled]) -> list[type]:
-    """With what it has failed."""
-    errors: list[type] = []
-
-    def note(failure: Failure) -> None:
-        errors.append(type(failure.value))
-
-    waiting.addErrback(note)
-    return errors
+from pyshard.replication.pulls import Pulled
+from pyshard.replication.wishes import Wish, WishKind
 
 
 def test_leads() -> None:
@@ -189,72 +101,6 @@ def test_follows() -> None:
     assert (address, pull.ballot, pull.address) == (A, 5, B)
     one.begin()
     assert [pull.ballot for _, pull in one.asked] == [5, 5], "it remembers"
-
-
-def test_stands_when_it_is_asked() -> None:
-    """Not by itself: a bootstrap has to be there that settles it. What anybody else is told changes nothing."""
-    one = One(B)
-    one.replica.take_on(group_of())
-    one.clock.advance(3.9)
-    assert one.wish() is None
-    one.clock.advance(0.2)
-    assert one.replica.report().wish is None
-    assert one.replica.member_term is not None
-    assert not one.replica.member_term.standing
-    assert one.wish() == Wish(WishKind.LEAD, B)
-    assert one.replica.report().wish == Wish(WishKind.LEAD, B)
-
-
-def test_stands_when_that_is_saved() -> None:
-    """It asks nothing more from the first moment, and tells it when the disk has it. A restart changes nothing."""
-    one = One(B)
-    one.replica.take_on(group_of())
-    one.clock.advance(4.1)
-    one.held = []
-    assert one.wish() is None
-    assert one.replica.member_term is not None
-    assert one.replica.member_term.standing
-    assert one.replica.report().wish is None
-    one.release()
-    assert one.wish() == Wish(WishKind.LEAD, B)
-    asked = len(one.asked)
-    one.begin()
-    one.clock.advance(1.0)
-    assert len(one.asked) == asked
-    assert one.wish() == Wish(WishKind.LEAD, B)
-
-
-def test_standing_ends_with_the_ballot() -> None:
-    """Under the next one it asks again, and waits a grace."""
-    one = One(B)
-    one.replica.take_on(group_of())
-    one.clock.advance(4.1)
-    assert one.wish() == Wish(WishKind.LEAD, B)
-    one.replica.take_on(group_of("AB", 6))
-    assert one.wish() is None
-    one.begin()
-    assert one.asked[-1][1].ballot == 6
-    assert one.wish() is None
-
-
-def test_can_not_save_that_it_stands() -> None:
-    """It is tried again at the next question."""
-    one = One(B)
-    one.replica.take_on(group_of())
-    one.clock.advance(4.1)
-    one.held = []
-    assert one.wish() is None
-    one.break_disk()
-    assert one.replica.report().wish is None
-    assert one.wish() == Wish(WishKind.LEAD, B)
-
-
-def test_member_does_not_stand_with_another_store() -> None:
-    """Nor does a learner."""
-    for one, members in ((One(B, Disk("another")), "ABC"), (One(C), "AB")):
-        one.replica.take_on(group_of(members))
-        one.clock.advance(10.0)
-        assert one.wish() is None
 
 
 def test_answers_go_on_under_the_next_ballot() -> None:
