@@ -58,8 +58,8 @@ class MortalStore(LastingStore):
     def absorb_staged(self, name: str, group: ChangeGroup, sequence: int, limit: int) -> Deferred[None]:
         return self._step(lambda: super(MortalStore, self).absorb_staged(name, group, sequence, limit))
 
-    def set_indexes(self, indexes: Mapping[str, int], next_index: int = 0) -> Deferred[None]:
-        return self._step(lambda: super(MortalStore, self).set_indexes(indexes, next_index))
+    def set_indexes(self, indexes: Mapping[str, int], next_index: int = 0, text: bytes | None = None) -> Deferred[None]:
+        return self._step(lambda: super(MortalStore, self).set_indexes(indexes, next_index, text))
 
     def remember(self, text: bytes) -> Deferred[None]:
         return self._step(lambda: super(MortalStore, self).remember(text))

@@ -239,8 +239,11 @@ class Shard:
         if assignment != self._taken_on:
             # The text last: a shard that ends in between is told the assignment again, as it doesn't remember it.
             known = self._taken_on  # what the store has already it needn't be told: behind others' work that takes long
-            if known is None or known.indexes != assignment.indexes:
-                await store.set_indexes(state.indexes, state.next_index)
+            text = msgspec.msgpack.encode((name, cluster_state_json.to_json(state)))
+            has_ranges = known is not None and known.ranges == assignment.ranges == store.ranges.owned
+            with_indexes = known is None or known.indexes != assignment.indexes
+            if with_indexes:  # nothing lies between both where the ranges stay: writers wait for one sync, not for two
+                await store.set_indexes(state.indexes, state.next_index, text if has_ranges else None)
             if self.assignment is not None:  # what goes isn't served any more; what comes is when the store owns it
                 served = self.assignment.ranges if known is not None else store.ranges.served
                 if without(assignment.ranges, served):  # they are closed until the store owns them
@@ -255,7 +258,8 @@ class Shard:
                 await store.own(assignment.ranges)
             self._release()
             await store.count_ahead(assignment.ranges, _COUNTED)  # nothing any more, whatever was to be given up
-            await store.remember(msgspec.msgpack.encode((name, cluster_state_json.to_json(state))))
+            if not (with_indexes and has_ranges):
+                await store.remember(text)
             if self._taken_on is None or self._taken_on.ranges != assignment.ranges:
                 _log.info("configured as shard {shard}, epoch {epoch}", shard=name, epoch=state.epoch)
             self.assignment = self._taken_on = assignment

@@ -284,7 +284,7 @@ class IStore(IFollowedStore, IRangedStore, IReplicatedStore, Protocol):
         """
         ...
 
-    def set_indexes(self, indexes: Mapping[str, int], next_index: int = 0) -> Deferred[None]:
+    def set_indexes(self, indexes: Mapping[str, int], next_index: int = 0, text: bytes | None = None) -> Deferred[None]:
         """Have exactly these named indexes and the default one.
 
         An index with a new id is created empty. An index whose id is missing is dropped: it is out of sight at once,
@@ -292,6 +292,7 @@ class IStore(IFollowedStore, IRangedStore, IReplicatedStore, Protocol):
 
         :param indexes: name → id.
         :param next_index: no index of the cluster has had this id or a higher one; 0: as far as `indexes` tell.
+        :param text: to be saved in the same step, as by `remember`; None: what was saved stays.
         :raises BadRequest: (in the Deferred) an index has the id of one that was dropped.
         """
         ...

@@ -154,8 +154,8 @@ class DyingStore(MemoryStore):
     def remember(self, text: bytes) -> Deferred[None]:
         return self._step(partial(super().remember, text))
 
-    def set_indexes(self, indexes: Mapping[str, int], next_index: int = 0) -> Deferred[None]:
-        return self._step(partial(super().set_indexes, indexes, next_index))
+    def set_indexes(self, indexes: Mapping[str, int], next_index: int = 0, text: bytes | None = None) -> Deferred[None]:
+        return self._step(partial(super().set_indexes, indexes, next_index, text))
 
     def own(self, ranges: SlotRanges) -> Deferred[None]:
         return self._step(partial(super().own, ranges))
@@ -195,9 +195,9 @@ class ToldStore(MemoryStore):
         super().__init__("1d", lambda: 0.0)
         self.told: list[str] = []
 
-    def set_indexes(self, indexes: Mapping[str, int], next_index: int = 0) -> Deferred[None]:
-        self.told.append("indexes")
-        return super().set_indexes(indexes, next_index)
+    def set_indexes(self, indexes: Mapping[str, int], next_index: int = 0, text: bytes | None = None) -> Deferred[None]:
+        self.told.append("indexes" if text is None else "indexes and text")
+        return super().set_indexes(indexes, next_index, text)
 
     def own(self, ranges: SlotRanges) -> Deferred[None]:
         self.told.append("own")
@@ -227,14 +227,17 @@ def test_the_store_is_told_what_is_new(clock: Clock) -> None:
     assert told(shard, STATE) == []
     assert told(shard, attrs.evolve(STATE, step=1)) == ["count", "remember"]
     pages = attrs.evolve(STATE, epoch=8, indexes={"pages": 1, "more": 2}, next_index=3)
-    assert told(shard, pages) == ["indexes", "count", "remember"]
+    assert told(shard, pages) == ["indexes and text", "count"]
     dropped = attrs.evolve(STATE, epoch=9, next_index=3)
-    assert told(shard, dropped) == ["indexes", "count", "remember"]
-    assert told(shard, attrs.evolve(dropped, epoch=10, next_index=4)) == ["indexes", "count", "remember"]
+    assert told(shard, dropped) == ["indexes and text", "count"]
+    assert told(shard, attrs.evolve(dropped, epoch=10, next_index=4)) == ["indexes and text", "count"]
     other = attrs.evolve(LOW, ranges=((0, HALF + 9),))
     moved = attrs.evolve(
         dropped, epoch=11, next_index=4, map=ShardMap([other, attrs.evolve(HIGH, ranges=((HALF + 9, SLOTS),))])
     )
     assert told(shard, moved) == ["own", "count", "remember"]
     result(store.own(LOW.ranges))  # as one that ended before it remembered what it owned
-    assert told(Shard(store, clock.seconds), attrs.evolve(moved, step=1)) == ["own", "count", "remember"]
+    again = Shard(store, clock.seconds)
+    assert told(again, attrs.evolve(moved, step=1)) == ["own", "count", "remember"]
+    both = attrs.evolve(dropped, epoch=12, next_index=5, indexes={"pages": 4})  # it remembers them when it owns all
+    assert [each for each in told(again, both) if each != "count"] == ["indexes", "own", "remember"]

@@ -10,13 +10,15 @@ from pyshard.storage.durable.logged_and_direct_updates import LoggedUpdate
 from pyshard.storage.durable.merged_view import MergedView
 
 
-def setting_indexes(indexes: Mapping[str, int], next_index: int) -> LoggedUpdate:
+def setting_indexes(indexes: Mapping[str, int], next_index: int, text: bytes | None) -> LoggedUpdate:
     """Have exactly these named indexes; see `IStore.set_indexes`."""
 
     def work(_: MergedView, counters: Counters, changes: GroupChanges) -> None:
         if counters.indexes != indexes or counters.next_index < next_index:
             counters.set_indexes(indexes, next_index)
             changes.indexes, changes.next_index = counters.indexes, counters.next_index
+        if text is not None:
+            changes.remember(text)
 
     return LoggedUpdate(work)
 

@@ -195,8 +195,8 @@ class LmdbStore(DurableReplica, RangeChanges):
         except lmdb.Error as error:
             return fail(_unreadable(error))
 
-    def set_indexes(self, indexes: Mapping[str, int], next_index: int = 0) -> Deferred[None]:
-        return self._writer.submit(assignment_updates.setting_indexes(indexes, next_index))
+    def set_indexes(self, indexes: Mapping[str, int], next_index: int = 0, text: bytes | None = None) -> Deferred[None]:
+        return self._writer.submit(assignment_updates.setting_indexes(indexes, next_index, text))
 
     def sweep(self, most: int) -> Deferred[bool]:
         engine = self._engine

@@ -160,11 +160,11 @@ class MemoryStore(MemoryReplica, RangeChanges):
         )
         return succeed(page_of(chain.from_iterable(walks), bounds))
 
-    def set_indexes(self, indexes: Mapping[str, int], next_index: int = 0) -> Deferred[None]:
+    def set_indexes(self, indexes: Mapping[str, int], next_index: int = 0, text: bytes | None = None) -> Deferred[None]:
         def work() -> None:
             self._refuse_member()
-            if self._have_indexes(indexes, next_index):
-                self._changed(indexes=self._names)
+            if self._have_indexes(indexes, next_index) or text is not None:
+                self._remember(text, self._names)
 
         return execute(work)
 
@@ -289,9 +289,9 @@ class MemoryStore(MemoryReplica, RangeChanges):
         self._hidden = HiddenRecords(self, self._indexes)
         return succeed(None)
 
-    def _remember(self, text: bytes) -> None:
-        self._remembered = text
-        self._changed(text=text)
+    def _remember(self, text: bytes | None, indexes: dict[str, int] | None = None) -> None:
+        self._remembered = self._remembered if text is None else text
+        self._changed(indexes, text)
 
     def _absorb(self, changes: Sequence[Change], version: int, ranges: StoreRanges) -> None:
         """Have records be as they are elsewhere, versions be above a version, and ranges be others."""

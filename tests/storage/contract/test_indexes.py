@@ -58,6 +58,18 @@ def test_dropped_index(bench: Bench) -> None:
     assert sum(bench.store.histogram(0, SLOTS, 3)) == 2
 
 
+def test_indexes_and_a_text(bench: Bench) -> None:
+    """A text that comes with indexes is saved with them, in one change; also where these are known already."""
+    before = bench.store.sequence
+    bench.result(bench.store.set_indexes({"links": 2}, 7, b"with them"))
+    assert (bench.store.recall(), bench.store.sequence) == (b"with them", before + 1)
+    assert bench.answers(Read("pages", [b"a"]), Read("links", [b"a"])) == [["INDEX_NOT_FOUND"], [None]]
+    bench.result(bench.store.set_indexes({"links": 2}, 7, b"alone"))
+    assert (bench.store.recall(), bench.store.sequence) == (b"alone", before + 2)
+    bench.result(bench.store.set_indexes({"links": 2}, 7))
+    assert (bench.store.recall(), bench.store.sequence) == (b"alone", before + 2)
+
+
 def test_index_created_again(bench: Bench) -> None:
     """A name that comes back with a new id is a new, empty index; the old id stays unknown."""
     bench.fill({b"a": b"old"}, "pages")

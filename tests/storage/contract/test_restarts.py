@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from storage.contract.samples import number
 from storage.snapshots.bench import count_of, next_page
-from stores import Bench, weight
+from stores import NAMED, Bench, weight
 
 from pyshard.model.key_slots import SLOTS
 from pyshard.protocol.batch_answers import ITEM
@@ -17,7 +17,7 @@ def test_a_restart_keeps_everything(durable: Bench) -> None:
     keys = [b"%d" % each for each in range(100)] + [b"k" * 2000]
     durable.fill(dict.fromkeys(keys, b"one"))
     durable.fill({b"a": b"two", b"b": b"three"}, "pages", ttl=5000)
-    durable.result(durable.store.remember(b"text"))
+    durable.result(durable.store.set_indexes(NAMED, text=b"text"))
 
     def all_of_it() -> list[object]:
         store = durable.store
