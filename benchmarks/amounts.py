@@ -16,6 +16,7 @@ class Amounts:
     :param call: documents of one bulk call.
     :param in_flight: single calls of a round with many in flight; `width`: how many.
     :param each: single blocking calls of a round; `durable_each`: writes that wait for the disk.
+    :param durable_seconds: of a round that writes to a durable store, at the least: its calls are done again then.
     :param threaded: calls of all threads together.
     :param large: operations on large documents.
     :param users: YCSB documents.
@@ -34,6 +35,7 @@ class Amounts:
     width: int = 500
     each: int = 1500
     durable_each: int = 500
+    durable_seconds: float = 2.0
     threaded: int = 4000
     threads: int = 16
     large: int = 400
@@ -59,6 +61,7 @@ QUICK = Amounts(
     width=50,
     each=20,
     durable_each=10,
+    durable_seconds=0.0,
     threaded=64,
     large=4,
     users=50,

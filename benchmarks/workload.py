@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from peers.interface import Side
@@ -31,6 +31,22 @@ def check(keys: Sequence[str], expected: Sequence[Document], found: Sequence[Doc
     for key, wanted, got in zip(keys, expected, found, strict=True):
         if wanted != got:
             raise WrongValue(f"{key!r}: found {str(got)[:200]}, expected {str(wanted)[:200]}")
+
+
+def repeated(work: Callable[[], float], least: float) -> tuple[int, float]:
+    """Do the calls of a round again and again, with nothing between that isn't timed.
+
+    What a durable store puts off, such as to bring its log into its tables, comes once in a second or so, and takes
+    part of one. A round that is shorter has none of it or all of it, and its rate says nothing of the next one.
+
+    :param work: does the calls once, and returns the seconds that they took.
+    :param least: seconds that all of it takes at least.
+    :return: how often the calls were done, and the seconds that they took.
+    """
+    times, seconds = 1, work()
+    while seconds < least:
+        times, seconds = times + 1, seconds + work()
+    return times, seconds
 
 
 class Workload(abc.ABC, Generic[_C]):

@@ -4,7 +4,8 @@ Rules:
 
 - documents, keys and their order are made from the round's number, before the clock starts;
 - what was read is compared with what had to be there, after the clock stopped;
-- a round writes its number into every document.
+- a round writes its number into every document;
+- a round that writes may have a least time, for which its calls are done again and again (`workload.repeated`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from in_flight_calls import ReactorThread, read_in_flight, write_in_flight
 from peers.interface import Awaiting, Blocking, Deferring, Side
 from shapes import Pair, Shape
 from threaded_calls import in_threads
-from workload import SAMPLE, Workload, check
+from workload import SAMPLE, Workload, check, repeated
+
+from pyshard import Document
 
 
 @attrs.frozen
@@ -28,12 +31,14 @@ class WriteMany(Workload[Blocking]):
     """Bulk writes.
 
     :param call: documents of one call.
+    :param least: seconds of a round, at the least.
     """
 
     shape: Shape
     documents: int
     calls: int
     call: int
+    least: float = 0.0
     name = "write-many"
     title = "bulk write"
 
@@ -42,15 +47,19 @@ class WriteMany(Workload[Blocking]):
         numbers = corpus.some(self.documents, self.calls * self.call, number)
         calls = [[self.shape.pair(document, number) for document in part] for part in _calls(numbers, self.call)]
         write = client.write_many
-        begin = time.perf_counter()
-        for pairs in calls:
-            write(pairs)
-        seconds = time.perf_counter() - begin
+
+        def work() -> float:
+            begin = time.perf_counter()
+            for pairs in calls:
+                write(pairs)
+            return time.perf_counter() - begin
+
+        times, seconds = repeated(work, self.least)
         pairs = [pair for pairs in calls for pair in pairs][::SAMPLE]
         for part in _calls(pairs, self.call):
             keys = [key for key, _ in part]
             check(keys, [doc for _, doc in part], client.read_many(keys))
-        return len(numbers), seconds
+        return times * len(numbers), seconds
 
 
 @attrs.frozen
@@ -84,15 +93,16 @@ class WriteEach(Workload[Blocking]):
     shape: Shape
     documents: int
     count: int
+    least: float = 0.0
     name = "write-each"
     title = "one blocking write at a time"
 
     def run(self, client: Blocking, number: int) -> tuple[int, float]:
         """See `Workload`."""
         pairs = [self.shape.pair(document, number) for document in corpus.some(self.documents, self.count, number)]
-        seconds = client.write_each(pairs).seconds
+        times, seconds = repeated(lambda: client.write_each(pairs).seconds, self.least)
         _check_written(client, pairs)
-        return self.count, seconds
+        return times * self.count, seconds
 
 
 @attrs.frozen
@@ -122,6 +132,7 @@ class WriteThreads(Workload[Blocking]):
     documents: int
     count: int
     threads: int
+    least: float = 0.0
     name = "write-threads"
     title = "16 threads of blocking writes"
 
@@ -129,9 +140,11 @@ class WriteThreads(Workload[Blocking]):
         """See `Workload`."""
         pairs = [self.shape.pair(document, number) for document in corpus.some(self.documents, self.count, number)]
         shares = [pairs[first :: self.threads] for first in range(self.threads)]
-        seconds = in_threads(lambda place: client.write_each(shares[place]), self.threads).seconds
+        times, seconds = repeated(
+            lambda: in_threads(lambda place: client.write_each(shares[place]), self.threads).seconds, self.least
+        )
         _check_written(client, pairs)
-        return self.count, seconds
+        return times * self.count, seconds
 
 
 @attrs.frozen
@@ -162,6 +175,7 @@ class Large(Workload[Blocking]):
 
     documents: int
     count: int
+    least: float = 0.0
     name = "large"
     title = "documents of 100 KiB, write and read"
 
@@ -174,14 +188,19 @@ class Large(Workload[Blocking]):
         numbers = corpus.some(self.documents, self.count // 2, number)
         pairs = [(corpus.large_key(document), corpus.large(document, number)) for document in numbers]
         write, read = client.write, client.read
-        found = []
-        begin = time.perf_counter()
-        for key, doc in pairs:
-            write(key, doc)
-            found.append(read(key))
-        seconds = time.perf_counter() - begin
+        found: list[Document | None] = []
+
+        def work() -> float:
+            found.clear()
+            begin = time.perf_counter()
+            for key, doc in pairs:
+                write(key, doc)
+                found.append(read(key))
+            return time.perf_counter() - begin
+
+        times, seconds = repeated(work, self.least)
         check([key for key, _ in pairs], [doc for _, doc in pairs], found)
-        return 2 * len(pairs), seconds
+        return times * 2 * len(pairs), seconds
 
 
 @attrs.frozen
@@ -193,17 +212,20 @@ class WriteInFlight(Workload[Deferring]):
     count: int
     width: int
     thread: ReactorThread
+    least: float = 0.0
     name = "write-in-flight"
     title = "single writes, 500 in flight"
 
     def run(self, client: Deferring, number: int) -> tuple[int, float]:
         """See `Workload`."""
         pairs = [self.shape.pair(document, number) for document in corpus.some(self.documents, self.count, number)]
-        seconds = self.thread.call(lambda: write_in_flight(client, pairs, self.width)).seconds
+        times, seconds = repeated(
+            lambda: self.thread.call(lambda: write_in_flight(client, pairs, self.width)).seconds, self.least
+        )
         keys = [key for key, _ in pairs[::SAMPLE]]
         found = self.thread.call(lambda: read_in_flight(client, keys, self.width)).values
         check(keys, [doc for _, doc in pairs[::SAMPLE]], found)
-        return self.count, seconds
+        return times * self.count, seconds
 
 
 @attrs.frozen
@@ -236,17 +258,20 @@ class WriteAwaited(Workload[Awaiting]):
     count: int
     width: int
     thread: LoopThread
+    least: float = 0.0
     name = "write-awaited"
     title = "single writes on asyncio, 500 in flight"
 
     def run(self, client: Awaiting, number: int) -> tuple[int, float]:
         """See `Workload`."""
         pairs = [self.shape.pair(document, number) for document in corpus.some(self.documents, self.count, number)]
-        seconds = self.thread.call(lambda: write_awaited(client, pairs, self.width)).seconds
+        times, seconds = repeated(
+            lambda: self.thread.call(lambda: write_awaited(client, pairs, self.width)).seconds, self.least
+        )
         keys = [key for key, _ in pairs[::SAMPLE]]
         found = self.thread.call(lambda: read_awaited(client, keys, self.width)).values
         check(keys, [doc for _, doc in pairs[::SAMPLE]], found)
-        return self.count, seconds
+        return times * self.count, seconds
 
 
 @attrs.frozen

@@ -19,7 +19,7 @@ import corpus
 import zipf
 from peers.interface import Blocking, Side, Timed
 from threaded_calls import in_threads
-from workload import SAMPLE, Workload, WrongValue, check
+from workload import SAMPLE, Workload, WrongValue, check, repeated
 
 from pyshard import Document
 
@@ -100,12 +100,16 @@ _Step: TypeAlias = tuple[str, bool, Document | None]
 
 @attrs.frozen
 class Ycsb(Workload[Blocking]):
-    """One mix."""
+    """One mix.
+
+    :param least: seconds of a round, at the least.
+    """
 
     mix: Mix
     documents: int
     count: int
     threads: int
+    least: float = 0.0
 
     @property
     def name(self) -> str:  # type: ignore[override]  # it depends on the mix
@@ -137,12 +141,19 @@ class Ycsb(Workload[Blocking]):
             ]
             for some in drawn
         ]
-        timed = in_threads(lambda place: _loop(client, steps[place]), self.threads)
-        check_read([call.number for some in drawn for call in some if call.reads], timed.values, number)
+        values: list[Document | None] = []
+
+        def work() -> float:
+            timed = in_threads(lambda place: _loop(client, steps[place]), self.threads)
+            values[:] = timed.values
+            return timed.seconds
+
+        times, seconds = repeated(work, self.least)
+        check_read([call.number for some in drawn for call in some if call.reads], values, number)
         written = sorted({call.number for some in drawn for call in some if call.writes})[::SAMPLE]
         keys = [corpus.user_key(document) for document in written]
         check(keys, [corpus.user(document, number) for document in written], client.read_many(keys) if keys else [])
-        return each * self.threads, timed.seconds
+        return times * each * self.threads, seconds
 
 
 def _loop(client: Blocking, steps: list[_Step]) -> Timed:

@@ -6,6 +6,7 @@ import ast
 from pathlib import Path
 from unittest.mock import Mock
 
+import attrs
 import msgspec
 import pytest
 import variants
@@ -62,6 +63,20 @@ def test_varied_comparisons() -> None:
     for comparison in found:
         alone = comparison.shape not in (None, "mix")
         assert (comparison.name in variants.chosen(found)) == (comparison.target is not None and not alone)
+
+
+def test_a_least_time() -> None:
+    """Calls are done again until they have taken their least time; without one they are done once."""
+    assert workload.repeated(lambda: 0.5, 0.0) == (1, 0.5)
+    assert workload.repeated(lambda: 0.5, 2.0) == (4, 2.0)
+    assert workload.repeated(lambda: 0.75, 2.0) == (3, 2.25)
+
+
+def test_durable_writes_have_a_least_time() -> None:
+    """What writes to a durable store goes on for that long, whatever it writes; all else is done once."""
+    for comparison in comparisons(attrs.evolve(QUICK, durable_seconds=1.5), Mock(), Mock()):
+        least = getattr(comparison.workload, "least", None)
+        assert least == (None if comparison.workload.name.startswith("read") else 1.5 * comparison.durable)
 
 
 _PEERS = Path(workload.__file__).parent / "peers"
