@@ -16,7 +16,7 @@ class Amounts:
     :param call: documents of one bulk call.
     :param in_flight: single calls of a round with many in flight; `width`: how many.
     :param each: single blocking calls of a round; `durable_each`: writes that wait for the disk.
-    :param durable_seconds: of a round that writes to a durable store, at the least: its calls are done again then.
+    :param durable_seconds: of a round with a durable store, at the least: its calls are done again then.
     :param threaded: calls of all threads together.
     :param large: operations on large documents.
     :param users: YCSB documents.

@@ -101,18 +101,18 @@ def _durable(amounts: Amounts, thread: ReactorThread, loop: LoopThread) -> Itera
     yield from _bulk(amounts, "redis", True, 0.6, 0.8)
     yield from _in_flight(amounts, True, None, thread, loop)
     yield Comparison(WriteEach(MIX, few, amounts.durable_each, least), "redis", True)
-    yield Comparison(ReadEach(MIX, few, amounts.each), "redis", True)
+    yield Comparison(ReadEach(MIX, few, amounts.each, least), "redis", True)
     yield Comparison(WriteThreads(MIX, few, amounts.threaded // 4, threads, least), "redis", True, target=0.7)
     yield Comparison(WriteEach(MIX, few, amounts.durable_each, least), "etcd", True)
     yield Comparison(WriteThreads(MIX, few, amounts.threaded // 4, threads, least), "etcd", True)
-    yield Comparison(ReadThreads(MIX, few, amounts.threaded, threads), "redis", True)
+    yield Comparison(ReadThreads(MIX, few, amounts.threaded, threads, least), "redis", True)
     yield Comparison(Large(max(amounts.large // 4, 2), amounts.large, least), "redis", True)
     for mix in MIXES:
         yield Comparison(Ycsb(mix, amounts.users, amounts.ycsb // 4, threads, least), "redis", True)
     for peer in ("sqlite", "diskcache"):
         yield from _bulk_of(attrs.evolve(amounts, calls=max(amounts.calls // 3, 1)), peer, True, MIX)
         yield Comparison(WriteEach(MIX, few, amounts.durable_each, least), peer, True)
-        yield Comparison(ReadEach(MIX, few, amounts.each), peer, True)
+        yield Comparison(ReadEach(MIX, few, amounts.each, least), peer, True)
 
 
 def _bulk(
@@ -136,7 +136,7 @@ def _bulk_of(
     documents, calls, call = amounts.documents, amounts.calls, amounts.call
     least = amounts.durable_seconds if durable else 0.0
     yield Comparison(WriteMany(shape, documents, calls, call, least), peer, durable, target=write_target)
-    yield Comparison(ReadMany(shape, documents, calls, call), peer, durable, target=read_target)
+    yield Comparison(ReadMany(shape, documents, calls, call, least), peer, durable, target=read_target)
 
 
 def _each_shape(
@@ -156,12 +156,12 @@ def _in_flight(
     least = amounts.durable_seconds if durable else 0.0
     writes, reads = (
         WriteInFlight(MIX, documents, count, width, thread, least),
-        ReadInFlight(MIX, documents, count, width, thread),
+        ReadInFlight(MIX, documents, count, width, thread, least),
     )
     yield Comparison(writes, "redis", durable, clients="deferring", target=target)
     yield Comparison(reads, "redis", durable, clients="deferring", target=target)
     awaited_writes = WriteAwaited(MIX, documents, count, width, loop, least)
-    awaited_reads = ReadAwaited(MIX, documents, count, width, loop)
+    awaited_reads = ReadAwaited(MIX, documents, count, width, loop, least)
     yield Comparison(awaited_writes, "redis", durable, clients="awaiting", target=target)
     yield Comparison(awaited_reads, "redis", durable, clients="awaiting", target=target)
 

@@ -20,8 +20,8 @@ METHOD = """\
 - A round is pyshard, then its peer, with the same calls, after one round of each to warm up. Documents, keys and
   their order are made before the clock starts. Whatever else the machine does in a round slows both sides, so the
   ratio stays while the rates move.
-- A round that writes to a durable store goes on for two seconds at least: its calls are made again and again. What
-  such a store puts off, as when it brings its log into its tables or writes its log anew, comes once in a second or
+- A round with a durable store goes on for two seconds at least: its calls are made again and again. What such a store
+  puts off, as when it brings its log into its tables or writes its log anew, comes once in a second or
   so. A shorter round has none of that or all of it.
 - The system places client and servers, as it does for users; rates jump between rounds then, on both sides. The table
   of the comparisons with processors of their own is the exception.

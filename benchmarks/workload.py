@@ -37,7 +37,7 @@ def repeated(work: Callable[[], float], least: float) -> tuple[int, float]:
     """Do the calls of a round again and again, with nothing between that isn't timed.
 
     What a durable store puts off, such as to bring its log into its tables, comes once in a second or so, and takes
-    part of one. A round that is shorter has none of it or all of it, and its rate says nothing of the next one.
+    part of one; reads meet it, too. A shorter round has none of it or all of it, and says nothing of the next one.
 
     :param work: does the calls once, and returns the seconds that they took.
     :param least: seconds that all of it takes at least.
@@ -56,12 +56,14 @@ class Workload(abc.ABC, Generic[_C]):
     :ivar title: in tables.
     :ivar shape: of its documents; None: it has documents of its own, and its own `prepare`.
     :ivar documents: how many are stored.
+    :ivar least: seconds of a round, at the least.
     """
 
     name: str
     title: str
     shape: Shape | None = None
     documents: int
+    least: float = 0.0
 
     def prepare(self, side: Side) -> None:
         """Store the documents that rounds expect, in version 0."""

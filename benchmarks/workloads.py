@@ -5,20 +5,20 @@ Rules:
 - documents, keys and their order are made from the round's number, before the clock starts;
 - what was read is compared with what had to be there, after the clock stopped;
 - a round writes its number into every document;
-- a round that writes may have a least time, for which its calls are done again and again (`workload.repeated`).
+- a round may have a least time, for which its calls are done again and again (`workload.repeated`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import attrs
 import corpus
 from awaited_calls import LoopThread, read_awaited, write_awaited
 from in_flight_calls import ReactorThread, read_in_flight, write_in_flight
-from peers.interface import Awaiting, Blocking, Deferring, Side
+from peers.interface import Awaiting, Blocking, Deferring, Side, Timed
 from shapes import Pair, Shape
 from threaded_calls import in_threads
 from workload import SAMPLE, Workload, check, repeated
@@ -31,7 +31,6 @@ class WriteMany(Workload[Blocking]):
     """Bulk writes.
 
     :param call: documents of one call.
-    :param least: seconds of a round, at the least.
     """
 
     shape: Shape
@@ -70,6 +69,7 @@ class ReadMany(Workload[Blocking]):
     documents: int
     calls: int
     call: int
+    least: float = 0.0
     name = "read-many"
     title = "bulk read"
 
@@ -78,12 +78,17 @@ class ReadMany(Workload[Blocking]):
         numbers = corpus.some(self.documents, self.calls * self.call, number)
         calls = [[self.shape.key(document) for document in part] for part in _calls(numbers, self.call)]
         read = client.read_many
-        begin = time.perf_counter()
-        answers = [read(keys) for keys in calls]
-        seconds = time.perf_counter() - begin
+        answers: list[list[Document | None]] = []
+
+        def work() -> float:
+            begin = time.perf_counter()
+            answers[:] = [read(keys) for keys in calls]
+            return time.perf_counter() - begin
+
+        times, seconds = repeated(work, self.least)
         for keys, part, found in zip(calls, _calls(numbers, self.call), answers, strict=True):
             check(keys, [self.shape.make(document, 0) for document in part], found)
-        return len(numbers), seconds
+        return times * len(numbers), seconds
 
 
 @attrs.frozen
@@ -112,6 +117,7 @@ class ReadEach(Workload[Blocking]):
     shape: Shape
     documents: int
     count: int
+    least: float = 0.0
     name = "read-each"
     title = "one blocking read at a time"
 
@@ -119,9 +125,9 @@ class ReadEach(Workload[Blocking]):
         """See `Workload`."""
         numbers = corpus.some(self.documents, self.count, number)
         keys = [self.shape.key(document) for document in numbers]
-        timed = client.read_each(keys)
-        check(keys, [self.shape.make(document, 0) for document in numbers], timed.values)
-        return self.count, timed.seconds
+        times, seconds, values = _repeated_reads(lambda: client.read_each(keys), self.least)
+        check(keys, [self.shape.make(document, 0) for document in numbers], values)
+        return times * self.count, seconds
 
 
 @attrs.frozen
@@ -155,6 +161,7 @@ class ReadThreads(Workload[Blocking]):
     documents: int
     count: int
     threads: int
+    least: float = 0.0
     name = "read-threads"
     title = "16 threads of blocking reads"
 
@@ -163,10 +170,12 @@ class ReadThreads(Workload[Blocking]):
         numbers = corpus.some(self.documents, self.count, number)
         shares = [numbers[first :: self.threads] for first in range(self.threads)]
         keys = [[self.shape.key(document) for document in share] for share in shares]
-        timed = in_threads(lambda place: client.read_each(keys[place]), self.threads)
+        times, seconds, values = _repeated_reads(
+            lambda: in_threads(lambda place: client.read_each(keys[place]), self.threads), self.least
+        )
         expected = [self.shape.make(document, 0) for share in shares for document in share]
-        check([key for share in keys for key in share], expected, timed.values)
-        return self.count, timed.seconds
+        check([key for share in keys for key in share], expected, values)
+        return times * self.count, seconds
 
 
 @attrs.frozen
@@ -237,6 +246,7 @@ class ReadInFlight(Workload[Deferring]):
     count: int
     width: int
     thread: ReactorThread
+    least: float = 0.0
     name = "read-in-flight"
     title = "single reads, 500 in flight"
 
@@ -244,9 +254,11 @@ class ReadInFlight(Workload[Deferring]):
         """See `Workload`."""
         numbers = corpus.some(self.documents, self.count, number)
         keys = [self.shape.key(document) for document in numbers]
-        timed = self.thread.call(lambda: read_in_flight(client, keys, self.width))
-        check(keys, [self.shape.make(document, 0) for document in numbers], timed.values)
-        return self.count, timed.seconds
+        times, seconds, values = _repeated_reads(
+            lambda: self.thread.call(lambda: read_in_flight(client, keys, self.width)), self.least
+        )
+        check(keys, [self.shape.make(document, 0) for document in numbers], values)
+        return times * self.count, seconds
 
 
 @attrs.frozen
@@ -283,6 +295,7 @@ class ReadAwaited(Workload[Awaiting]):
     count: int
     width: int
     thread: LoopThread
+    least: float = 0.0
     name = "read-awaited"
     title = "single reads on asyncio, 500 in flight"
 
@@ -290,9 +303,23 @@ class ReadAwaited(Workload[Awaiting]):
         """See `Workload`."""
         numbers = corpus.some(self.documents, self.count, number)
         keys = [self.shape.key(document) for document in numbers]
-        timed = self.thread.call(lambda: read_awaited(client, keys, self.width))
-        check(keys, [self.shape.make(document, 0) for document in numbers], timed.values)
-        return self.count, timed.seconds
+        times, seconds, values = _repeated_reads(
+            lambda: self.thread.call(lambda: read_awaited(client, keys, self.width)), self.least
+        )
+        check(keys, [self.shape.make(document, 0) for document in numbers], values)
+        return times * self.count, seconds
+
+
+def _repeated_reads(read: Callable[[], Timed], least: float) -> tuple[int, float, list[Document | None]]:
+    """Read again and again; how often, the seconds, and the values of the last time."""
+    values: list[Document | None] = []
+
+    def work() -> float:
+        timed = read()
+        values[:] = timed.values
+        return timed.seconds
+
+    return (*repeated(work, least), values)
 
 
 def _check_written(client: Blocking, pairs: list[Pair]) -> None:
