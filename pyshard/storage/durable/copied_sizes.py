@@ -16,8 +16,8 @@ from pyshard.protocol.batch_operations import copies
 from pyshard.protocol.columns import total_size
 from pyshard.settings import settings
 from pyshard.storage.durable.engine import StorageEngine
+from pyshard.storage.durable.fair_update_queue import SMALL
 from pyshard.storage.durable.index_records import DurableIndex
-from pyshard.storage.durable.large_groups import SMALL
 from pyshard.storage.interface import Task
 from pyshard.storage.look_budget import LookBudget
 

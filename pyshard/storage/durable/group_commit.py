@@ -7,7 +7,7 @@ Rules:
 - updates of one sender are committed in the order in which they were submitted. Whose are next, how many small ones are
   committed together, and when a large one is: see `fair_update_queue`, `small_groups` and `large_groups` beside this;
 - a large update isn't committed together with small ones that come before it, since these would wait for its work.
-  Small ones behind it go with it;
+  Small ones behind it go with it, or before it while it has to wait;
 - the store's own background work has a bounded part of the time (`pyshard.storage.durable.background_updates`);
 - the Deferred of an update fires in the reactor's thread, after all updates that were committed with it; some in each
   turn (`pyshard.storage.durable.outcomes_in_turns`);
@@ -31,7 +31,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
 from pyshard.clocks import steady_seconds
@@ -40,8 +40,8 @@ from pyshard.metrics.collector_time import COLLECTOR_TIME
 from pyshard.metrics.commit_counts import CommitCounts
 from pyshard.settings import settings
 from pyshard.storage.durable.background_updates import BackgroundUpdates
-from pyshard.storage.durable.fair_update_queue import LEAST_COST, UpdateQueue, WaitingUpdate, count_seconds
-from pyshard.storage.durable.large_groups import SMALL, LargeGroups
+from pyshard.storage.durable.fair_update_queue import LEAST_COST, SMALL, UpdateQueue, WaitingUpdate, count_seconds
+from pyshard.storage.durable.large_groups import LargeGroups
 from pyshard.storage.durable.outcomes_in_turns import OutcomesInTurns
 from pyshard.storage.durable.small_groups import SmallGroups
 from pyshard.storage.durable.submitted_updates import SubmittedUpdate, fire, refuse, shutting_down
@@ -206,11 +206,10 @@ class GroupCommit(Generic[_U]):
 
         :return: a Deferred that fires when it has ended.
         """
-        closed: Deferred[None] = Deferred()
         if self._thread is None:
             self._finish()
-            closed.callback(None)
-            return closed
+            return succeed(None)
+        closed: Deferred[None] = Deferred()
         with self._changed:
             self._closed = closed
             self._changed.notify()
@@ -292,20 +291,23 @@ class GroupCommit(Generic[_U]):
 
     def _first_waits(self) -> float | None:
         """Seconds for which the first update of the queue is to wait; None: there is none."""
-        first = self._waiting.first
-        if first is None:
-            return None
-        if self._closed is not None:
-            return 0.0
         now = self._steady()
+        if (first := self._to_commit(now)) is None or self._closed is not None:
+            return None if first is None else 0.0
         if first.cost <= SMALL:
             return self._small.remaining(len(self._waiting), now)
         return self._large.remaining(first.sender, now)
 
+    def _to_commit(self, now: float) -> WaitingUpdate[SubmittedUpdate[_U]] | None:
+        """What is to be committed next: the first update, or while that is large and waits, a small one of others."""
+        if (first := self._waiting.first) is None or first.cost <= SMALL or self._closed is not None:
+            return first
+        return first if self._large.remaining(first.sender, now) <= 0 else self._waiting.first_small or first
+
     def _drop_gone(self) -> None:
         """Drop updates of senders that are gone, until the first one is of somebody who is there."""
-        while (first := self._waiting.first) is not None and first.sender.gone():
-            dropped = self._waiting.take()
+        while (first := self._to_commit(self._steady())) is not None and first.sender.gone():
+            dropped = self._waiting.take(first)
             self._waiting.done([dropped])
             self._dropped.append(dropped)
 
@@ -322,15 +324,14 @@ class GroupCommit(Generic[_U]):
             return taken
         changes, size, all_small = settings.MAX_GROUP_CHANGES, settings.MAX_GROUP_BYTES, True
         most = self._small.most(now)
-        while (first := waiting.first) is not None and len(taken) < most:
+        while (first := self._to_commit(now)) is not None and len(taken) < most:
             small = first.cost <= SMALL
-            changes -= first.changes
-            size -= first.cost
+            changes, size = changes - first.changes, size - first.cost
             held = self._large.is_held(first.sender, now)
             if taken and (changes < 0 or size < 0 or (not small and (all_small or held))):
                 break
             all_small = all_small and small
-            taken.append(waiting.take())
+            taken.append(waiting.take(first))
             self._drop_gone()
         return taken
 

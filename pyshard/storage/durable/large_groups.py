@@ -14,9 +14,6 @@ from math import inf
 from pyshard.storage.durable.anticipatory_pause import AnticipatoryPause
 from pyshard.storage.interface import ITSELF, Sender
 
-#: Bytes of memory of the largest update that is small: some hundred changes, a millisecond or a few.
-SMALL = 64 * 1024
-
 
 class LargeGroups:
     """What is known of the large updates. All times are in seconds of one clock."""

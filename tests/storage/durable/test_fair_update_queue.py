@@ -7,7 +7,7 @@ from functools import cache
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyshard.storage.durable.fair_update_queue import UpdateQueue, WaitingUpdate
+from pyshard.storage.durable.fair_update_queue import SMALL, UpdateQueue, WaitingUpdate
 from pyshard.storage.interface import ITSELF, Sender
 
 sender_of = cache(Sender)
@@ -40,7 +40,7 @@ def test_each_senders_own_order(steps: list[tuple[Sender, int, int, bool, int]])
     for number, (sender, weight, take, settle, kind) in enumerate(steps):
         queue.add(number, sender, weight, 1, first=kind == 0)
         if not out:
-            out = [queue.take() for _ in range(min(take, len(queue)))]
+            out = [queue.take(queue.first_small if kind == 1 else None) for _ in range(min(take, len(queue)))]
         if settle:
             done = (len(out) + 1) // 2
             for waiting in out[:done]:
@@ -182,3 +182,31 @@ def test_what_comes_first_behind_its_senders_own() -> None:
     queue.add("small", ITSELF, 0, 1, first=True)
     add(queue, "other", "a", "1", 2000)
     assert taken(queue) == ["other", "large", "small"]
+
+
+def first_small(queue: UpdateQueue[str]) -> str | None:
+    """The small update that may be taken before large ones."""
+    first = queue.first_small
+    return None if first is None else first.update
+
+
+def test_small_ones_while_large_ones_wait() -> None:
+    """A small update may be taken before large ones, but never before a large one of its own sender."""
+    queue: UpdateQueue[str] = UpdateQueue()
+    add(queue, "large", "a", "1", SMALL + 1)
+    add(queue, "behind it", "a", "1", 10)
+    assert first_small(queue) is None
+    add(queue, "other", "b", "1", 2 * SMALL)
+    add(queue, "small", "c", "1", SMALL)
+    assert queue.take().update == "small"
+    add(queue, "later", "c", "2", SMALL)
+    assert queue.take(queue.first_small).update == "later"
+    out = [queue.take(), queue.take()]
+    assert [waiting.update for waiting in out] == ["large", "behind it"]
+    add(queue, "last", "a", "1", 10)  # while these are out, and may be put back
+    assert first_small(queue) is None
+    queue.put_back(out)
+    assert first_small(queue) is None
+    assert taken(queue, 2) == ["large", "behind it"]
+    add(queue, "new", "a", "2", 10)
+    assert first_small(queue) == "new"
