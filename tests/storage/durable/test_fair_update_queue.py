@@ -210,3 +210,14 @@ def test_small_ones_while_large_ones_wait() -> None:
     assert taken(queue, 2) == ["large", "behind it"]
     add(queue, "new", "a", "2", 10)
     assert first_small(queue) == "new"
+
+
+def test_behind_a_large_one_that_is_done() -> None:
+    """A sender's small updates may go before others' large ones again when its own large one is done."""
+    queue: UpdateQueue[str] = UpdateQueue()
+    add(queue, "small", "a", "1", 10)
+    add(queue, "large", "a", "1", SMALL + 1)
+    out = [queue.take(), queue.take()]
+    queue.done(out[1:])
+    add(queue, "new", "a", "1", 10)
+    assert first_small(queue) == "new"
