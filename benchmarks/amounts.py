@@ -46,6 +46,10 @@ class Amounts:
     scale_documents: tuple[int, ...] = (10_000, 100_000, 1_000_000)
     scale_shards: tuple[int, ...] = (1, 2, 4)
 
+    def least(self, durable: bool) -> float:
+        """Seconds of a round, at the least."""
+        return self.durable_seconds if durable else 0.0
+
 
 FULL = Amounts()
 

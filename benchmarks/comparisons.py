@@ -16,21 +16,10 @@ import attrs
 from amounts import Amounts
 from awaited_calls import LoopThread
 from in_flight_calls import ReactorThread
+from in_flight_workloads import ReadAwaited, ReadInFlight, WriteAwaited, WriteInFlight
 from shapes import MIX, SHAPES, Shape
 from workload import Workload
-from workloads import (
-    Large,
-    ReadAwaited,
-    ReadEach,
-    ReadInFlight,
-    ReadMany,
-    ReadThreads,
-    WriteAwaited,
-    WriteEach,
-    WriteInFlight,
-    WriteMany,
-    WriteThreads,
-)
+from workloads import Large, ReadEach, ReadMany, ReadThreads, WriteEach, WriteMany, WriteThreads
 from ycsb import MIXES, Ycsb
 
 #: The kinds of clients that sides have.
@@ -97,7 +86,7 @@ def _in_memory(amounts: Amounts, thread: ReactorThread, loop: LoopThread) -> Ite
 
 
 def _durable(amounts: Amounts, thread: ReactorThread, loop: LoopThread) -> Iterator[Comparison]:
-    few, threads, least = amounts.few, amounts.threads, amounts.durable_seconds
+    few, threads, least = amounts.few, amounts.threads, amounts.least(True)
     yield from _bulk(amounts, "redis", True, 0.6, 0.8)
     yield from _in_flight(amounts, True, None, thread, loop)
     yield Comparison(WriteEach(MIX, few, amounts.durable_each, least), "redis", True)
@@ -134,7 +123,7 @@ def _bulk_of(
     read_target: float | None = None,
 ) -> Iterator[Comparison]:
     documents, calls, call = amounts.documents, amounts.calls, amounts.call
-    least = amounts.durable_seconds if durable else 0.0
+    least = amounts.least(durable)
     yield Comparison(WriteMany(shape, documents, calls, call, least), peer, durable, target=write_target)
     yield Comparison(ReadMany(shape, documents, calls, call, least), peer, durable, target=read_target)
 
@@ -153,7 +142,7 @@ def _in_flight(
 ) -> Iterator[Comparison]:
     """Single calls, many of them in flight, through the Deferred clients and through those on asyncio."""
     documents, count, width = amounts.documents, amounts.in_flight, amounts.width
-    least = amounts.durable_seconds if durable else 0.0
+    least = amounts.least(durable)
     writes, reads = (
         WriteInFlight(MIX, documents, count, width, thread, least),
         ReadInFlight(MIX, documents, count, width, thread, least),

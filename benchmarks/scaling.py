@@ -11,6 +11,7 @@ from typing import Any
 from amounts import Amounts
 from fleet import Fleet
 from in_flight_calls import ReactorThread
+from in_flight_workloads import ReadInFlight, WriteInFlight
 from peers.interface import Side
 from processes import Unavailable, resident_bytes
 from ratios import per_document
@@ -21,11 +22,9 @@ from workload import Workload
 from workloads import (
     Large,
     ReadEach,
-    ReadInFlight,
     ReadMany,
     ReadThreads,
     WriteEach,
-    WriteInFlight,
     WriteMany,
     WriteThreads,
 )

@@ -6,7 +6,7 @@ import abc
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from peers.interface import Side
+from peers.interface import Side, Timed
 from shapes import Shape
 
 from pyshard import Document
@@ -33,20 +33,22 @@ def check(keys: Sequence[str], expected: Sequence[Document], found: Sequence[Doc
             raise WrongValue(f"{key!r}: found {str(got)[:200]}, expected {str(wanted)[:200]}")
 
 
-def repeated(work: Callable[[], float], least: float) -> tuple[int, float]:
+def repeated(work: Callable[[], Timed], least: float) -> tuple[int, Timed]:
     """Do the calls of a round again and again, with nothing between that isn't timed.
 
     What a durable store puts off, such as to bring its log into its tables, comes once in a second or so, and takes
     part of one; reads meet it, too. A shorter round has none of it or all of it, and says nothing of the next one.
 
-    :param work: does the calls once, and returns the seconds that they took.
+    :param work: does the calls once.
     :param least: seconds that all of it takes at least.
-    :return: how often the calls were done, and the seconds that they took.
+    :return: how often the calls were done; the seconds that they took, with the values of the last time.
     """
-    times, seconds = 1, work()
+    times, last = 1, work()
+    seconds = last.seconds
     while seconds < least:
-        times, seconds = times + 1, seconds + work()
-    return times, seconds
+        times, last = times + 1, work()
+        seconds += last.seconds
+    return times, Timed(seconds, last.values)
 
 
 class Workload(abc.ABC, Generic[_C]):

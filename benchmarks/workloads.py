@@ -1,4 +1,4 @@
-"""The workloads: the calls that are timed, the same on both sides.
+"""The workloads of blocking clients: the calls that are timed, the same on both sides.
 
 Rules:
 
@@ -11,19 +11,15 @@ Rules:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import attrs
 import corpus
-from awaited_calls import LoopThread, read_awaited, write_awaited
-from in_flight_calls import ReactorThread, read_in_flight, write_in_flight
-from peers.interface import Awaiting, Blocking, Deferring, Side, Timed
+from peers.interface import Blocking, Side, Timed
 from shapes import Pair, Shape
 from threaded_calls import in_threads
 from workload import SAMPLE, Workload, check, repeated
-
-from pyshard import Document
 
 
 @attrs.frozen
@@ -47,18 +43,18 @@ class WriteMany(Workload[Blocking]):
         calls = [[self.shape.pair(document, number) for document in part] for part in _calls(numbers, self.call)]
         write = client.write_many
 
-        def work() -> float:
+        def work() -> Timed:
             begin = time.perf_counter()
             for pairs in calls:
                 write(pairs)
-            return time.perf_counter() - begin
+            return Timed(time.perf_counter() - begin, [])
 
-        times, seconds = repeated(work, self.least)
+        times, timed = repeated(work, self.least)
         pairs = [pair for pairs in calls for pair in pairs][::SAMPLE]
         for part in _calls(pairs, self.call):
             keys = [key for key, _ in part]
             check(keys, [doc for _, doc in part], client.read_many(keys))
-        return times * len(numbers), seconds
+        return times * len(numbers), timed.seconds
 
 
 @attrs.frozen
@@ -78,17 +74,18 @@ class ReadMany(Workload[Blocking]):
         numbers = corpus.some(self.documents, self.calls * self.call, number)
         calls = [[self.shape.key(document) for document in part] for part in _calls(numbers, self.call)]
         read = client.read_many
-        answers: list[list[Document | None]] = []
 
-        def work() -> float:
+        def work() -> Timed:
+            found = []
             begin = time.perf_counter()
-            answers[:] = [read(keys) for keys in calls]
-            return time.perf_counter() - begin
+            for part in calls:
+                found += read(part)
+            return Timed(time.perf_counter() - begin, found)
 
-        times, seconds = repeated(work, self.least)
-        for keys, part, found in zip(calls, _calls(numbers, self.call), answers, strict=True):
-            check(keys, [self.shape.make(document, 0) for document in part], found)
-        return times * len(numbers), seconds
+        times, timed = repeated(work, self.least)
+        keys = [key for part in calls for key in part]
+        check(keys, [self.shape.make(document, 0) for document in numbers], timed.values)
+        return times * len(numbers), timed.seconds
 
 
 @attrs.frozen
@@ -105,9 +102,9 @@ class WriteEach(Workload[Blocking]):
     def run(self, client: Blocking, number: int) -> tuple[int, float]:
         """See `Workload`."""
         pairs = [self.shape.pair(document, number) for document in corpus.some(self.documents, self.count, number)]
-        times, seconds = repeated(lambda: client.write_each(pairs).seconds, self.least)
+        times, timed = repeated(lambda: client.write_each(pairs), self.least)
         _check_written(client, pairs)
-        return times * self.count, seconds
+        return times * self.count, timed.seconds
 
 
 @attrs.frozen
@@ -125,9 +122,9 @@ class ReadEach(Workload[Blocking]):
         """See `Workload`."""
         numbers = corpus.some(self.documents, self.count, number)
         keys = [self.shape.key(document) for document in numbers]
-        times, seconds, values = _repeated_reads(lambda: client.read_each(keys), self.least)
-        check(keys, [self.shape.make(document, 0) for document in numbers], values)
-        return times * self.count, seconds
+        times, timed = repeated(lambda: client.read_each(keys), self.least)
+        check(keys, [self.shape.make(document, 0) for document in numbers], timed.values)
+        return times * self.count, timed.seconds
 
 
 @attrs.frozen
@@ -146,11 +143,11 @@ class WriteThreads(Workload[Blocking]):
         """See `Workload`."""
         pairs = [self.shape.pair(document, number) for document in corpus.some(self.documents, self.count, number)]
         shares = [pairs[first :: self.threads] for first in range(self.threads)]
-        times, seconds = repeated(
-            lambda: in_threads(lambda place: client.write_each(shares[place]), self.threads).seconds, self.least
+        times, timed = repeated(
+            lambda: in_threads(lambda place: client.write_each(shares[place]), self.threads), self.least
         )
         _check_written(client, pairs)
-        return times * self.count, seconds
+        return times * self.count, timed.seconds
 
 
 @attrs.frozen
@@ -170,12 +167,12 @@ class ReadThreads(Workload[Blocking]):
         numbers = corpus.some(self.documents, self.count, number)
         shares = [numbers[first :: self.threads] for first in range(self.threads)]
         keys = [[self.shape.key(document) for document in share] for share in shares]
-        times, seconds, values = _repeated_reads(
+        times, timed = repeated(
             lambda: in_threads(lambda place: client.read_each(keys[place]), self.threads), self.least
         )
         expected = [self.shape.make(document, 0) for share in shares for document in share]
-        check([key for share in keys for key in share], expected, values)
-        return times * self.count, seconds
+        check([key for share in keys for key in share], expected, timed.values)
+        return times * self.count, timed.seconds
 
 
 @attrs.frozen
@@ -197,129 +194,18 @@ class Large(Workload[Blocking]):
         numbers = corpus.some(self.documents, self.count // 2, number)
         pairs = [(corpus.large_key(document), corpus.large(document, number)) for document in numbers]
         write, read = client.write, client.read
-        found: list[Document | None] = []
 
-        def work() -> float:
-            found.clear()
+        def work() -> Timed:
+            found = []
             begin = time.perf_counter()
             for key, doc in pairs:
                 write(key, doc)
                 found.append(read(key))
-            return time.perf_counter() - begin
+            return Timed(time.perf_counter() - begin, found)
 
-        times, seconds = repeated(work, self.least)
-        check([key for key, _ in pairs], [doc for _, doc in pairs], found)
-        return times * 2 * len(pairs), seconds
-
-
-@attrs.frozen
-class WriteInFlight(Workload[Deferring]):
-    """Single writes through a Deferred client, many of them in flight."""
-
-    shape: Shape
-    documents: int
-    count: int
-    width: int
-    thread: ReactorThread
-    least: float = 0.0
-    name = "write-in-flight"
-    title = "single writes, 500 in flight"
-
-    def run(self, client: Deferring, number: int) -> tuple[int, float]:
-        """See `Workload`."""
-        pairs = [self.shape.pair(document, number) for document in corpus.some(self.documents, self.count, number)]
-        times, seconds = repeated(
-            lambda: self.thread.call(lambda: write_in_flight(client, pairs, self.width)).seconds, self.least
-        )
-        keys = [key for key, _ in pairs[::SAMPLE]]
-        found = self.thread.call(lambda: read_in_flight(client, keys, self.width)).values
-        check(keys, [doc for _, doc in pairs[::SAMPLE]], found)
-        return times * self.count, seconds
-
-
-@attrs.frozen
-class ReadInFlight(Workload[Deferring]):
-    """Single reads through a Deferred client, many of them in flight."""
-
-    shape: Shape
-    documents: int
-    count: int
-    width: int
-    thread: ReactorThread
-    least: float = 0.0
-    name = "read-in-flight"
-    title = "single reads, 500 in flight"
-
-    def run(self, client: Deferring, number: int) -> tuple[int, float]:
-        """See `Workload`."""
-        numbers = corpus.some(self.documents, self.count, number)
-        keys = [self.shape.key(document) for document in numbers]
-        times, seconds, values = _repeated_reads(
-            lambda: self.thread.call(lambda: read_in_flight(client, keys, self.width)), self.least
-        )
-        check(keys, [self.shape.make(document, 0) for document in numbers], values)
-        return times * self.count, seconds
-
-
-@attrs.frozen
-class WriteAwaited(Workload[Awaiting]):
-    """Single writes through an asyncio client, many of them in flight."""
-
-    shape: Shape
-    documents: int
-    count: int
-    width: int
-    thread: LoopThread
-    least: float = 0.0
-    name = "write-awaited"
-    title = "single writes on asyncio, 500 in flight"
-
-    def run(self, client: Awaiting, number: int) -> tuple[int, float]:
-        """See `Workload`."""
-        pairs = [self.shape.pair(document, number) for document in corpus.some(self.documents, self.count, number)]
-        times, seconds = repeated(
-            lambda: self.thread.call(lambda: write_awaited(client, pairs, self.width)).seconds, self.least
-        )
-        keys = [key for key, _ in pairs[::SAMPLE]]
-        found = self.thread.call(lambda: read_awaited(client, keys, self.width)).values
-        check(keys, [doc for _, doc in pairs[::SAMPLE]], found)
-        return times * self.count, seconds
-
-
-@attrs.frozen
-class ReadAwaited(Workload[Awaiting]):
-    """Single reads through an asyncio client, many of them in flight."""
-
-    shape: Shape
-    documents: int
-    count: int
-    width: int
-    thread: LoopThread
-    least: float = 0.0
-    name = "read-awaited"
-    title = "single reads on asyncio, 500 in flight"
-
-    def run(self, client: Awaiting, number: int) -> tuple[int, float]:
-        """See `Workload`."""
-        numbers = corpus.some(self.documents, self.count, number)
-        keys = [self.shape.key(document) for document in numbers]
-        times, seconds, values = _repeated_reads(
-            lambda: self.thread.call(lambda: read_awaited(client, keys, self.width)), self.least
-        )
-        check(keys, [self.shape.make(document, 0) for document in numbers], values)
-        return times * self.count, seconds
-
-
-def _repeated_reads(read: Callable[[], Timed], least: float) -> tuple[int, float, list[Document | None]]:
-    """Read again and again; how often, the seconds, and the values of the last time."""
-    values: list[Document | None] = []
-
-    def work() -> float:
-        timed = read()
-        values[:] = timed.values
-        return timed.seconds
-
-    return (*repeated(work, least), values)
+        times, timed = repeated(work, self.least)
+        check([key for key, _ in pairs], [doc for _, doc in pairs], timed.values)
+        return times * 2 * len(pairs), timed.seconds
 
 
 def _check_written(client: Blocking, pairs: list[Pair]) -> None:

@@ -141,19 +141,12 @@ class Ycsb(Workload[Blocking]):
             ]
             for some in drawn
         ]
-        values: list[Document | None] = []
-
-        def work() -> float:
-            timed = in_threads(lambda place: _loop(client, steps[place]), self.threads)
-            values[:] = timed.values
-            return timed.seconds
-
-        times, seconds = repeated(work, self.least)
-        check_read([call.number for some in drawn for call in some if call.reads], values, number)
+        times, timed = repeated(lambda: in_threads(lambda place: _loop(client, steps[place]), self.threads), self.least)
+        check_read([call.number for some in drawn for call in some if call.reads], timed.values, number)
         written = sorted({call.number for some in drawn for call in some if call.writes})[::SAMPLE]
         keys = [corpus.user_key(document) for document in written]
         check(keys, [corpus.user(document, number) for document in written], client.read_many(keys) if keys else [])
-        return times * each * self.threads, seconds
+        return times * each * self.threads, timed.seconds
 
 
 def _loop(client: Blocking, steps: list[_Step]) -> Timed:
