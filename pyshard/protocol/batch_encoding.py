@@ -35,6 +35,7 @@ from pyshard.protocol.batch_operations import (
     columns,
 )
 from pyshard.protocol.batch_outline import batch_fault, operations_announced, run_name, uneven
+from pyshard.protocol.columns import longest
 from pyshard.protocol.message_pack_heads import array_length
 from pyshard.settings import settings
 
@@ -152,7 +153,7 @@ def check_size(operations: int) -> None:
 def _check_key_lengths(run: Run) -> None:
     """Refuse keys that nobody can store."""
     most = settings.MAX_KEY_BYTES
-    if max(map(len, run.keys), default=0) > most:
+    if longest(run.keys) > most:
         raise BadRequest(f"the batch has a key of more than {most:,} bytes")
 
 
@@ -169,7 +170,7 @@ def _check_stored(run: Write | Increment, size: int) -> None:
         _check_key_lengths(run)
     if size > max_record:
         records = run.records if isinstance(run, Write) else [*run.amounts, *run.initials]
-        if max(map(len, records), default=0) > max_record:
+        if longest(records) > max_record:
             raise BadRequest(f"the batch has a record of more than {max_record:,} bytes")
     if not together.isascii():
         _check_text_plainly(run.keys)
