@@ -173,6 +173,7 @@ def listed_group(name: str, group: ReplicaGroup, heard: Mapping[str, HeardReport
                 behind if report.complete else None,
                 of_peer(report.failed),
                 report.copies,
+                of_peer(report.slow),
             )
         replicas.append(listed)
     return ListedGroup(name, group.ballot, group.least, group.lease, replicas)

@@ -38,7 +38,7 @@ def replica() -> None:
 def list_replicas(target: Target, as_json: bool) -> None:
     """Show the replicas of all shards: who leads, and how far the others are.
 
-    Exit code 1 when a replica is no member, doesn't answer, or waits for something.
+    Exit code 1 when a replica is no member, doesn't answer, or waits for something, or when changes wait long for one.
 
     \b
     Examples:

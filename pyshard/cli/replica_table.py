@@ -57,6 +57,7 @@ def group_warnings(groups: Sequence[ListedGroup]) -> list[str]:
             )
         elif members < len(group.replicas):
             lines.append(f"{group.shard}: {members} of {len(group.replicas)} replicas have all documents")
+        lines += [f"{group.shard}: {each.slow}" for each in group.replicas if each.slow]
         for each in group.replicas:
             lines += [f"{group.shard}, {each.address}: {why}" for why in (each.waits, each.copied_in_vain) if why]
     return lines

@@ -38,6 +38,7 @@ class ListedReplica:
     :param behind: groups that it lacked of what the primary had; None: not known.
     :param waits: why it can't go on by itself; empty: it can, as far as is known.
     :param copies: how often it has begun to be copied to since it was a member.
+    :param slow: of the primary: for whom changes wait long, or who is a learner for that; empty: nobody.
     """
 
     address: str
@@ -50,6 +51,7 @@ class ListedReplica:
     behind: Count | None = None
     waits: str = ""
     copies: int = 0
+    slow: str = ""
 
     @property
     def copied_in_vain(self) -> str:
@@ -83,9 +85,9 @@ class ListedGroup:
 
     @property
     def whole(self) -> bool:
-        """Whether all replicas are members, answer, and wait for nothing."""
+        """Whether all replicas are members, answer, and wait for nothing, and changes don't wait long for one."""
         return len(self.members) == len(self.replicas) and all(
-            each.answers and not each.waits for each in self.replicas
+            each.answers and not each.waits and not each.slow for each in self.replicas
         )
 
     @property
@@ -121,4 +123,5 @@ def _bounded(told: ListedReplica) -> ListedReplica:
         address=of_peer(told.address, _LONGEST_ADDRESS),
         role=of_peer(told.role, settings.MAX_NAME),
         waits=of_peer(told.waits),
+        slow=of_peer(told.slow),
     )

@@ -36,7 +36,7 @@ from pyshard.replication.primary_term import PrimaryTerm
 from pyshard.replication.pull_answers import PullAnswers
 from pyshard.replication.pulls import Pull, Pulled
 from pyshard.replication.remembered_group import decode_remembered, encode_remembered
-from pyshard.replication.replica_figures import ReplicaFigures, member_figures, primary_figures
+from pyshard.replication.replica_figures import ReplicaFigures, member_figures, primary_figures, why_slow
 from pyshard.replication.stale_reads import ShownState, why_no_read
 from pyshard.replication.store_turns import StoreTurns
 from pyshard.replication.wishes import ReplicaReport, Wish, WishKind
@@ -195,9 +195,9 @@ class Replica:
         store, ballot = self._store, self.group.ballot if self.group else 0
         durable, wish = not store.ephemeral, self._wish()
         identity, incarnation = store.identity, store.incarnation
-        return ReplicaReport(
-            identity, incarnation, durable, ballot, store.position, not store.incomplete, wish, self.failed, self.copies
-        )
+        slow = "" if self._primary is None else why_slow(*self._primary.slow(self._clock.seconds()))
+        said = (store.position, not store.incomplete, wish, self.failed, self.copies, slow)
+        return ReplicaReport(identity, incarnation, durable, ballot, *said)
 
     def figures(self) -> ReplicaFigures | None:
         """What it tells operators of itself; None: it was told of no group yet."""

@@ -48,6 +48,7 @@ class ReplicaReport(msgspec.Struct, frozen=True):
     :param wish: what it wants; None: nothing.
     :param failed: why it can't go on by itself, such as a disk that fails; empty: it can.
     :param copies: how often it has begun to be copied to since it was a member.
+    :param slow: of a primary: for whom changes wait long, or who is a learner for that; empty: nobody.
     """
 
     identity: Id
@@ -59,3 +60,4 @@ class ReplicaReport(msgspec.Struct, frozen=True):
     wish: Wish | None = None
     failed: Annotated[str, msgspec.Meta(max_length=2000)] = ""
     copies: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
+    slow: Annotated[str, msgspec.Meta(max_length=2000)] = ""

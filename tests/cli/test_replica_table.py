@@ -17,6 +17,15 @@ def states(*replicas: ListedReplica) -> tuple[list[str], list[str]]:
     return [str(cell) for cell in replica_table([group]).columns[-1].cells], group_warnings([group])
 
 
+def test_a_slow_member() -> None:
+    """It is told of below the table, and nobody takes the group for one where all is well."""
+    slow = "changes wait long for 10.0.0.2:5050 alone; see its disk, its machine and the network to it"
+    other = attrs.evolve(LEARNS, role="member", complete=True)
+    assert states(attrs.evolve(LEADS, slow=slow), other) == (["up", "up"], [f"low: {slow}"])
+    assert ListedGroup("low", 3, 1, 3.0, (LEADS, other)).whole
+    assert not ListedGroup("low", 3, 1, 3.0, (attrs.evolve(LEADS, slow=slow), other)).whole
+
+
 def test_a_copy() -> None:
     """A copy is told as such. When it is begun again, it is said for which time, and that others came to nothing."""
     missing = "low: 1 of 2 replicas have all documents"

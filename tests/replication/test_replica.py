@@ -30,11 +30,15 @@ def test_remembers_slow_members() -> None:
     one = One()
     one.replica.take_on(group_of())
     one.replica._waits.slow = C
+    assert C in one.replica.report().slow  # a bootstrap is told, as operators ask there
     told = []
     for ballot in (6, 7, 9):  # of 8 it isn't told, so somebody else may have led
         one.replica.take_on(group_of("AB", ballot=ballot))
         told.append(one.replica._waits.rests.left(C, one.clock.seconds()))
     assert told == [60.0, 60.0, 60.0]
+    assert one.replica.report().slow == (
+        f"changes have waited long for {C}, or again and again, so it is a learner for a while"
+    )
 
 
 def test_knows_nothing_of_its_age_when_it_has_led() -> None:

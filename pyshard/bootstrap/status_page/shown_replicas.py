@@ -69,10 +69,13 @@ class WatchedGroup:
 
     @property
     def members_note(self) -> str:
-        """How many replicas have all documents."""
+        """How many replicas have all documents, and what is to be known of others, in one line."""
         note = f"{len(self.group.members)} of {len(self.group.replicas)} replicas have all documents"
         listed = listed_group("", self.group, self.heard, 0.0)
-        return "; ".join([note, *(f"{one.address}: {why}" for one in listed.replicas if (why := one.copied_in_vain))])
+        slow = [one.slow for one in listed.replicas if one.slow]
+        return "; ".join(
+            [note, *slow, *(f"{one.address}: {why}" for one in listed.replicas if (why := one.copied_in_vain))]
+        )
 
     def can_lead(self, address: str) -> bool:
         """Whether the replica at an address answers, with the store that the group knows, and can go on."""

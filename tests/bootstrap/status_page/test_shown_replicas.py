@@ -112,6 +112,12 @@ def test_copies_that_came_to_nothing() -> None:
     assert told == [("copying", "", f"{note} all documents"), ("copying", why, f"{note} all documents; {C}: {why}")]
 
 
+def test_a_slow_member_is_told_of() -> None:
+    """The page has it beside how many members there are, as the primary says it, in characters that can be shown."""
+    watched = WatchedGroup(GROUP, ALL | {A: says(0, slow=f"changes wait long for {C}\n")})
+    assert watched.members_note == f"3 of 3 replicas have all documents; changes wait long for {C}\\n"
+
+
 def test_how_old_what_members_show_is() -> None:
     """The page has it by what the primary told last; what it told too long ago isn't shown."""
     ages = {}
