@@ -46,9 +46,7 @@ def escaped_plainly(text: str) -> str:
 
 def json_escaped(text: str) -> str:
     """A text of JSON as one line of printable characters, which is the same JSON."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else _json_escape(one) for one in text)
+    return text if text.isprintable() else text.translate(_JsonEscapes())
 
 
 def can_be_shown(text: str) -> bool:
@@ -92,6 +90,14 @@ def shown_value(value: object, length: int = 60) -> str:
     except Exception:  # noqa: BLE001  # whatever the value's own code raises
         text = f"<{type(value).__name__}>"
     return shortened(plain(text), length)
+
+
+class _JsonEscapes(dict[int, int | str]):
+    """Code point → what stands for it in a line of JSON; each is worked out once, when it is first wanted."""
+
+    def __missing__(self, point: int) -> int | str:
+        found = self[point] = point if chr(point).isprintable() else _json_escape(chr(point))
+        return found
 
 
 def _json_escape(character: str) -> str:

@@ -62,6 +62,7 @@ def test_no_character_costs_a_step() -> None:
     """A peer may have written it, of such characters alone."""
     for odd in ("\x7f", "'\x7f\"\\~"):
         assert steps(partial(escaped, odd)) == steps(partial(escaped, 1000 * odd))
+        assert steps(partial(json_escaped, odd)) == steps(partial(json_escaped, 1000 * odd))
 
 
 def test_a_long_text() -> None:

@@ -2,7 +2,8 @@
 
 Rules:
 
-- errors that differ in figures alone are told once, with how many there are of them;
+- errors that differ in figures alone are told once, with how many there are of them. Of very many different texts the
+  first ones are compared, and the others are told as other errors;
 - what wasn't sent, since a shard was known to be away, stands behind the reason for that;
 - the message has no key and nothing of a document: it is what programs log. `PartialFailure.failed` has them.
 """
@@ -10,7 +11,6 @@ Rules:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from pyshard.client_core.operation_errors import NOT_SENT
 from pyshard.errors import (
@@ -41,6 +41,7 @@ from pyshard.errors import (
 
 _MOST_KINDS = 3  # that are told; of the others only how many keys they have
 _LONGEST = 300  # characters of one reason
+_COMPARED = 1_000  # different texts that are compared; a hostile shard may have given another one for each key
 
 #: What may be asked again as it is. docs/errors.md says the same of each error.
 _LATER = (
@@ -76,7 +77,7 @@ def partial_failure(outcomes: list[tuple[object, object]]) -> PartialFailure:
     failed = [outcome for _, outcome in outcomes if isinstance(outcome, PyshardError)]
     kinds = sorted(_kinds(failed), key=lambda kind: (str(kind[0]).startswith(NOT_SENT), -len(kind)))
     told = [f"{len(kind):,} with {_told(kind[0])}" for kind in kinds[:_MOST_KINDS]]
-    others = sum(len(kind) for kind in kinds[_MOST_KINDS:])
+    others = len(failed) - sum(map(len, kinds[:_MOST_KINDS]))
     if others:
         told.append(f"{others:,} with other errors")
     count = f"{len(failed):,} of {len(outcomes):,} keys failed"
@@ -90,18 +91,21 @@ def advice(kind: type[PyshardError]) -> str:
     return "may be asked again later" if issubclass(kind, _LATER) else "not to be asked again as it is"
 
 
-def _kinds(failed: list[PyshardError]) -> Iterator[list[PyshardError]]:
-    """The errors, those together that differ in figures alone."""
+def _kinds(failed: list[PyshardError]) -> list[list[PyshardError]]:
+    """The errors, those together that differ in figures alone, without those whose texts aren't compared."""
     kinds: dict[tuple[type[PyshardError], str], list[PyshardError]] = {}
+    compared: dict[str, str] = {}  # text → the same without its figures
     last: PyshardError | None = None
     kind: list[PyshardError] = []
     for error in failed:
         if error is not last:  # mostly one error stands for many keys
-            cls = type(error)
-            said = "" if isinstance(error, _OF_ONE_KEY) else _FIGURE.sub("#", shortened(str(error), _LONGEST))
-            last, kind = error, kinds.setdefault((cls, said), [])
+            text = "" if isinstance(error, _OF_ONE_KEY) else shortened(str(error), _LONGEST)
+            said = compared.get(text)
+            if said is None and len(compared) < _COMPARED:
+                said = compared[text] = _FIGURE.sub("#", text)
+            last, kind = error, [] if said is None else kinds.setdefault((type(error), said), [])
         kind.append(error)
-    yield from kinds.values()
+    return list(kinds.values())
 
 
 def _told(error: PyshardError) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import pyshard.client_core.partial_failure as partial_failure_module
 from pyshard.client_core.operation_errors import in_doubt, not_sent, refused_by, too_late
 from pyshard.client_core.partial_failure import partial_failure
 from pyshard.errors import (
@@ -74,6 +75,22 @@ def test_long_reasons_that_begin_alike() -> None:
     assert message(*[Overloaded("x" * 300 + str(number)) for number in range(2)]).startswith(
         "2 of 2 keys failed: 2 with Overloaded"
     )
+
+
+def test_as_many_texts_as_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hostile shard may have given another one for each key: some are compared, and all are counted."""
+    compared: list[str] = []
+
+    class Figures:
+        def sub(self, _: str, text: str) -> str:
+            compared.append(text)
+            return text
+
+    monkeypatch.setattr(partial_failure_module, "_FIGURE", Figures())
+    found = message(*[IndexNotFound(f"there is no index 'a{number}'") for number in range(3000)])
+    assert len(compared) == 1000
+    assert found.startswith("3,000 of 3,000 keys failed: 1 with IndexNotFound ")
+    assert "; 2,997 with other errors; " in found
 
 
 @pytest.mark.parametrize("kind", [DocumentTooLarge, InvalidDocument, InvalidKey, NotANumber, UnreadableRecord])
