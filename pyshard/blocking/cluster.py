@@ -38,7 +38,8 @@ from pyshard.blocking.map_view import MapView
 from pyshard.blocking.operation_waiting_for_thread import GatheredOperation
 from pyshard.blocking.replica_pools import ReplicaPools
 from pyshard.blocking.sessions_in_doubt import SessionsInDoubt
-from pyshard.blocking.shard_pool import ShardPool
+from pyshard.blocking.shard_pool import ShardPool, looking_nowhere
+from pyshard.blocking.weak_method_calls import weakly
 from pyshard.client_core import map_fetching
 from pyshard.client_core.map_fetching import MapRank
 from pyshard.client_core.nearest_replica import ReadFrom
@@ -107,12 +108,13 @@ class BlockingCluster:
         self.closed = False
         self.servers = MapServerPools(network, random, servers)
         self._on_failure = on_failure
-        self.limit = ConnectionLimit(most_connections, self._shard_pools)
+        self.limit = ConnectionLimit(most_connections, weakly(self._shard_pools, list))
         for server in self.servers.pools:
             self._watch(server)
         self.replicas: ReplicaPools | None = None
         if read_from == "nearest":
-            self.replicas = ReplicaPools(network, random, lambda: self.state.cluster, self._target_of, self.limit.made)
+            cluster, target_of = weakly(self._cluster_id, str), weakly(self._target_of, lambda: target)
+            self.replicas = ReplicaPools(network, random, cluster, target_of, self.limit.made)
 
     @property
     def state(self) -> ClusterState:
@@ -265,11 +267,14 @@ class BlockingCluster:
         if pool is None:
             in_doubt = self._in_doubt.setdefault(own.name, SessionsInDoubt())
             made = ShardPool(self.network, self._random, target, own, state.cluster, in_doubt, self._addresses)
-            made.looking, made.on_new = self.refreshing, self.limit.made
+            made.looking, made.on_new = weakly(self.refreshing, looking_nowhere), self.limit.made
             self._watch(made)
             pool = self._pools.setdefault(own.name, made)
         pool.update(own, rank, target)
         return pool
+
+    def _cluster_id(self) -> str:
+        return self.state.cluster
 
     def _target_of(self, own: MapShard) -> ConnectionTarget:
         host, port = self._addresses.dialed(own.host, own.port)

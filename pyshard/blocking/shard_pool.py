@@ -75,7 +75,7 @@ class ShardPool(ConnectionPool):
     ) -> None:
         super().__init__(network, random, target, in_doubt)
         self.own = own
-        self.looking: Callable[[float], Steps[None]] = _looking_nowhere
+        self.looking: Callable[[float], Steps[None]] = lambda _: looking_nowhere()
         self.epoch = 0
         self._rank: MapRank | None = None
         self._cluster = cluster
@@ -341,6 +341,6 @@ class ShardPool(ConnectionPool):
             self.put_back(connection)
 
 
-def _looking_nowhere(_: float) -> Steps[None]:
-    """No steps, of a pool that wasn't told where to look."""
+def looking_nowhere() -> Steps[None]:
+    """No steps, of a pool that wasn't told where to look, or whose client is gone."""
     yield from ()
