@@ -32,7 +32,7 @@ from pyshard.metrics.line_pace import LinePace
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.range_moves import StoreId
 from pyshard.model.replica_group import ReplicaGroup
-from pyshard.replication.group_decision import counts, next_group
+from pyshard.replication.group_decision import PrimaryAbsence, counts, leads, next_group
 from pyshard.replication.wishes import ReplicaReport
 from pyshard.settings import settings
 
@@ -79,6 +79,7 @@ class GroupDriver(Service):
         self._find = find
         self._heard: dict[str, dict[str, HeardReport]] = {}  # by shard and address
         self._paces: dict[str, GroupPace] = {}  # by shard
+        self._absences: dict[str, PrimaryAbsence] = {}  # by shard, of its primary
         self._pace = LinePace(settings.SHARD_LINES)
         self._questions = RepeatedQuestions(clock, _EVERY, self._due, self._failed)
         bootstrap.on_change(self._state_changed)
@@ -131,13 +132,17 @@ class GroupDriver(Service):
         names = self._due().keys()
         self._heard = {name: heard for name, heard in self._heard.items() if name in names}
         self._paces = {name: pace for name, pace in self._paces.items() if name in names}
+        self._absences = {name: absence for name, absence in self._absences.items() if name in names}
         self._questions.wake()
 
     async def _bring_on(self, name: str, group: ReplicaGroup) -> None:
+        asked = self._clock.seconds()
         reports = await self.ask(name, group)
         if not self.running:
             return
         pace, now, held = self._paces.setdefault(name, GroupPace()), self._clock.seconds(), False
+        absence = self._absences.setdefault(name, PrimaryAbsence())
+        absent = absence.note(group, leads(group, reports), asked, now)
         leading = reports.get(group.primary)
         is_led = leading is not None and counts(group, group.primary, leading)
         for address, report in reports.items():
@@ -148,7 +153,7 @@ class GroupDriver(Service):
                 await self._change(name, group, seen, pace.of_stores(address))
                 return
             held = held or seen is not group
-        wanted = next_group(group, reports)
+        wanted = next_group(group, reports, absent)
         if wanted is not None and (pace.others.admits(now) or wanted.members < group.members):
             await self._change(name, group, wanted, pace.others)
         elif held or wanted is not None:

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from pyshard.errors import BadRequest
 from pyshard.model.range_moves import StoreId
 from pyshard.model.replica_group import ReplicaGroup
-from pyshard.replication.group_decision import next_group
+from pyshard.replication.group_decision import PrimaryAbsence, leads, next_group
 from pyshard.replication.wishes import ReplicaReport
 
 
@@ -91,6 +91,7 @@ class SimulatedBootstrap:
         self.dreaming = False
         self.unsettled_at = 0.0
         self.stopped = False
+        self._absence = PrimaryAbsence()
 
     def run(self, life: int, work: Callable[[], object]) -> None:
         """See `End`."""
@@ -102,15 +103,16 @@ class SimulatedBootstrap:
             await deferLater(self._clock, self._random.uniform(0.05, 0.25))  # type: ignore[arg-type]
             if self.away:
                 continue
-            seen = self._state.group
+            seen, began = self._state.group, self._clock.seconds()
             reports: dict[str, ReplicaReport] = {}
             for asked in [self._ask(address, reports) for address in self._machines]:
                 await asked
+            absent = self._absence.note(seen, leads(seen, reports), began, self._clock.seconds())
             if self.dreams and self._random.random() < self.dreams:
                 self.dreaming = True
                 await deferLater(self._clock, self._random.uniform(0.1, 4.0))  # type: ignore[arg-type]
             self.dreaming = False
-            wanted = _wanted(seen, reports)
+            wanted = _wanted(seen, reports, absent)
             if wanted is not None:
                 self._state.swap(seen, wanted)
             for address, report in reports.items():
@@ -142,13 +144,13 @@ def _unheard(_: object) -> None:
     """Nobody cares."""
 
 
-def _wanted(seen: ReplicaGroup, reports: dict[str, ReplicaReport]) -> ReplicaGroup | None:
+def _wanted(seen: ReplicaGroup, reports: dict[str, ReplicaReport], absent: float) -> ReplicaGroup | None:
     for address, report in reports.items():
         group = seen.with_store(address, StoreId(report.identity, report.incarnation), report.durable)
         if group is not seen:
             return group
     try:
-        return next_group(seen, reports)
+        return next_group(seen, reports, absent)
     except BadRequest:
         return None
 

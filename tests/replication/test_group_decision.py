@@ -7,15 +7,15 @@ from replication.group_samples import A, B, C, group_of, report_of
 
 from pyshard.errors import BadRequest
 from pyshard.model.replica_group import ReplicaGroup
-from pyshard.replication.group_decision import next_group
+from pyshard.replication.group_decision import PrimaryAbsence, next_group
 from pyshard.replication.wishes import ReplicaReport, WishKind
 
 LEAD, RENEW = WishKind.LEAD, WishKind.RENEW
 
 
-def decided(group: ReplicaGroup, **reports: ReplicaReport) -> ReplicaGroup | None:
-    """What comes of the reports of A, B and C."""
-    return next_group(group, {{"A": A, "B": B, "C": C}[name]: report for name, report in reports.items()})
+def decided(group: ReplicaGroup, absent: float = 3.0, **reports: ReplicaReport) -> ReplicaGroup | None:
+    """What comes of the reports of A, B and C, where the primary has been absent for so many seconds, if it is."""
+    return next_group(group, {{"A": A, "B": B, "C": C}[name]: report for name, report in reports.items()}, absent)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,32 @@ def test_who_has_the_most_leads() -> None:
     """The old primary is no member any more."""
     wanted = decided(group_of(), B=report_of(B, LEAD, position=7), C=report_of(C, LEAD, position=8))
     assert wanted == group_of("BC", 6, C)
+
+
+def test_nobody_leads_at_once() -> None:
+    """Not before the primary has been absent for the lease, whoever says that its promise has run out by then."""
+    says = {"B": report_of(B, LEAD, position=2**40), "C": report_of(C)}
+    assert decided(group_of(), 2.9, **says) is None
+    assert decided(group_of(), 2.9, **says, A=report_of(A, failed="its disk")) is None
+    assert decided(group_of(), 3.0, **says) == group_of("BC", 6, B)
+
+
+def test_absence() -> None:
+    """It is counted from the first question in vain, under each ballot anew, until the primary is heard again."""
+    absence, group = PrimaryAbsence(), group_of()
+    assert absence.note(group, True, 9.9, 10.0) == 0.0
+    assert [absence.note(group, False, at - 0.5, at) for at in (10.75, 11.25, 12.25)] == [0.5, 1.0, 2.0]
+    assert absence.note(group_of(ballot=6), False, 12.5, 13.0) == 0.5
+    assert absence.note(group_of(ballot=6), True, 13.0, 13.5) == 0.0
+    assert absence.note(group_of(ballot=6), False, 14.0, 14.5) == 0.5
+
+
+def test_who_asks_stands_still() -> None:
+    """Half a lease counts of it at the most, before the first question's end or behind it."""
+    absence, group = PrimaryAbsence(), group_of()
+    assert absence.note(group, False, 0.0, 50.0) == 1.5
+    assert absence.note(group, False, 50.25, 50.5) == 2.0
+    assert absence.note(group, False, 80.0, 80.5) == 3.5
 
 
 @pytest.mark.parametrize(
