@@ -4,7 +4,8 @@ Rules:
 
 - it says that it has what is safe in its store, and nothing else;
 - what goes wrong it tells a few times in a minute, however often it tries, and whatever the primary says;
-- it goes on under one ballot after the other, as long as the primary is the same;
+- it goes on under one ballot after the other, as long as the primary is the same. Of groups it hears from a bootstrap
+  alone: a ballot that a hostile primary made up would have this side pass over all that bootstraps tell it later;
 - what its network can't do is tried again soon, and what its store can't do a little later. It never stops by itself;
 - what it then shows, and how old that is, it notes for reads (`pyshard.replication.stale_reads`);
 - a member never becomes a copy of the primary's store: for that it would first have to forget what may be nowhere else.
@@ -26,7 +27,6 @@ from twisted.python.failure import Failure
 from pyshard.errors import BadRequest, FollowerBehind, PyshardError, SnapshotEnded
 from pyshard.message_texts import shortened
 from pyshard.metrics.line_pace import LinePace
-from pyshard.model.replica_group import ReplicaGroup
 from pyshard.protocol.log_groups import ReplicatedGroup
 from pyshard.protocol.log_positions import ballot_at, cut_off
 from pyshard.replication.interfaces import Primary, ReplicaStore
@@ -61,10 +61,6 @@ class FollowerOwner(Protocol):
     @property
     def member_term(self) -> MemberTerm | None:
         """What this side knows under its ballot, unless it leads."""
-        ...
-
-    def heard_of(self, group: ReplicaGroup) -> None:
-        """The primary knows a newer group."""
         ...
 
     def store_can(self, why_not: str) -> None:
@@ -151,8 +147,6 @@ class MemberPulls:
         if self._owner.member_term is not term:
             return 0.0  # the answer is of an older ballot
         if answer.ballot != term.group.ballot:
-            if answer.group is not None and answer.ballot > term.group.ballot:
-                self._owner.heard_of(answer.group)
             return _PAUSE
         term.answered(answer.beacon, self._clock.seconds())
         if answer.copy:

@@ -46,7 +46,7 @@ class PullAnswers:
         :raises BadRequest: who asks isn't of the group.
         """
         if question.ballot != term.group.ballot:
-            return Pulled(term.group.ballot, term.group if question.ballot < term.group.ballot else None)
+            return Pulled(term.group.ballot)
         store, now = self._store, self._now()
         course = term.heard(question, store.ballots, store.position.sequence, store.safe, now)
         self._look()
@@ -66,7 +66,7 @@ class PullAnswers:
         cut = self._common(question) if course is Course.CUT else None
         beacon, settled = term.beacon(now := self._now()), term.is_settled(store.ballots, now)
         copy = course is Course.COPY
-        return Pulled(term.group.ballot, None, term.committed, beacon, cut, copy, settled, groups=groups)
+        return Pulled(term.group.ballot, term.committed, beacon, cut, copy, settled, groups=groups)
 
     def _common(self, question: Pull) -> int:
         store = self._store

@@ -11,7 +11,6 @@ from typing import Annotated
 
 import msgspec
 
-from pyshard.model.replica_group import ReplicaGroup
 from pyshard.protocol.log_groups import LogGroup, ReplicatedGroup
 from pyshard.protocol.log_positions import MOST_BALLOTS, BallotHistory
 from pyshard.settings import settings
@@ -51,9 +50,7 @@ class Pull(msgspec.Struct, array_like=True, frozen=True):
 class PulledHead(msgspec.Struct, array_like=True, frozen=True):
     """The primary's answer, but for the groups.
 
-    :param ballot: of the group as the primary knows it. With another one than the member's nothing else counts, but for
-        the group.
-    :param group: that group, if the member has an older one.
+    :param ballot: of the group as the primary knows it. With another one than the member's nothing else counts.
     :param committed: all groups up to this number are on all members.
     :param beacon: to be given back with the next question: the primary counts the lease from it.
     :param cut: the number up to which the member's log is the primary's: what is behind it must go first; None: all is.
@@ -64,7 +61,6 @@ class PulledHead(msgspec.Struct, array_like=True, frozen=True):
     """
 
     ballot: _Count
-    group: ReplicaGroup | None = None
     committed: _Count = 0
     beacon: _Token = b""
     cut: _Count | None = None

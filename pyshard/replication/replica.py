@@ -142,10 +142,6 @@ class Replica:
         taking: Deferred[None] = self._taking_on.run(lambda: Deferred.fromCoroutine(self._take_on(group)))
         return taking.addErrback(self._not_taken_on)
 
-    def heard_of(self, group: ReplicaGroup) -> None:
-        """See `FollowerOwner`."""
-        self.take_on(group)
-
     def store_can(self, why_not: str) -> None:
         """See `FollowerOwner`."""
         self.failed = why_not

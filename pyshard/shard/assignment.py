@@ -15,7 +15,16 @@ from functools import cached_property
 import attrs
 import msgspec
 
-from pyshard.errors import BadRequest, ConfigError, ForeignCluster, StaleEpoch, WrongIdentity, WrongShard, shown_value
+from pyshard.errors import (
+    BadRequest,
+    ConfigError,
+    ForeignCluster,
+    StaleEpoch,
+    WrongIdentity,
+    WrongShard,
+    plain,
+    shown_value,
+)
 from pyshard.model import cluster_state_json
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import slot_to_hash
@@ -75,16 +84,20 @@ class Assignment:
 def remembered_assignment(text: bytes) -> Assignment:
     """The assignment that a store remembers.
 
-    :raises ConfigError: it is one of another version.
+    :raises ConfigError: it is one of another version, or none at all.
     """
-    name, state = msgspec.msgpack.decode(text, type=tuple[str, bytes])
+    name = ""
     try:
-        return Assignment(name, cluster_state_json.from_json(state))
-    except BadRequest as error:
+        name, state = msgspec.msgpack.decode(text, type=tuple[str, bytes])
+        assignment = Assignment(name, cluster_state_json.from_json(state))
+        if assignment.state.map.named(name) is None:
+            raise BadRequest("its cluster doesn't have this shard")
+    except (BadRequest, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"what the store of shard {name!r} remembers can't be read: {error}; back it up with the version that "
-            "wrote it, and restore the backup into an empty cluster"
+            f"what the store of shard {shown_value(name)} remembers can't be read: {plain(str(error))}; back it up "
+            "with the version that wrote it, and restore the backup into an empty cluster"
         ) from None
+    return assignment
 
 
 def accept(current: Assignment | None, name: str, state: ClusterState, identity: str, documents: int) -> Assignment:

@@ -39,10 +39,11 @@ from pyshard.protocol.batch_answers import Answer
 from pyshard.protocol.batch_encoding import check_size
 from pyshard.protocol.batch_operations import Read, Run, count_of
 from pyshard.settings import settings
-from pyshard.shard.assignment import Assignment, accept, not_owned, remembered_assignment
+from pyshard.shard.assignment import Assignment, accept, not_owned
 from pyshard.shard.batch_plan import BatchPlan, bytes_copied, bytes_given, have_any_of, read_at_hand
 from pyshard.shard.lost_copies import give_up_lost_copies
 from pyshard.shard.parked_requests import ParkedRequests
+from pyshard.shard.recalled_assignment import recalled_assignment
 from pyshard.shard.served_slots import FoundServedSlots, ServedSlots
 from pyshard.shard.shard_replica import ShardReplica
 from pyshard.shard.store_stat import store_stat
@@ -73,11 +74,8 @@ class Shard:
         self._started = seconds()
         self.operations = 0
         self.counts = BatchCounts()
-        self.assignment: Assignment | None = None
+        self.assignment = recalled_assignment(store)
         self._configuring = DeferredLock()
-        remembered = store.recall()
-        if remembered is not None:
-            self.assignment = remembered_assignment(remembered)
         self._taken_on = self.assignment  # what the store goes by, too
         self._sealing: SlotRanges = ()  # what the store is about to have sealed
         self._served = FoundServedSlots()

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from pyshard.errors import BadRequest, FollowerBehind, ShuttingDown
+from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.log_groups import ReplicatedGroup
 from pyshard.protocol.log_positions import BallotHistory, LogPosition, ballot_at
 from pyshard.storage.replicated_interface import ReplicaRole
+from pyshard.storage.version_bound import refuse_group_ahead
 
 _G = TypeVar("_G", bound=ReplicatedGroup)
 
@@ -37,6 +39,18 @@ def refuse_lead(last: int, promised: int, ballot: int) -> None:
         raise BadRequest(f"lead: found ballot {ballot}, expected the promised one, {promised}")
     if ballot <= last:
         raise BadRequest(f"lead: found ballot {ballot}, and the log has groups of {last}; expected a new ballot")
+
+
+def refuse_copy(head: ChangeGroup, promised: int, seconds: float) -> None:
+    """Refuse a copy whose head has numbers that no honest primary gives: they would leave none for those behind it.
+
+    :param promised: the ballot under which it is made.
+    :param seconds: the time since 1970.
+    :raises BadRequest: it has such ones.
+    """
+    refuse_group_ahead(head, seconds)
+    if head.ballot > promised:
+        raise BadRequest(f"copy: found ballot {head.ballot}, expected none above the promised one, {promised}")
 
 
 def refuse_unless_member(what: str, role: ReplicaRole, incomplete: bool) -> None:

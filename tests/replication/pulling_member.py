@@ -9,7 +9,6 @@ from replication.model_store import Disk, ModelStore
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from pyshard.model.replica_group import ReplicaGroup
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.replication.group_times import GroupTimes
 from pyshard.replication.member_pulls import MemberPulls
@@ -38,7 +37,6 @@ class Member:
         self.member_term: MemberTerm | None = MemberTerm(group_of(members), me, GroupTimes(3.0, 4.0), 0.0)
         self.shown = ShownState(self.clock.seconds)
         self.copies = 0
-        self.heard: list[ReplicaGroup] = []
         self.failed = ""
         self.asked: list[tuple[object, Deferred[object]]] = []
         self.following = MemberPulls("h:1", self, me, self.store, StoreTurns(), self.clock, self).start()
@@ -47,10 +45,6 @@ class Member:
     def _sync(self) -> Deferred[None]:
         self.syncs.append(Deferred())
         return self.syncs[-1]
-
-    def heard_of(self, group: ReplicaGroup) -> None:
-        """See `FollowerOwner`."""
-        self.heard.append(group)
 
     def store_can(self, why_not: str) -> None:
         """See `FollowerOwner`."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from itertools import count
 
 import attrs
-import msgspec
 import pytest
 from deferreds import result
 from shard.states import HIGH, LOW, STATE, answers
 from twisted.internet.task import Clock
 
-from pyshard.errors import ConfigError, StaleEpoch, WrongShard
+from pyshard.errors import StaleEpoch, WrongShard
 from pyshard.model.cluster_state import ClusterState
 from pyshard.model.key_slots import SLOTS, slot_of
 from pyshard.model.shard_map import ShardMap
@@ -51,19 +50,6 @@ def none(clock: Clock) -> Shard:
     made = Shard(MemoryStore("1d", clock.seconds), clock.seconds)
     result(made.configure("low", state_with((), ((0, SLOTS),))))
     return made
-
-
-def test_an_assignment_of_another_version(clock: Clock) -> None:
-    """A store that remembers the one range of a shard of format 1 is refused in one line that says what to do."""
-    store = MemoryStore("1d", clock.seconds)
-    old = b'{"format":1,"cluster":"c","epoch":1,"shards":[{"name":"low","start":0,"end":10000000}]}'
-    result(store.remember(msgspec.msgpack.encode(("low", old))))
-    with pytest.raises(ConfigError) as refused:
-        Shard(store, clock.seconds)
-    assert str(refused.value) == (
-        "what the store of shard 'low' remembers can't be read: the cluster state is of format 1; this version knows "
-        "format 4; back it up with the version that wrote it, and restore the backup into an empty cluster"
-    )
 
 
 def test_batches(shard: Shard) -> None:

@@ -36,13 +36,14 @@ from pyshard.storage.durable.uncommitted_groups import UncommittedGroups
 from pyshard.storage.hidden_counts import HiddenCounts
 from pyshard.storage.replica_log_checks import (
     new_groups,
+    refuse_copy,
     refuse_cut,
     refuse_lead,
     refuse_promise,
     refuse_unless_member,
 )
 from pyshard.storage.replicated_interface import Promise, ReplicaRole
-from pyshard.storage.version_bound import refuse_group_ahead, refuse_versions_ahead, versions_of
+from pyshard.storage.version_bound import refuse_versions_ahead, versions_of
 
 _READ = 4 * 1024 * 1024  # bytes of the log that are read at a time
 
@@ -170,7 +171,7 @@ class ReplicaLog:
         """See `IReplicatedStore.begin_copy`."""
         engine, state = self._engine, self._state
         refuse_unless_member("begin_copy", state.role, incomplete=False)
-        refuse_group_ahead(head, self._seconds())
+        refuse_copy(head, state.promised.ballot, self._seconds())
         self._head, was_incomplete, state.incomplete = None, state.incomplete, True
         incarnation, engine.incarnation = engine.incarnation, Incarnation(self._new_id(), engine.incarnation.open)
         try:

@@ -34,6 +34,7 @@ from pyshard.storage.replica_log_checks import (
     can_not_undo,
     new_groups,
     not_primary,
+    refuse_copy,
     refuse_cut,
     refuse_lead,
     refuse_promise,
@@ -217,7 +218,7 @@ class MemoryReplica(FollowedMemory):
 
         def work() -> None:
             refuse_unless_member("begin_copy", self.role, incomplete=False)
-            refuse_group_ahead(head, self._seconds())
+            refuse_copy(head, self.promised.ballot, self._seconds())
             self._head, self.incomplete, self.incarnation = head, True, self._new_id()
             self._followers.begin_anew(head.sequence)
             for index in self._indexes.values():

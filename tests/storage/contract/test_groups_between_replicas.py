@@ -131,6 +131,21 @@ def test_no_version_of_a_primary_is_far_ahead(kind: str) -> None:
             bench.result(store.load_page([Change(0, 5, b"k", most + 1, 0, b"")]))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_number_of_a_copy_is_far_ahead(kind: str) -> None:
+    """A member refuses a copy whose head leaves no numbers, or no ballots, for the groups behind it."""
+    with prepared(kind) as bench:
+        store = bench.store
+        bench.result(store.promise(2))
+        bench.result(store.be_member())
+        most = int((bench.clock.seconds() + AHEAD) * 1_000_000)
+        for number, ballot in ((most + 1, 2), (2**63 - 2, 2), (9, 3), (9, 2**63 - 1)):
+            with pytest.raises(BadRequest, match=r"found (number|ballot)"):
+                bench.result(store.begin_copy(ChangeGroup(number, ballot, 1, [])))
+        assert not store.incomplete
+        bench.result(store.begin_copy(ChangeGroup(most, 2, 1, [])))
+
+
 def test_more_changes_than_a_primary_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     """A member refuses groups of a log that have more together, before it looks into them."""
     monkeypatch.setattr(log_changes, "FEW", 100)
