@@ -19,6 +19,7 @@ Rules:
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -26,13 +27,21 @@ from math import inf
 from operator import itemgetter
 from typing import cast
 
-from twisted.internet.interfaces import IDelayedCall, IListeningPort, IPushProducer, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IFileDescriptorReceiver,
+    IListeningPort,
+    IPushProducer,
+    IReactorTime,
+    ITCPTransport,
+)
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
+from zope.interface import implementer
 
 from pyshard.net.twisted_internals import below_tls, bound_accepts, unwrap_reads_and_writes, wrap_reads_and_writes
 from pyshard.server.accepts_in_turn import AcceptsInTurn
@@ -50,6 +59,7 @@ _BETWEEN = 0.1  # seconds until more is read then
 _KEPT = 16 * 1024  # bytes that may come during a request before the connection isn't read any more
 
 
+@implementer(IFileDescriptorReceiver)
 class BoundedChannel(HTTPChannel):
     """One connection.
 
@@ -113,6 +123,11 @@ class BoundedChannel(HTTPChannel):
         self._read_again = None
         if not self._full and self._kept <= _KEPT:
             cast(IPushProducer, below_tls(self.transport)).resumeProducing()
+
+    def fileDescriptorReceived(self, descriptor: int) -> None:
+        """See `IFileDescriptorReceiver`: a Unix socket brings a file that nobody wants, and Twisted would log."""
+        os.close(descriptor)
+        self.abort()
 
     def resetTimeout(self) -> None:
         """Do nothing: the time is for a whole request, not for each of its bytes."""

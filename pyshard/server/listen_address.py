@@ -15,11 +15,13 @@ import ipaddress
 import socket
 
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 
 from pyshard.errors import ConfigError
 from pyshard.model.address_text import split_endpoint, split_listening
 from pyshard.net.ipv6_zones import numeric_host, with_zone_number
+from pyshard.security import tls
+from pyshard.server.tls_listen_string import is_tls_listen_string, tls_listen_string
 from pyshard.settings import settings
 
 #: Kinds of endpoint strings that listen on a TCP port.
@@ -198,14 +200,22 @@ def _backlog(description: str) -> str:
     return f":backlog={settings.LISTEN_BACKLOG}"
 
 
-def server_endpoint(reactor: object, description: str, option: str = "--listen") -> IStreamServerEndpoint:
+def server_endpoint(reactor: IReactorTime, description: str, option: str = "--listen") -> IStreamServerEndpoint:
     """The endpoint of a Twisted server endpoint string.
 
+    :param reactor: gives ports, and the time.
     :param option: that says it, for messages.
     :raises ConfigError: it is none.
     """
+    if is_tls_listen_string(description):
+        said = tls_listen_string(description, option)
+        endpoint = server_endpoint(reactor, said.below, option)
+        try:
+            return tls.listening(endpoint, said.files, True, reactor)
+        except ConfigError as error:
+            raise ConfigError(f"{option}: {error}") from None
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description + _backlog(description))
+        other: IStreamServerEndpoint = serverFromString(reactor, description + _backlog(description))
     except (ImportError, NameError):  # what Twisted's TLS endpoints raise without pyOpenSSL
         raise ConfigError(
             f"{option}: found {description!r}, but TLS isn't installed; expected pip install 'pyshard[tls]' before"
@@ -215,4 +225,4 @@ def server_endpoint(reactor: object, description: str, option: str = "--listen")
             f"{option}: found {description!r}, expected a Twisted server endpoint string such as "
             f"'tcp:5050:interface=127.0.0.1' ({error})"
         ) from None
-    return endpoint
+    return other

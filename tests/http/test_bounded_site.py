@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import attrs
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IFileDescriptorReceiver
 from twisted.internet.task import Clock
 from twisted.web.http import Request
 
@@ -47,6 +49,18 @@ def test_no_such_page(connect: Connect, path: str) -> None:
 def test_other_methods(connect: Connect, method: str) -> None:
     """Nothing can be changed."""
     assert connect().get(method=method).startswith(b"HTTP/1.1 405 Method Not Allowed\r\n")
+
+
+def test_a_file_over_a_unix_socket(connect: Connect) -> None:
+    """It is closed, and so is the connection of whoever sends files; nothing is logged of it."""
+    peer = connect()
+    assert IFileDescriptorReceiver.providedBy(peer.channel)
+    reads, writes = os.pipe()
+    peer.channel.fileDescriptorReceived(reads)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(reads)
+    os.close(writes)
+    assert peer.ended
 
 
 @pytest.mark.parametrize("header", ["Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n"])

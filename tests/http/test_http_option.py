@@ -100,10 +100,16 @@ def test_service(arguments: list[str], tmp_path: Path) -> None:
     assert len(listeners(tmp_path, *arguments)) == len(arguments[1:])
 
 
-@pytest.mark.parametrize("given", ["nonsense:1", "127.0.0.1:no", "ssl:9100:interface=127.0.0.1"])
+@pytest.mark.parametrize("given", ["nonsense:1", "127.0.0.1:no"])
 def test_no_endpoint(given: str, tmp_path: Path) -> None:
     """What is no endpoint string ends the daemon with one line."""
     with pytest.raises(SystemExit) as ended:
         listeners(tmp_path, "--http", given)
     assert str(ended.value.code).startswith(f"pyshard: --http: found '{given}', expected a Twisted server endpoint")
     assert "\n" not in str(ended.value.code)
+
+
+def test_no_certificate(tmp_path: Path) -> None:
+    """So does a port of TLS without its files."""
+    with pytest.raises(SystemExit, match=r"^pyshard: --http: TLS file .*server.pem: it can't be read"):
+        listeners(tmp_path, "--http", "ssl:9100:interface=127.0.0.1")

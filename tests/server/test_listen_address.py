@@ -7,7 +7,7 @@ import socket
 import pytest
 from ports import free_port
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXServerEndpoint
-from twisted.internet.testing import MemoryReactor
+from twisted.internet.testing import MemoryReactorClock
 
 from pyshard.errors import ConfigError
 from pyshard.server import listen_address
@@ -56,7 +56,7 @@ def test_listen_string_for_ipv6(free: int) -> None:
         pytest.skip("this machine has no IPv6")
     listen = listen_address.listen_string("::1", free)
     assert listen == rf"tcp6:port={free}:interface=\:\:1"
-    endpoint = listen_address.server_endpoint(MemoryReactor(), listen)
+    endpoint = listen_address.server_endpoint(MemoryReactorClock(), listen)
     assert isinstance(endpoint, TCP6ServerEndpoint)
     assert (endpoint._port, endpoint._interface) == (free, "::1")
 
@@ -183,7 +183,7 @@ def test_reached_at(given: str, expected: tuple[str, int] | None) -> None:
 
 def test_server_endpoint() -> None:
     """Any Twisted server endpoint string will do."""
-    reactor = MemoryReactor()
+    reactor = MemoryReactorClock()
     tcp = listen_address.server_endpoint(reactor, "tcp:5050:interface=127.0.0.1")
     assert isinstance(tcp, TCP4ServerEndpoint)
     assert (tcp._reactor, tcp._port, tcp._interface) == (reactor, 5050, "127.0.0.1")
@@ -201,7 +201,7 @@ def test_server_endpoint() -> None:
 )
 def test_backlog(description: str, backlog: int) -> None:
     """Many may connect at once while a daemon is busy; who names another number gets that."""
-    endpoint = listen_address.server_endpoint(MemoryReactor(), description)
+    endpoint = listen_address.server_endpoint(MemoryReactorClock(), description)
     assert isinstance(endpoint, TCP4ServerEndpoint | TCP6ServerEndpoint)
     assert endpoint._backlog == backlog
 
@@ -221,7 +221,7 @@ def test_backlog(description: str, backlog: int) -> None:
 def test_no_server_endpoint(description: str, reason: str) -> None:
     """Any other text is refused, with Twisted's reason."""
     with pytest.raises(ConfigError) as refused:
-        listen_address.server_endpoint(MemoryReactor(), description)
+        listen_address.server_endpoint(MemoryReactorClock(), description)
     assert str(refused.value) == (
         f"--listen: found {description!r}, expected a Twisted server endpoint string such as "
         f"'tcp:5050:interface=127.0.0.1' ({reason})"
@@ -232,16 +232,16 @@ def test_no_server_endpoint(description: str, reason: str) -> None:
     "missing", [ModuleNotFoundError("No module named 'OpenSSL'"), NameError("SNIConnectionCreator")]
 )
 def test_tls_is_not_installed(monkeypatch: pytest.MonkeyPatch, missing: Exception) -> None:
-    """A TLS endpoint without the library for it is refused, with the way to it."""
+    """An endpoint of a plugin that wants TLS, without the library for it, is refused, with the way to it."""
 
     def fail(*_: object) -> None:
         raise missing
 
     monkeypatch.setattr(listen_address, "serverFromString", fail)
     with pytest.raises(ConfigError) as refused:
-        listen_address.server_endpoint(MemoryReactor(), "ssl:5050")
+        listen_address.server_endpoint(MemoryReactorClock(), "wss:5050")
     assert str(refused.value) == (
-        "--listen: found 'ssl:5050', but TLS isn't installed; expected pip install 'pyshard[tls]' before"
+        "--listen: found 'wss:5050', but TLS isn't installed; expected pip install 'pyshard[tls]' before"
     )
 
 
