@@ -1,8 +1,9 @@
 """Happy Eyeballs (RFC 8305): connect to a host by its name, over whichever of its addresses answers first.
 
 A name often has several addresses ("localhost" has ::1 and 127.0.0.1), of which one may lead nowhere. They are tried in
-a staggered race. Twisted's `HostnameEndpoint` does the same, but it imports the global reactor, which installs one: a
-program that makes blocking calls has no use for that, or wants to install one of its own choice later.
+a staggered race, those of IPv4 first (`pyshard.net.name_questions.in_order`). Twisted's `HostnameEndpoint` does nearly
+the same, but it imports the global reactor, which installs one: a program that makes blocking calls has no use for
+that, or wants to install one of its own choice later.
 """
 
 from __future__ import annotations
@@ -111,7 +112,8 @@ class _NamedConnection:
         if not self._addresses:
             self._connected.errback(DNSLookupError(f"no results for hostname lookup: {self._endpoint.host}"))
             return
-        race = StaggeredRace(self._endpoint.clock, self, self._addresses)
+        addresses = sorted(self._addresses, key=lambda address: isinstance(address, TCP6ClientEndpoint))
+        race = StaggeredRace(self._endpoint.clock, self, addresses)
         self._race = race.start()
         self._race.addCallbacks(self._connected.callback, self._failed)
 

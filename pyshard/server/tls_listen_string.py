@@ -45,7 +45,7 @@ def tls_listen_string(description: str, option: str) -> TlsListenString:
         if place not in (*_OF_TCP, _KEY, _CERTIFICATE):
             raise ConfigError(
                 f"{option}: found {(name or value)!r} in {description!r}, expected 'ssl:PORT' with {_KEY}, "
-                f"{_CERTIFICATE}, interface and backlog; certificates up to its authority stand behind it in the same file"
+                f"{_CERTIFICATE}, interface and backlog; certificates up to the authority stand in the same file"
             )
         given[place] = value
     if not given.get("port"):

@@ -132,11 +132,12 @@ def test_a_loop_with_a_way_of_its_own() -> None:
 
     async def main() -> list[str]:
         async def found(_: object, host: str, port: int, **__: Any) -> list[object]:
-            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.9", port))]
+            of_ipv6 = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fd00::9", port, 0, 0))
+            return [of_ipv6, (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.9", port))]
 
         loop = asyncio.get_running_loop()
         own: Callable[..., Any] = types.MethodType(found, loop)
         loop.getaddrinfo = own  # type: ignore[method-assign]  # what a program may do
         return await LoopConnections(LoopClock(loop), None).resolve("db.test", 80)
 
-    assert run(main) == ["10.0.0.9"]
+    assert run(main) == ["10.0.0.9", "fd00::9"]

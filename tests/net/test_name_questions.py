@@ -11,7 +11,16 @@ from collections.abc import Callable
 import pytest
 from net.held_questions import HeldQuestions, address
 
-from pyshard.net.name_questions import QUESTIONS, NameQuestions, Question, has_room, in_a_thread, known_here
+from pyshard.net.name_questions import (
+    QUESTIONS,
+    NameQuestions,
+    Question,
+    addresses_of,
+    has_room,
+    in_a_thread,
+    known_here,
+)
+from pyshard.server import listen_address
 
 
 @pytest.mark.parametrize(
@@ -33,6 +42,18 @@ def test_known_here(host: str, expected: bool) -> None:
 def test_has_room(own: int, all_owners: int, expected: bool) -> None:
     """An owner begins while more of a hundred places are free than it has taken."""
     assert has_room(own, all_owners, 100) is expected
+
+
+def test_addresses_where_daemons_listen_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of IPv4; else who listens at the same port of [::1] beside a daemon would have its clients, and tokens."""
+    found = [
+        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 80, 0, 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.2", 80)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 80)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    assert [name[0] for *_, name in addresses_of("localhost", 80)] == ["127.0.0.2", "127.0.0.1", "::1"]
+    assert listen_address._look_up("localhost", 80) == (socket.AF_INET, ("127.0.0.2", 80)), "where a daemon listens"
 
 
 def test_owners_with_many_names_leave_room(monkeypatch: pytest.MonkeyPatch) -> None:

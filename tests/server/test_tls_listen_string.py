@@ -34,7 +34,7 @@ def test_what_it_says(given: str, below: str, certificate: str, key: str) -> Non
     ("given", "found"),
     [
         ("ssl:5050:sslmethod=TLS_METHOD", "found 'sslmethod' in"),
-        ("ssl:5050:extraCertChain=c", "stand behind it in the same file"),
+        ("ssl:5050:extraCertChain=c", "up to the authority stand in the same file"),
         ("ssl:5050:127.0.0.1", "found '127.0.0.1' in"),
         ("ssl", "expected a port"),
         ("ssl:interface=127.0.0.1", "expected a port"),
