@@ -8,6 +8,7 @@ Rules:
   alone: a ballot that a hostile primary made up would have this side pass over all that bootstraps tell it later;
 - what its network can't do is tried again soon, and what its store can't do a little later. It never stops by itself;
 - what it then shows, and how old that is, it notes for reads (`pyshard.replication.stale_reads`);
+- it takes only so much of which the primary hasn't said that it is committed (`pyshard.replication.pending_groups`);
 - a member never becomes a copy of the primary's store: for that it would first have to forget what may be nowhere else.
   It waits until it is removed from the members.
 """
@@ -31,6 +32,7 @@ from pyshard.protocol.log_groups import ReplicatedGroup
 from pyshard.protocol.log_positions import ballot_at, cut_off
 from pyshard.replication.interfaces import Primary, ReplicaStore
 from pyshard.replication.member_term import MemberTerm
+from pyshard.replication.pending_groups import PendingGroups
 from pyshard.replication.pulls import Pull, Pulled
 from pyshard.replication.stale_reads import ShownState
 from pyshard.replication.store_turns import StoreTurns
@@ -52,10 +54,12 @@ class FollowerOwner(Protocol):
     """Whose log it is.
 
     :ivar shown: what its store shows, for reads.
+    :ivar pending: what its store has that isn't known to be committed.
     :ivar copies: how often a copy was begun since it was a member.
     """
 
     shown: ShownState
+    pending: PendingGroups
     copies: int
 
     @property
@@ -154,15 +158,14 @@ class MemberPulls:
         if answer.cut is not None:
             cut = answer.cut
             try:
-                await self._do(lambda: self._store.cut(cut))
+                await self._cut(cut)
             except (BadRequest, FollowerBehind):
                 return await self._copy(term)
             return 0.0
         try:
-            await self._take(question, answer, began)
+            return await self._take(question, answer, began)
         except FollowerBehind:  # what would have to go can't be undone
             return await self._copy(term)
-        return 0.0
 
     def _question(self, term: MemberTerm) -> Pull:
         store = self._store
@@ -180,20 +183,37 @@ class MemberPulls:
             store.log_format,
         )
 
-    async def _take(self, question: Pull, answer: Pulled, began: float) -> None:
-        """Take groups, and note what is committed of them and of those before.
+    async def _take(self, question: Pull, answer: Pulled, began: float) -> float:
+        """Take groups, if there is room, and note what is committed of them and of those before.
 
         :param began: when the question was sent.
+        :return: seconds to wait before the next question.
         """
-        store, groups = self._store, answer.groups
+        store, groups, pending = self._store, answer.groups, self._owner.pending
+        has_room = pending.has_room(store.position.sequence, store.committed)
+        if not has_room and groups:
+            groups = ()
+            if (more := self._pace.ending(self._clock.seconds())) is not None:
+                self._log.warn(
+                    "{primary} doesn't say that its changes are committed; no more are taken{more}",
+                    primary=self._address,
+                    more=more,
+                )
         if groups:
             parted = next((group.sequence for group in groups if self._has_another(group)), None)
             if parted is not None:  # behind what is safe, such as what a disk that failed never got
-                await self._do(partial(store.cut, parted - 1))
+                await self._cut(parted - 1)
+            had = store.position.sequence
             await self._do(lambda: store.append(groups))
+            pending.take([group for group in groups if group.sequence > had])
         last = groups[-1].sequence if groups else question.last
         self._told = min(answer.committed, last)
         self._settled = began if answer.settled and answer.committed <= last else None
+        return 0.0 if has_room else _LONG_PAUSE
+
+    async def _cut(self, sequence: int) -> None:
+        await self._do(partial(self._store.cut, sequence))
+        self._owner.pending.cut(sequence)
 
     async def _commit_told(self, asked: Deferred[Pulled]) -> None:
         """Commit what the last answer has said, while the next question is on its way: others wait for that."""
@@ -205,6 +225,7 @@ class MemberPulls:
                 asked.addErrback(lambda _: None)
                 asked.cancel()
                 raise
+            self._owner.pending.committed(told)
         if self._settled is not None:
             self._owner.shown.shows(told, self._settled)
             self._settled = None
@@ -225,6 +246,7 @@ class MemberPulls:
         self._owner.copies += 1
         head = await self._primary.open_copy()
         await self._do(lambda: store.begin_copy(head))
+        self._owner.pending.cut(0)
         try:
             while rows := await self._primary.copied_rows():
                 await self._do(partial(store.load_page, rows))

@@ -32,6 +32,7 @@ from pyshard.replication.interfaces import GroupSource, Primary, ReplicaStore
 from pyshard.replication.lone_waits import LoneWaits
 from pyshard.replication.member_pulls import MemberPulls
 from pyshard.replication.member_term import MemberTerm
+from pyshard.replication.pending_groups import PendingGroups
 from pyshard.replication.primary_term import PrimaryTerm
 from pyshard.replication.pull_answers import PullAnswers
 from pyshard.replication.pulls import Pull, Pulled
@@ -83,6 +84,7 @@ class Replica:
         self._bound_until = -inf  # when what was promised under former ballots has run out
         self._closed = False
         self.shown = ShownState(clock.seconds)
+        self.pending = PendingGroups()
         self.leads_since = 0
         self.group: ReplicaGroup | None = None
         self.failed, self.copies = "", 0

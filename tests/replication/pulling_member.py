@@ -13,6 +13,7 @@ from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.replication.group_times import GroupTimes
 from pyshard.replication.member_pulls import MemberPulls
 from pyshard.replication.member_term import MemberTerm
+from pyshard.replication.pending_groups import PendingGroups
 from pyshard.replication.pulls import Pull, Pulled
 from pyshard.replication.stale_reads import ShownState
 from pyshard.replication.store_turns import StoreTurns
@@ -37,6 +38,7 @@ class Member:
         self.member_term: MemberTerm | None = MemberTerm(group_of(members), me, GroupTimes(3.0, 4.0), 0.0)
         self.shown = ShownState(self.clock.seconds)
         self.copies = 0
+        self.pending = PendingGroups()
         self.failed = ""
         self.asked: list[tuple[object, Deferred[object]]] = []
         self.following = MemberPulls("h:1", self, me, self.store, StoreTurns(), self.clock, self).start()
