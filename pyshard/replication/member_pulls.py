@@ -9,6 +9,7 @@ Rules:
 - what its network can't do is tried again soon, and what its store can't do a little later. It never stops by itself;
 - what it then shows, and how old that is, it notes for reads (`pyshard.replication.stale_reads`);
 - it takes only so much of which the primary hasn't said that it is committed (`pyshard.replication.pending_groups`);
+- a primary that keeps it busy without bringing it on is asked a little later (`pyshard.replication.pull_rests`);
 - a member never becomes a copy of the primary's store: for that it would first have to forget what may be nowhere else.
   It waits until it is removed from the members.
 """
@@ -30,9 +31,11 @@ from pyshard.message_texts import shortened
 from pyshard.metrics.line_pace import LinePace
 from pyshard.protocol.log_groups import ReplicatedGroup
 from pyshard.protocol.log_positions import ballot_at, cut_off
+from pyshard.replication.group_times import of_lease
 from pyshard.replication.interfaces import Primary, ReplicaStore
 from pyshard.replication.member_term import MemberTerm
 from pyshard.replication.pending_groups import PendingGroups
+from pyshard.replication.pull_rests import PullRests
 from pyshard.replication.pulls import Pull, Pulled
 from pyshard.replication.stale_reads import ShownState
 from pyshard.replication.store_turns import StoreTurns
@@ -104,6 +107,7 @@ class MemberPulls:
         self._clock = clock
         self._owner = owner
         self._pace = LinePace(_LINES)
+        self._rests = PullRests()
         self._told = 0  # all groups up to this number are committed, and the log has them
         self._settled: float | None = None  # when it was asked, if these were all that were committed then
 
@@ -152,7 +156,9 @@ class MemberPulls:
             return 0.0  # the answer is of an older ballot
         if answer.ballot != term.group.ballot:
             return _PAUSE
-        term.answered(answer.beacon, self._clock.seconds())
+        now = self._clock.seconds()
+        term.answered(answer.beacon, now)
+        rest = self._rests.behind_answer(len(answer.groups), now - began, of_lease(term.group.lease).wait)
         if answer.copy:
             return await self._copy(term)
         if answer.cut is not None:
@@ -161,9 +167,9 @@ class MemberPulls:
                 await self._cut(cut)
             except (BadRequest, FollowerBehind):
                 return await self._copy(term)
-            return 0.0
+            return rest
         try:
-            return await self._take(question, answer, began)
+            return max(rest, await self._take(question, answer, began))
         except FollowerBehind:  # what would have to go can't be undone
             return await self._copy(term)
 
@@ -242,6 +248,8 @@ class MemberPulls:
         store, self._told, self._settled = self._store, 0, None
         if term.is_member and not store.incomplete:
             return _PAUSE
+        if rest := self._rests.before_copy(self._clock.seconds()):
+            return rest
         self._owner.shown.forget()
         self._owner.copies += 1
         head = await self._primary.open_copy()
@@ -250,9 +258,11 @@ class MemberPulls:
         try:
             while rows := await self._primary.copied_rows():
                 await self._do(partial(store.load_page, rows))
+            await self._do(store.end_copy)
         except SnapshotEnded:
             return _PAUSE  # it isn't complete, so another copy is begun
-        await self._do(store.end_copy)
+        finally:
+            self._rests.copied(self._owner.copies, self._clock.seconds())
         return 0.0
 
     async def _do(self, work: Callable[[], Deferred[_T]]) -> _T:

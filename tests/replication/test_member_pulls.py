@@ -224,6 +224,7 @@ def test_copies_are_counted() -> None:
         found.append(member.copies)
         member.refuse(SnapshotEnded("too old"))
         member.clock.advance(0.05)
+        member.clock.advance(0.05)
     assert found == [1, 2]
     member = Member()
     member.copies = 2
