@@ -25,7 +25,7 @@ from pyshard.model.slot_ranges import SlotRanges, shown, without
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.row_digests import BucketDigest, RowDigests
 from pyshard.settings import settings
-from pyshard.shard.bounded_copies import BoundedCopy
+from pyshard.shard.bounded_copies import BoundedCopy, WatchedCopies
 from pyshard.shard.digest_slices import digest_slice
 from pyshard.shard.opening_copies import OpeningCopies
 from pyshard.shard.paced_turns import PacedTurns
@@ -78,6 +78,7 @@ class ServedDigests:
         self._new_id = new_id
         self._opening = OpeningCopies(store)
         self._open: dict[str, _DigestInUse] = {}
+        self._watched = WatchedCopies(clock)
 
     async def open(self, owner: Hashable, name: str, ranges: SlotRanges) -> tuple[str, ChangeGroup]:
         """Begin a digest of the store as it is now.
@@ -90,7 +91,7 @@ class ServedDigests:
         :raises StorageFailed: there is no copy of it.
         """
         self.forget(name)
-        copy = BoundedCopy(await self._opening.copy(name, None, ranges), self._store)
+        copy = self._watched.watch(BoundedCopy(await self._opening.copy(name, None, ranges), self._store))
         assert copy.head.ranges is not None
         if lacking := without(ranges, copy.head.ranges.owned):
             copy.close()
@@ -164,6 +165,7 @@ class ServedDigests:
 
     def close(self) -> None:
         """End all."""
+        self._watched.close()
         for number in list(self._open):
             self._end(number)
 

@@ -33,7 +33,7 @@ from pyshard.model.slot_ranges import SlotRanges, shown, without
 from pyshard.protocol.change_groups import Change, ChangeGroup
 from pyshard.protocol.change_pages import encode_groups
 from pyshard.settings import settings
-from pyshard.shard.bounded_copies import BoundedCopy
+from pyshard.shard.bounded_copies import WHOLE_COPY_PINS, BoundedCopy, WatchedCopies
 from pyshard.shard.copy_ticket import CopyTicket, expected_size
 from pyshard.shard.followers_in_use import CopyInUse, Following
 from pyshard.shard.late_followers import Chaser, CopyUnderWay, LateFollowers
@@ -72,6 +72,7 @@ class ServedFollowers:
         self._new_id = new_id
         self._opening = OpeningCopies(store)
         self._copies: dict[str, CopyInUse] = {}
+        self._watched = WatchedCopies(clock)
         self._following: dict[str, Following] = {}
         self._names = {name for name in store.followers if not is_replica(name)}  # for which something may be kept
         self._look: IDelayedCall | None = None
@@ -117,7 +118,7 @@ class ServedFollowers:
         :raises StorageFailed: there is no copy.
         """
         expected = expected_size(self._store, self._store.ranges.owned)
-        copy = BoundedCopy(await self._opening.copy(name, name), self._store, name, None, expected)
+        copy = BoundedCopy(await self._opening.copy(name, name), self._store, name, WHOLE_COPY_PINS, expected)
         return self._opened(owner, name, copy), copy.head
 
     async def read_copy(self, owner: Hashable, number: str) -> list[Change]:
@@ -247,6 +248,7 @@ class ServedFollowers:
     def close(self) -> None:
         """End all."""
         self._digests.close()
+        self._watched.close()
         if self._look is not None:
             self._look.cancel()
             self._look = None
@@ -262,7 +264,7 @@ class ServedFollowers:
         for earlier in [number for number, opened in self._copies.items() if opened.name == name]:
             self._end_copy(earlier)
         number = self._new_id()
-        opened = self._copies[number] = CopyInUse(name, owner, copy)
+        opened = self._copies[number] = CopyInUse(name, owner, self._watched.watch(copy))
         if self._slows(name):
             self.late.begin_copy(name)
         self._await_reader(number, opened)

@@ -15,7 +15,7 @@ from pyshard.model.key_slots import slot_of
 from pyshard.protocol.batch_operations import Write
 from pyshard.settings import settings
 from pyshard.shard import store_view
-from pyshard.shard.bounded_copies import BoundedCopy
+from pyshard.shard.bounded_copies import WHOLE_COPY_PINS, BoundedCopy, WatchedCopies
 from pyshard.shard.served_digests import ServedDigests
 from pyshard.shard.served_followers import ServedFollowers
 from pyshard.storage import IStore, MemoryStore, Task
@@ -95,13 +95,64 @@ def test_all_are_bounded(kind: str, tmp_path: Path) -> None:
     of_move = settings.SNAPSHOT_PINS, settings.ADMIN_SNAPSHOT_PINS
     assert [(copy.follower, copy.pins) for copy in copies if isinstance(copy, BoundedCopy)] == [
         ("m", of_move),
-        ("r", None),  # it comes to its end, or the shard has fewer members than it should
+        ("r", WHOLE_COPY_PINS),
         (None, of_move),
         (None, of_move),
     ]
     followers.close()
     digests.close()
     view.close()
+    bench.close()
+
+
+def test_those_that_nobody_reads(tmp_path: Path) -> None:
+    """They end as soon as what is kept for them is too much, or of no use, and nobody looks any more then."""
+    bench = Bench("memory", tmp_path)
+    bench.result(bench.store.own(MOVING))
+    clock = Clock()
+    watched = WatchedCopies(clock)
+    write(bench.store, b"x" * 1000)
+    heavy = watched.watch(BoundedCopy(at_once(bench.store.copy(None)), bench.store, None, (50_000, 1)))
+    vain = watched.watch(BoundedCopy(at_once(bench.store.copy("m")), bench.store, "m", None))
+    light = watched.watch(BoundedCopy(at_once(bench.store.copy(None)), bench.store, None, (500_000, 1)))
+    clock.advance(0.25)
+    assert [copy.is_open for copy in (heavy, vain, light)] == [True] * 3
+    write(bench.store, b"y" * 1000)
+    bench.store.forget("m")
+    clock.advance(0.25)
+    assert [copy.is_open for copy in (heavy, vain, light)] == [False, False, True]
+    assert [copy.pinned for copy in (heavy, vain)] == [0, 0]
+    with pytest.raises(SnapshotEnded, match="bytes of old documents"):
+        heavy.page(1000)
+    with pytest.raises(SnapshotEnded, match="no longer kept"):
+        vain.page(1000)
+    light.close()
+    clock.advance(0.25)
+    assert clock.getDelayedCalls() == []
+    bench.close()
+
+
+@pytest.mark.parametrize("kind", ["copy", "whole copy", "digest"])
+def test_all_are_watched(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those for moves, for replicas, and digests end though nobody reads them."""
+    monkeypatch.setattr(BoundedCopy, "_why_it_ends", lambda _: "of the test")
+    bench = Bench("memory", tmp_path)
+    bench.result(bench.store.own(MOVING))
+    clock = Clock()
+    followers = ServedFollowers(bench.store, clock)
+    if kind == "digest":
+        bench.result(Deferred.fromCoroutine(followers.open_digest("a peer", "m", MOVING)))
+        [opened] = followers._digests._open.values()
+    elif kind == "copy":
+        bench.result(Deferred.fromCoroutine(followers.open_copy("a peer", "m", MOVING)))
+        [opened] = followers._copies.values()  # type: ignore[assignment]  # another class; both have a copy
+    else:
+        bench.result(Deferred.fromCoroutine(followers.open_whole_copy("a peer", "r")))
+        [opened] = followers._copies.values()  # type: ignore[assignment]  # as above
+    assert isinstance(opened.copy, BoundedCopy)
+    clock.advance(0.25)
+    assert not opened.copy.is_open
+    followers.close()
     bench.close()
 
 

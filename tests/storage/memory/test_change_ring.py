@@ -214,6 +214,7 @@ def test_changes_of_a_store_that_becomes_a_copy_go_with_sweeps() -> None:
     store = store_with(clock, 20_000)
     ring = store._followers.ring
     assert ring is not None
+    at_once(store.promise(1))
     at_once(store.be_member())
     at_once(store.begin_copy(ChangeGroup(store.sequence + 7, 1, 1, [])))
     assert store._followers.ring is not None
