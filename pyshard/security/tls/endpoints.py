@@ -5,11 +5,13 @@ Twisted's own go by the global reactor's clock; these go by the clock that they 
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from service_identity.hazmat import DNS_ID
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import (
+    IFileDescriptorReceiver,
     IListeningPort,
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
@@ -20,13 +22,29 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
 )
 from twisted.protocols.policies import ProtocolWrapper
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from pyshard.errors import NotTrusted
 from pyshard.security.tls.bounded_tls_connection import TlsConnection
 from pyshard.security.tls.contexts import TlsContext
 from pyshard.security.tls.verification import PeerName, name_of, verify_peer
+
+
+@implementer(IFileDescriptorReceiver)
+class TlsTransport(BufferingTLSTransport):
+    """TLS over one connection, on either side. It cuts off a peer that sends files, as over a Unix socket."""
+
+    def fileDescriptorReceived(self, descriptor: int) -> None:
+        """See `IFileDescriptorReceiver`: Twisted would log a line for each file."""
+        os.close(descriptor)
+        self.abortConnection()
+
+
+class TlsFactory(TLSMemoryBIOFactory):
+    """Puts TLS between connections and the protocols of another factory."""
+
+    protocol = TlsTransport
 
 
 @implementer(IOpenSSLClientConnectionCreator)
@@ -81,7 +99,7 @@ class TlsClientEndpoint:
             creator = ClientConnectionCreator(self._context, name_of(self._host))
         except NotTrusted:
             return fail()
-        factory = TLSMemoryBIOFactory(creator, True, protocolFactory, clock=self._clock)
+        factory = TlsFactory(creator, True, protocolFactory, clock=self._clock)
         connecting: Deferred[Any] = self._endpoint.connect(factory)
         return connecting.addCallback(_wrapped)
 
@@ -99,7 +117,7 @@ class TlsServerEndpoint:
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:  # noqa: N803  # the interface's
         """See `IStreamServerEndpoint`."""
         creator = ServerConnectionCreator(self._context)
-        factory = TLSMemoryBIOFactory(creator, False, protocolFactory, clock=self._clock)
+        factory = TlsFactory(creator, False, protocolFactory, clock=self._clock)
         return self._endpoint.listen(factory)
 
 
