@@ -17,6 +17,7 @@ import attrs
 import msgspec
 
 from pyshard.errors import BackupDamaged, shown_value
+from pyshard.model.range_moves import Count
 from pyshard.settings import settings
 
 #: The format of backups that this version writes and reads.
@@ -43,8 +44,8 @@ class FileEntry:
 
     name: str
     shard: str
-    documents: int
-    bytes: int
+    documents: Count
+    bytes: Count
     sha256: str
 
 
@@ -60,10 +61,10 @@ class Manifest:
     :param files: one for each shard, in slot order.
     """
 
-    format: int
+    format: Count
     date: str
     cluster: str
-    epoch: int
+    epoch: Count
     state: FileEntry
     files: Annotated[tuple[FileEntry, ...], msgspec.Meta(max_length=settings.MAX_SHARDS)]
 

@@ -89,11 +89,11 @@ class _JsonMove(msgspec.Struct, omit_defaults=True):
 
 
 class _JsonFormat(msgspec.Struct):
-    format: int
+    format: _Large
 
 
 class _JsonState(msgspec.Struct, Generic[_S]):
-    format: int
+    format: _Large
     cluster: Id
     epoch: _Large
     shards: Annotated[list[_S], msgspec.Meta(max_length=settings.MAX_SHARDS)]

@@ -40,7 +40,7 @@ class Entry(msgspec.Struct):
     :param state: the state's own JSON text.
     """
 
-    format: int
+    format: _Number
     write: Annotated[str, msgspec.Meta(max_length=settings.MAX_NAME)]
     state: msgspec.Raw
 
@@ -73,13 +73,13 @@ class _AuthenticateAnswer(msgspec.Struct):
 
 
 class _StreamError(msgspec.Struct):
-    grpc_code: int = 2
+    grpc_code: _Number = 2
     message: str = ""
 
 
 class _ErrorAnswer(msgspec.Struct):
     error: str | _StreamError
-    code: int = 2
+    code: _Number = 2
 
 
 class ErrorMeaning(Enum):

@@ -1,6 +1,7 @@
 """What `pyshard doctor` has gathered, as plain values: what daemons told, and what was seen of this machine. Pure.
 
 Rule: what a daemon tells may be anything, and of any version. What can't be read is a finding, never a crash.
+So numbers have bounds: those of hundreds of digits can't be computed with.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import msgspec
 
 from pyshard.errors import of_peer
 from pyshard.model.cluster_state import ClusterState
+from pyshard.model.range_moves import Amount, Count
 from pyshard.model.shard_map import MapShard
 from pyshard.protocol.listed_moves import ListedMove
 
@@ -20,8 +22,8 @@ from pyshard.protocol.listed_moves import ListedMove
 class Bars(msgspec.Struct):
     """A histogram."""
 
-    counts: list[int] = []
-    sum: float = 0.0
+    counts: list[Count] = []
+    sum: Amount = 0.0
 
 
 class Commits(msgspec.Struct):
@@ -33,8 +35,8 @@ class Commits(msgspec.Struct):
 class Disk(msgspec.Struct):
     """The room where a shard's data lies, in bytes."""
 
-    free: int
-    size: int
+    free: Count
+    size: Count
 
 
 class ToldStateStore(msgspec.Struct):
@@ -44,7 +46,7 @@ class ToldStateStore(msgspec.Struct):
     """
 
     name: str = ""
-    away: float = 0.0
+    away: Amount = 0.0
     error: str = ""
 
 
@@ -52,8 +54,8 @@ class OtherTold(msgspec.Struct):
     """What a primary tells of another replica."""
 
     address: str
-    groups_behind: int = 0
-    silent: float = 0.0
+    groups_behind: Count = 0
+    silent: Amount = 0.0
     needs_copy: bool = False
 
 
@@ -68,18 +70,18 @@ class Told(msgspec.Struct):
     """What a daemon tells of itself, as far as it is checked (docs/protocol.md, "Stat"). None: it doesn't tell."""
 
     version: str = ""
-    time: float | None = None
+    time: Amount | None = None
     id: str = ""
-    epoch: int | None = None
-    documents: int = 0
-    bytes: int = 0
-    connected: int | None = None
-    most_connected: int | None = None
-    files: int | None = None
+    epoch: Count | None = None
+    documents: Count = 0
+    bytes: Count = 0
+    connected: Count | None = None
+    most_connected: Count | None = None
+    files: Count | None = None
     failing: bool = False
     disk: Disk | None = None
     commits: Commits | None = None
-    slowed_to: dict[str, int | None] | None = None
+    slowed_to: dict[str, Count | None] | None = None
     state_store: ToldStateStore | None = None
     replica: ReplicaTold | None = None
 

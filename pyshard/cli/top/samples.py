@@ -1,6 +1,7 @@
 """What the shards of a cluster tell at one moment, for `pyshard top`. Pure.
 
 Rule: what a shard tells may be anything, and of any version. What can't be read has a reason in place of figures.
+So numbers have bounds: those of hundreds of digits can't be computed with.
 """
 
 from __future__ import annotations
@@ -12,31 +13,32 @@ import msgspec
 
 from pyshard.blocking.daemon_reports import DaemonReport
 from pyshard.errors import of_peer
+from pyshard.model.range_moves import Amount, Count
 
 
 class TimeHistogram(msgspec.Struct):
     """A histogram of times: how many were at most so long."""
 
-    bounds: list[float] = []
-    counts: list[int] = []
+    bounds: list[Amount] = []
+    counts: list[Count] = []
 
 
 class Verb(msgspec.Struct):
     """How many operations of a verb there were."""
 
-    done: int = 0
-    refused: int = 0
+    done: Count = 0
+    refused: Count = 0
 
 
 class Figures(msgspec.Struct):
     """What a shard tells, as far as it is shown (docs/protocol.md, "Stat")."""
 
-    uptime: float = 0.0
-    operations: int = 0
-    documents: int = 0
-    bytes: int = 0
-    connected: int = 0
-    waiting_bytes: int | None = None
+    uptime: Amount = 0.0
+    operations: Count = 0
+    documents: Count = 0
+    bytes: Count = 0
+    connected: Count = 0
+    waiting_bytes: Count | None = None
     verbs: dict[str, Verb] = {}
     latencies: dict[str, TimeHistogram] = {}
 
