@@ -43,7 +43,7 @@ class Pull(msgspec.Struct, array_like=True, frozen=True):
     last: _Count
     complete: bool
     beacon: _Token = b""
-    stale: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    stale: Annotated[float, msgspec.Meta(ge=0, le=1e9)] | None = None
     log_format: _Count = 0
 
 

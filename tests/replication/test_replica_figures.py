@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from math import inf
 
+import msgspec
 import pytest
 
+from pyshard.bootstrap.status_page.shard_figures import read_figures
+from pyshard.client_core.cluster_answers import stat_of
 from pyshard.model.range_moves import StoreId
 from pyshard.model.replica_group import MapReplica, ReplicaGroup
+from pyshard.model.shard_map import MapShard
 from pyshard.replication.group_times import of_lease
 from pyshard.replication.primary_term import OtherReplica, PrimaryTerm
 from pyshard.replication.pulls import Pull
@@ -52,6 +56,22 @@ def test_staleness_of_the_others() -> None:
     term.heard(Pull(5, "h:2", "2d", "i", ((5, 1),), 9, True, stale=0.5), ((5, 1),), 9, 9, 1.0)
     others = primary_figures(term, 9, 1.25, "").described()["others"]
     assert [other["stale"] for other in others] == [0.75, None]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("stale", [0.0, 1e9, 1e9 + 1, 1e12, 1e300, inf])
+def test_members_leave_statistics_readable(stale: float) -> None:
+    """However old a member says that its state is, clients and the web page take what its primary tells of that."""
+    asked = msgspec.msgpack.encode(Pull(5, "h:2", "2d", "i", ((5, 1),), 9, True, stale=stale))
+    if stale > 1e9:
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.msgpack.decode(asked, type=Pull)
+        return
+    term = PrimaryTerm(DUO, of_lease(3.0), 0.0, b"t" * 16)
+    term.heard(msgspec.msgpack.decode(asked, type=Pull), ((5, 1),), 9, 9, 1.0)
+    told = {"uptime": 1.0, "operations": 0, "documents": 0, "bytes": 0, "ready": True}
+    stat = msgspec.json.encode(told | {"replica": primary_figures(term, 9, 3600.0, "").described()})
+    assert "error" not in stat_of(MapShard("a", ((0, 9),), 9, "h", 1), stat)
+    assert read_figures(stat, 0.0).stale["h:2"] == stale + 3599
 
 
 @pytest.mark.parametrize(
