@@ -22,13 +22,14 @@ _REST = 5.0  # seconds, twice as many each time, but for the first time
 _SLOW_REST = 60.0  # of one that was slow, also the first time
 _LONGEST_REST = 3600.0
 _FORGIVEN = 3600.0  # seconds after a rest
+_MOST_DOUBLINGS = 20  # a rest is at its longest long before; floats have an end
 
 
 @attrs.frozen
 class _Rest:
     """The last one of a replica.
 
-    :param times: how often it had left before.
+    :param times: how often it had left before, as far as that makes a rest longer.
     """
 
     times: int
@@ -68,6 +69,6 @@ class MemberRests:
 
     def _leave(self, address: str, slow: bool, now: float) -> None:
         rest = self._rests.get(address)
-        times = 0 if rest is None or now > rest.ends + _FORGIVEN else rest.times + 1
+        times = 0 if rest is None or now > rest.ends + _FORGIVEN else min(rest.times + 1, _MOST_DOUBLINGS)
         seconds = _SLOW_REST if slow else _REST if times else 0.0
         self._rests[address] = _Rest(times, now, now + min(_LONGEST_REST, seconds * 2.0**times))

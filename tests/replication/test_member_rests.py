@@ -33,6 +33,17 @@ def test_rests() -> None:
     assert rests_of(C, 8) == [60, 120, 240, 480, 960, 1920, 3600, 3600]
 
 
+@pytest.mark.parametrize("slow", [None, C])
+def test_who_leaves_for_ever(slow: str | None) -> None:
+    """However often one has left, a rest is an hour at the most, and can be computed."""
+    rests, now = MemberRests(), 0.0
+    for _ in range(1100):  # 2.0 ** 1024 is no float
+        rests.begin([B, C], None, now)
+        rests.begin([B], slow, now)
+        now += 10
+    assert rests.left(C, now - 10) == 3600
+
+
 def test_forgiven() -> None:
     """Who was well for an hour begins anew; who was so for less doesn't."""
     for well, rest in [(3601.0, 0.0), (3599.0, 10.0)]:
