@@ -6,6 +6,8 @@ Rules:
   request went out, and is cut off past the bound.
 - An answer's headers have a bound of their own, and are given to Twisted only when it is kept: what is in them takes 35
   times its bytes. So nothing goes before the answer itself, such as a status of 100.
+- A body may come in chunks, but not in a million of them: Twisted works on each by itself. A chunk has two ends of
+  lines, and etcd's JSON has next to none, so these are counted.
 - A connection never waits for its peer to end. One whose answer isn't wanted to its end is cut off, with what the peer
   hasn't read of the request.
 """
@@ -59,6 +61,9 @@ class BytesBody:
 #: Bytes of an answer's status and headers, at the most; etcd's have some 300.
 LONGEST_HEAD = 16 * 1024
 
+#: Ends of lines that an answer may have, and bytes for each further one. etcd's chunks have 2 KiB or more.
+_LINES, _BYTES_OF_A_LINE = 2000, 256
+
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _NOT_THE_ANSWER = re.compile(rb"HTTP/\d\.\d 1")  # a status of 100 to 199
 
@@ -79,6 +84,7 @@ class _CountedConnection(ProtocolWrapper):
     """A connection that is cut off when an answer is too long, and at its end."""
 
     _received = 0
+    _lines = 0  # ends of lines in that
     _head: bytes | None = b""  # what has come of an answer's status and headers; None: they have ended
 
     def write(self, data: bytes) -> None:
@@ -91,10 +97,14 @@ class _CountedConnection(ProtocolWrapper):
 
     def _begin(self) -> None:
         """Expect an answer."""
-        self._received, self._head = 0, b""
+        self._received, self._lines, self._head = 0, 0, b""
 
     def dataReceived(self, data: bytes) -> None:  # the protocol's
         self._received += len(data)
+        self._lines += data.count(b"\n")
+        if self._lines > _LINES + self._received // _BYTES_OF_A_LINE:
+            cast("IAbortable", self.transport).abortConnection()
+            return
         if self._head is not None:
             self._head += data
             end = _END_OF_HEAD.search(self._head)

@@ -158,6 +158,38 @@ def test_connections_end_with_the_state_store() -> None:
     assert transport.disconnected
 
 
+# -- its chunks -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("size", "taken"), [(1, False), (100, False), (1024, True), (64 * 1024, True)])
+@pytest.mark.parametrize("read", [1000, 65_536])
+def test_chunks_are_large(size: int, taken: bool, read: int) -> None:
+    """An answer of 2 MiB may come in chunks of 1 KiB; it is cut off when they are tiny, before many were looked at."""
+    bench = Bench()
+    watch(bench.store.get())
+    answer = HEAD + (b"%x\r\n%s\r\n" % (size, b" " * size)) * (2 * 1024 * 1024 // size)
+    transport, sent = bench.member.opened[-1][1], 0
+    while sent < len(answer) and not transport.disconnected:
+        bench.member.send(answer[sent : sent + read])
+        sent += read
+    assert transport.disconnected is not taken
+    assert taken or answer[:sent].count(b"\n") < 30_000
+
+
+@pytest.mark.parametrize("ask", [lambda store: store.get(), lambda store: store.wait(Revision(1))])
+def test_tiny_chunks_are_not_looked_at(
+    ask: Callable[[EtcdStateStore], Deferred[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of one read are counted before Twisted takes them apart, in the answer to a watch as well."""
+    seen = list[bytes]()
+    bench = Bench()
+    watch(ask(bench.store))
+    bench.member.send(HEAD)
+    monkeypatch.setattr(HTTP11ClientProtocol, "dataReceived", lambda _, data: seen.append(data))
+    assert bench.member.send(b"1\r\n \r\n" * 10_000).disconnected
+    assert seen == []
+
+
 # -- the head of an answer -------------------------------------------------------------------------------------------
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
