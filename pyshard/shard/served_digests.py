@@ -27,7 +27,7 @@ from pyshard.protocol.row_digests import BucketDigest, RowDigests
 from pyshard.settings import settings
 from pyshard.shard.bounded_copies import BoundedCopy, WatchedCopies
 from pyshard.shard.digest_slices import digest_slice
-from pyshard.shard.opening_copies import OpeningCopies
+from pyshard.shard.opening_copies import OpeningCopies, OpeningTurns
 from pyshard.shard.paced_turns import PacedTurns
 from pyshard.storage import ICopy, IStore
 
@@ -69,14 +69,22 @@ class ServedDigests:
     :param clock: times answers, and digests that nobody reads.
     :param turns: the shard's, in which rows are counted.
     :param new_id: gives the ids of digests.
+    :param opening: the turns in which copies of the store are opened; None: nobody else opens any.
     """
 
-    def __init__(self, store: IStore, clock: IReactorTime, turns: PacedTurns, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        store: IStore,
+        clock: IReactorTime,
+        turns: PacedTurns,
+        new_id: Callable[[], str],
+        opening: OpeningTurns | None = None,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._turns = turns
         self._new_id = new_id
-        self._opening = OpeningCopies(store)
+        self._opening = OpeningCopies(store, opening or OpeningTurns(clock))
         self._open: dict[str, _DigestInUse] = {}
         self._watched = WatchedCopies(clock)
 

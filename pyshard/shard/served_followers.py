@@ -37,7 +37,7 @@ from pyshard.shard.bounded_copies import WHOLE_COPY_PINS, BoundedCopy, WatchedCo
 from pyshard.shard.copy_ticket import CopyTicket, expected_size
 from pyshard.shard.followers_in_use import CopyInUse, Following
 from pyshard.shard.late_followers import Chaser, CopyUnderWay, LateFollowers
-from pyshard.shard.opening_copies import OpeningCopies
+from pyshard.shard.opening_copies import OpeningCopies, OpeningTurns
 from pyshard.shard.paced_turns import PacedTurns
 from pyshard.shard.parted_answer import PartedAnswer, unheld
 from pyshard.shard.served_digests import DigestReading, ServedDigests
@@ -70,7 +70,8 @@ class ServedFollowers:
         self._store = store
         self._clock = clock
         self._new_id = new_id
-        self._opening = OpeningCopies(store)
+        opening = OpeningTurns(clock)
+        self._opening = OpeningCopies(store, opening)
         self._copies: dict[str, CopyInUse] = {}
         self._watched = WatchedCopies(clock)
         self._following: dict[str, Following] = {}
@@ -82,7 +83,7 @@ class ServedFollowers:
         self.learners: Callable[[], Iterable[Chaser]] = tuple
         self.on_names: Callable[[], None] = lambda: None
         self._turns = PacedTurns(clock, asked, lambda: any(one.copy.is_late for one in self._copies.values()))
-        self._digests = ServedDigests(store, clock, self._turns, new_id)
+        self._digests = ServedDigests(store, clock, self._turns, new_id, opening)
 
     @property
     def names(self) -> Collection[str]:
