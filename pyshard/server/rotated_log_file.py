@@ -10,8 +10,10 @@ Rules:
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,21 @@ def log_bounds(options: Mapping[str, Any], files: TwistdFiles) -> LogBounds:
         whole_number(given.get("log-size", settings.LOG_BYTES), "--log-size", 0),
         whole_number(given.get("log-count", settings.LOG_FILES), "--log-count", 1),
     )
+
+
+class _OpenLogFile(LogFile):
+    """Twisted's, but that it makes a file without a change of the process's umask, which all threads have."""
+
+    def _openFile(self) -> None:  # noqa: N802  # Twisted's name
+        mode = self.defaultMode
+        if mode is not None:
+            with suppress(FileExistsError):
+                descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+                try:
+                    os.fchmod(descriptor, mode)
+                finally:
+                    os.close(descriptor)
+        super()._openFile()
 
 
 class DaemonLog:
@@ -115,10 +132,10 @@ class DaemonLog:
         """Close the file; nothing can be written any more."""
         self._file.close()
 
-    def _open(self) -> LogFile:
+    def _open(self) -> _OpenLogFile:
         there = self._path.exists()
         whole = there and not self._path.is_file()  # a device can't be put aside
-        return LogFile(
+        return _OpenLogFile(
             self._path.name,
             str(self._path.parent),
             rotateLength=0 if whole else self._bounds.size,

@@ -130,6 +130,19 @@ def test_put_aside(path: Path, opened: Open) -> None:
     assert (path.with_suffix(".log.1").read_text(), path.read_text()) == ("before\n", "after\n")
 
 
+def test_other_threads_keep_their_umask(path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the whole process's: a file that another thread made meanwhile would have another mode."""
+    changed: list[int] = []
+    monkeypatch.setattr(os, "umask", changed.append)
+    log = opened(path)
+    log.write("before\n")
+    log.rotate()
+    log.write("after\n")
+    path.unlink()
+    log.reopen()
+    assert (changed, mode_of(path), mode_of(path.with_suffix(".log.1"))) == ([], 0o600, 0o600)
+
+
 @pytest.mark.usefixtures("umask")
 def test_modes(path: Path, opened: Open) -> None:
     """A new file is its owner's alone, also after one was put aside; one that another program made keeps its mode."""
