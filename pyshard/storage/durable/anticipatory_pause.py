@@ -15,7 +15,9 @@ Rules:
 
 from __future__ import annotations
 
-_WINDOW = 0.002  # seconds in which a client that was answered asks again; a busy machine makes it late
+#: Seconds in which a client that was answered asks again; a busy machine makes it late.
+WINDOW = 0.002
+
 _TIMES = 3  # how many times as long as a large group took the next one may wait: a quarter of the time is theirs
 
 
@@ -26,7 +28,7 @@ class AnticipatoryPause:
     :param window: seconds in which a client that was answered asks again.
     """
 
-    def __init__(self, times: float = _TIMES, window: float = _WINDOW) -> None:
+    def __init__(self, times: float = _TIMES, window: float = WINDOW) -> None:
         self._times = times
         self._window = window
         self._ended = self._took = 0.0  # when the last large group was done, and how many seconds it took

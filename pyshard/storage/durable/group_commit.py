@@ -1,6 +1,6 @@
 """Group commit: one thread takes all updates that wait, and commits and answers together as many as may be.
 
-One sync of the disk serves all of these, however many they are.
+One sync of the disk serves all of these, however many they are. What commits them is given, and may be anything.
 
 Rules:
 
@@ -20,7 +20,6 @@ Rules:
 - the processor's time that updates take is told to their senders, whose share of the daemon's time it counts in;
 - closing commits what still waits, unless it was refused before (`refuse_waiting`): then only what is being committed
   and the store's own updates are, and what was refused (`ShuttingDown`) never is;
-- this module knows nothing of databases: it is given the function that commits.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
@@ -50,6 +49,7 @@ from pyshard.storage.interface import ITSELF, Sender
 
 _U = TypeVar("_U")
 _T = TypeVar("_T")
+_Waiting: TypeAlias = WaitingUpdate[SubmittedUpdate[_U]]
 
 _BACKGROUND = Sender("", "background")
 
@@ -108,10 +108,13 @@ class GroupCommit(Generic[_U]):
         self._changed = threading.Condition()
         self._closed: Deferred[None] | None = None
         self._refuses = False  # whatever senders have waiting
-        self._dropped: list[WaitingUpdate[SubmittedUpdate[_U]]] = []  # of senders that are gone
+        self._dropped: list[_Waiting[_U]] = []  # of senders that are gone
         self._thread: threading.Thread | None = None
         self._outcomes = OutcomesInTurns(
-            call_from_thread or _at_once, lambda: self._small.several_ask_soon(steady()), self._are_many_handed, steady
+            call_from_thread or (lambda function, *arguments: function(*arguments)),
+            lambda: self._small.several_ask_soon(steady()),
+            self._are_many_handed,
+            steady,
         )
         self.commits = CommitCounts()
 
@@ -135,12 +138,12 @@ class GroupCommit(Generic[_U]):
             return fail(refused)
         self._all_asked += 1
         answered, cost = Deferred[Any](), weight + copied
+        now = self._steady()
         if cost <= SMALL:
-            self._large.ask(sender)
+            self._large.ask(sender, now)
         if weight and self._call_from_thread is not None:
             self._bytes.add(sender.address, weight)
             answered.addBoth(self._subtract_weight, sender.address, weight)
-        now = self._steady()
         first = sender is ITSELF and self._large.comes_first(cost, LEAST_COST, now)
 
         def add(submitted: SubmittedUpdate[_U]) -> None:
@@ -171,14 +174,12 @@ class GroupCommit(Generic[_U]):
     def ask(self, sender: Sender) -> None:
         """Note that something small was asked for, which large updates of others are to leave time to."""
         self._all_asked += 1
-        self._large.ask(sender)
-        self._small.ask(sender.address, self._steady())
+        now = self._steady()
+        self._large.ask(sender, now)
+        self._small.ask(sender.address, now)
 
     def _submit(self, submitted: SubmittedUpdate[_U], add: Callable[[SubmittedUpdate[_U]], None]) -> Deferred[Any]:
-        """Have an update wait.
-
-        :param add: where it waits.
-        """
+        """Have an update wait where `add` puts it."""
         if self._call_from_thread is None:
             fire(submitted.answered, self._committed([submitted.update]).outcomes[0])
             return submitted.answered
@@ -234,7 +235,7 @@ class GroupCommit(Generic[_U]):
                 return
             if not taken:
                 continue
-            large = taken[-1] if taken[-1].cost > SMALL else None
+            large = taken[0] if taken[0].cost > SMALL else None
             began = self._steady()
             beside_others = self._small.several_ask_soon(began) if large is None else self._large.begin(large.sender)
             sys.setswitchinterval(_SWITCH_BESIDE_OTHERS if beside_others else self._switch_interval)
@@ -253,16 +254,19 @@ class GroupCommit(Generic[_U]):
                 self._waiting.done(queued)
                 refused = self._waiting.take_all_of(_is_a_client) if self._refuses else []
             self._handed += size
-            self._call_from_thread(self._hand_out, done, outcomes, size, had - before - deferred)
+            others = self._large.commit(done)
+            self._call_from_thread(self._hand_out, done, outcomes, size, had - before - deferred, others)
             if refused:
                 self._call_from_thread(refuse, refused, shutting_down())
             del outcomes, taken, done, refused  # they may be large, and are the reactor's now
 
     def _hand_out(
-        self, done: Sequence[WaitingUpdate[SubmittedUpdate[_U]]], outcomes: list[object], size: int, seconds: float
+        self, done: Sequence[_Waiting[_U]], outcomes: list[object], size: int, seconds: float, of_others: bool
     ) -> None:
         """Answer updates, and have the time that they took counted for their senders; in the reactor's thread."""
         count_seconds(done, seconds)
+        if of_others:
+            self._large.answer(self._steady())
         if self._small.knows_several:
             self._small.answer([waiting.sender.address for waiting in done], self._steady())
         self._outcomes.hand_out(done, outcomes, partial(self._receive, size))
@@ -298,7 +302,7 @@ class GroupCommit(Generic[_U]):
             return self._small.remaining(len(self._waiting), now)
         return self._large.remaining(first.sender, now)
 
-    def _to_commit(self, now: float) -> WaitingUpdate[SubmittedUpdate[_U]] | None:
+    def _to_commit(self, now: float) -> _Waiting[_U] | None:
         """What is to be committed next: the first update, or while that is large and waits, a small one of others."""
         if (first := self._waiting.first) is None or first.cost <= SMALL or self._closed is not None:
             return first
@@ -311,10 +315,10 @@ class GroupCommit(Generic[_U]):
             self._waiting.done([dropped])
             self._dropped.append(dropped)
 
-    def _take(self) -> list[WaitingUpdate[SubmittedUpdate[_U]]]:
+    def _take(self) -> list[_Waiting[_U]]:
         """Take what is committed together next. The caller holds the lock."""
         waiting = self._waiting
-        taken: list[WaitingUpdate[SubmittedUpdate[_U]]] = []
+        taken: list[_Waiting[_U]] = []
         others, now = self._first_waits() == 0, self._steady()
         wait = self._background.remaining(self._all_asked, now, in_company=others)
         if wait == 0 or (wait is not None and self._closed is not None):
@@ -340,10 +344,6 @@ class GroupCommit(Generic[_U]):
             return self._commit(updates)
         except Exception:  # noqa: BLE001  # else the thread would end, and no update would be answered any more
             return Committed([Failure()] * len(updates))
-
-
-def _at_once(function: Callable[..., object], *arguments: object) -> object:
-    return function(*arguments)
 
 
 def _is_a_client(sender: Sender) -> bool:
