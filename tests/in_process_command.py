@@ -37,6 +37,7 @@ class Commands:
     def __init__(self, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
         self.cluster = cluster
         self.targets: list[Target] = []
+        self._runs = 0  # of the reactor, for the present command
         monkeypatch.delenv("PYSHARD_BOOTSTRAP", raising=False)
 
         def connect(target: Target, quiet: bool = False) -> Pyshard:
@@ -45,6 +46,8 @@ class Commands:
 
         def call(target: Target, function: Callable[[Client], Deferred[_T]]) -> _T:
             self.targets.append(target)
+            self._runs += 1
+            assert self._runs == 1, "a process can run its reactor once"
             return cluster.run(function(cluster.connect(deadline=target.deadline)))
 
         monkeypatch.setattr(Target, "new_client", connect)
@@ -52,6 +55,7 @@ class Commands:
 
     def __call__(self, *arguments: str, text: str | bytes = b"", env: dict[str, str] | None = None) -> Ended:
         """Run it to its end."""
+        self._runs = 0
         result = CliRunner().invoke(cli, arguments, input=text, env=env)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception

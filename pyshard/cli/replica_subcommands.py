@@ -114,16 +114,20 @@ def promote(target: Target, place: str, accept_loss: bool, yes: bool) -> None:
         raise click.UsageError(
             "there is no terminal to ask whether to go on; look at 'pyshard replica list', give --yes"
         )
-    groups = ask(target, LayoutClient.replicas)
-    for line in loss_lines(_group_with(groups, place), place):
-        put(line)
-    flush()
-    if not yes:
-        with interruptible():
-            if not click.confirm("Is the old primary stopped, and is that loss to be?", err=True):
-                raise CommandFailed("nothing was changed", ExitCode.NEGATIVE)
-    shard = _changed(target, place, "promote", accept_loss)
-    put(f"{place} leads shard {shard}.")
+
+    async def work(client: LayoutClient) -> str:
+        group = _group_with(await client.replicas(), place)
+        for line in loss_lines(group, place):
+            put(line)
+        flush()
+        if not yes:
+            with interruptible():
+                if not click.confirm("Is the old primary stopped, and is that loss to be?", err=True):
+                    raise CommandFailed("nothing was changed", ExitCode.NEGATIVE)
+        await client.change_replicas(group.shard, place, "promote", accept_loss)
+        return group.shard
+
+    put(f"{place} leads shard {ask(target, work)}.")
 
 
 def _changed(target: Target, address: str, change: str, force: bool = False) -> str:
