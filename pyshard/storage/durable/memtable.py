@@ -14,6 +14,7 @@ from collections.abc import Collection, Generator, Iterable, Mapping, Sequence, 
 from itertools import islice
 from typing import Protocol, TypeAlias
 
+from pyshard.model.slot_ranges import SlotRanges
 from pyshard.storage.durable import lmdb_encoding
 from pyshard.storage.durable.expiry_heap import ExpiryHeap
 
@@ -148,14 +149,15 @@ class Memtable:
             self._cleared = firsts
         return some
 
-    def expired(self, now: int) -> Generator[bytes, None, None]:
+    def expired(self, now: int, hidden: SlotRanges = ()) -> Generator[bytes, None, None]:
         """Database keys of records that have expired, the earliest first. It must be closed, or taken to its end.
 
         :param now: milliseconds since 1970.
+        :param hidden: see `ExpiryHeap.due`.
         """
         if 0 < self.first_expiry <= now:
             self.first_expiry = self._expiries.first()  # the record that it was of may have another expiry now
-            yield from self._expiries.due(now)
+            yield from self._expiries.due(now, hidden)
 
     def note_expiry(self, db_key: bytes, expires: int) -> None:
         """Know that a record's value expires, and when."""

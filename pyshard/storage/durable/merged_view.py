@@ -165,12 +165,11 @@ class MergedView:
         more = looked_at >= most
         for memtable in self._memtables:
             looked_at = 0
-            with closing(memtable.expired(now)) as due:
+            with closing(memtable.expired(now, hidden)) as due:
                 for db_key in due:
                     if looked_at >= most:
                         break
-                    if not _is_hidden(db_key, hidden):
-                        looked_at += look_at(db_key)
+                    looked_at += look_at(db_key) if db_key else 1
             more |= looked_at >= most
         return Expired(found, place, more)
 

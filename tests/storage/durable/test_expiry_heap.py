@@ -83,3 +83,50 @@ def test_what_is_put_again_and_again() -> None:
     records[b"a"] = value_of(0)
     assert list(heap.due(7)) == []
     assert (heap.first(), len(heap)) == (0, 0)
+
+
+def keyed(number: int) -> bytes:
+    """A database key in the slot of this number."""
+    return lmdb_encoding.PREFIX.pack(1, number) + b"key"
+
+
+def test_what_is_hidden_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hidden records are looked at once, in as many steps as one likes; when they are hidden no more they are due."""
+    memtable, looks = Memtable(), [0]
+    for slot in range(MANY):
+        memtable.put(keyed(slot), value_of(5), 5)
+    of_value = lmdb_encoding.expiry_of
+
+    def counted(value: bytes | memoryview) -> int:
+        looks[0] += 1
+        return of_value(value)
+
+    monkeypatch.setattr(lmdb_encoding, "expiry_of", counted)
+    hidden = ((0, MANY - 10),)
+    for _ in range(MANY // 500):
+        before = looks[0]
+        with closing(memtable.expired(7, hidden)) as due:
+            list(islice(due, 500))
+        assert looks[0] - before < 600
+    seen = looks[0]
+    assert list(memtable.expired(7, hidden)) == [keyed(slot) for slot in range(MANY - 10, MANY)]
+    assert looks[0] - seen < 20
+    assert memtable.first_expiry == 5
+    assert len([key for key in memtable.expired(7, ((0, 10),)) if key]) == MANY - 10
+    assert len(list(memtable.expired(7))) == MANY
+    assert len(memtable._expiries) == MANY
+
+
+def test_what_was_set_aside_and_has_gone() -> None:
+    """It is forgotten when it was flushed or removed, and told when it comes into another memtable."""
+    memtable, hidden = Memtable(), ((0, 100),)
+    for slot in range(50):
+        memtable.put(keyed(slot), value_of(5), 5)
+    assert list(memtable.expired(7, hidden)) == [b""] * 50
+    memtable.remove(keyed(0))
+    merged = Memtable()
+    merged.merge(memtable)
+    assert len(list(merged.expired(7))) == 49
+    memtable.discard(dict(memtable.records))
+    assert memtable.first_expiry == 0
+    assert list(memtable.expired(7)) == []
