@@ -28,6 +28,14 @@ class LoopThread:
             threading.Thread(target=self._loop.run_forever, name="event loop", daemon=True).start()
         return asyncio.run_coroutine_threadsafe(function(), self._loop).result()
 
+    def write(self, client: Awaiting, pairs: Sequence[tuple[str, Document]], width: int) -> Timed:
+        """Store documents; `width` calls are in flight."""
+        return self.call(lambda: write_awaited(client, pairs, width))
+
+    def read(self, client: Awaiting, keys: Sequence[str], width: int) -> Timed:
+        """Look documents up."""
+        return self.call(lambda: read_awaited(client, keys, width))
+
 
 async def _in_tasks(call: Callable[[int], Awaitable[None]], count: int, width: int) -> float:
     """Make so many calls from `width` tasks, each of which awaits one at a time; the seconds that it took."""

@@ -43,6 +43,14 @@ class ReactorThread:
         found: _T = blockingCallFromThread(self.reactor, start)
         return found
 
+    def write(self, client: Deferring, pairs: Sequence[tuple[str, Document]], width: int) -> Timed:
+        """Store documents; `width` calls are in flight."""
+        return self.call(lambda: write_in_flight(client, pairs, width))
+
+    def read(self, client: Deferring, keys: Sequence[str], width: int) -> Timed:
+        """Look documents up."""
+        return self.call(lambda: read_in_flight(client, keys, width))
+
 
 class _InFlightCalls:
     """Calls of one kind, a fixed number of them in flight: each answer makes the next call.

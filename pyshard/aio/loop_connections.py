@@ -32,7 +32,7 @@ from pyshard.aio.stream_transport import StreamProtocol
 from pyshard.model.address_text import is_ipv4, is_ipv6
 from pyshard.net.awaited_names import AwaitedNames
 from pyshard.net.ipv6_zones import numeric_host, with_zone_number
-from pyshard.net.name_questions import QUESTIONS, FoundAddress, NameQuestions, in_order
+from pyshard.net.name_questions import QUESTIONS, FoundAddress, NameQuestions, ipv4_first
 from pyshard.net.staggered_race import RaceLost, StaggeredRace
 from pyshard.security.tls.handshake_errors import handshake_error
 from pyshard.security.tls.ssl_context import SslContext, server_hostname
@@ -78,7 +78,7 @@ class LoopConnections:
             if looks_up_in_threads(self._loop):
                 found = await self._look_up(host, port)
             else:
-                found = in_order(await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+                found = ipv4_first(await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except UnicodeError:
             raise DNSLookupError(f"{host!r} is no host name") from None
         except OSError:

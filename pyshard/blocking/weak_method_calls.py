@@ -1,4 +1,4 @@
-"""Calls of a client's parts to what owns them, which keep it alive no longer.
+"""Calls of a client's parts to what owns them, which don't keep it alive.
 
 A client that its program forgets is gone at once, with its connections, if nothing in it leads back to itself. Else
 these stay open until Python's collector of cycles comes by.
@@ -15,7 +15,7 @@ _R = TypeVar("_R")
 
 
 def weakly(method: Callable[_P, _R], otherwise: Callable[[], _R]) -> Callable[_P, _R]:
-    """A function that calls a method, and keeps its object from nothing.
+    """A function that calls a method, and doesn't keep its object alive.
 
     :param method: a bound one.
     :param otherwise: gives what is returned when the object is gone.

@@ -1,9 +1,9 @@
 """Happy Eyeballs (RFC 8305): connect to a host by its name, over whichever of its addresses answers first.
 
 A name often has several addresses ("localhost" has ::1 and 127.0.0.1), of which one may lead nowhere. They are tried in
-a staggered race, those of IPv4 first (`pyshard.net.name_questions.in_order`). Twisted's `HostnameEndpoint` does nearly
-the same, but it imports the global reactor, which installs one: a program that makes blocking calls has no use for
-that, or wants to install one of its own choice later.
+a staggered race, those of IPv4 first, as `pyshard.net.name_questions.ipv4_first` has it. Twisted's `HostnameEndpoint`
+does nearly the same, but it imports the global reactor, which installs one: a program that makes blocking calls has no
+use for that, or wants to install one of its own choice later.
 """
 
 from __future__ import annotations

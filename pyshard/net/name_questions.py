@@ -60,14 +60,14 @@ def addresses_of(host: str, port: int) -> list[FoundAddress]:
     :raises OSError: there is none.
     """
     try:
-        return in_order([*socket.getaddrinfo(with_zone_number(host), port, type=socket.SOCK_STREAM)])
+        return ipv4_first([*socket.getaddrinfo(with_zone_number(host), port, type=socket.SOCK_STREAM)])
     except (UnicodeError, ValueError) as error:  # what can't be a name at all
         raise OSError(errno.EHOSTUNREACH, f"{host!r} has no address ({error})") from None
     except socket.gaierror as error:
         raise OSError(errno.EHOSTUNREACH, f"{host!r} has no address ({error.strerror})") from None
 
 
-def in_order(found: Sequence[FoundAddress]) -> list[FoundAddress]:
+def ipv4_first(found: Sequence[FoundAddress]) -> list[FoundAddress]:
     """The addresses of a name in the order in which they are dialed: those of IPv4 first.
 
     A daemon whose host is a name listens at its address of IPv4, if it has one (`pyshard.server.listen_address`). Any

@@ -34,7 +34,7 @@ def next_group(group: ReplicaGroup, reports: Mapping[str, ReplicaReport], absent
     """
     counting = {address: report for address, report in reports.items() if counts(group, address, report)}
     primary = counting.get(group.primary)
-    if primary is not None and leads(group, reports):
+    if primary is not None and not primary.failed:
         wish = primary.wish
         if wish is None or (wish.kind is WishKind.SWITCH and wish.address not in counting):
             return None

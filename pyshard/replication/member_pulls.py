@@ -196,7 +196,8 @@ class MemberPulls:
         :return: seconds to wait before the next question.
         """
         store, groups, pending = self._store, answer.groups, self._owner.pending
-        has_room = pending.has_room(store.position.sequence, store.committed)
+        told = max(store.committed, min(answer.committed, question.last))  # which is committed with the next question
+        has_room = pending.has_room(store.position.sequence, told)
         if not has_room and groups:
             groups = ()
             if (more := self._pace.ending(self._clock.seconds())) is not None:

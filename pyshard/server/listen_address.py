@@ -208,14 +208,9 @@ def server_endpoint(reactor: IReactorTime, description: str, option: str = "--li
     :raises ConfigError: it is none.
     """
     if is_tls_listen_string(description):
-        said = tls_listen_string(description, option)
-        endpoint = server_endpoint(reactor, said.below, option)
-        try:
-            return tls.listening(endpoint, said.files, True, reactor)
-        except ConfigError as error:
-            raise ConfigError(f"{option}: {error}") from None
+        return _tls_endpoint(reactor, description, option)
     try:
-        other: IStreamServerEndpoint = serverFromString(reactor, description + _backlog(description))
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, description + _backlog(description))
     except (ImportError, NameError):  # what Twisted's TLS endpoints raise without pyOpenSSL
         raise ConfigError(
             f"{option}: found {description!r}, but TLS isn't installed; expected pip install 'pyshard[tls]' before"
@@ -225,4 +220,14 @@ def server_endpoint(reactor: IReactorTime, description: str, option: str = "--li
             f"{option}: found {description!r}, expected a Twisted server endpoint string such as "
             f"'tcp:5050:interface=127.0.0.1' ({error})"
         ) from None
-    return other
+    return endpoint
+
+
+def _tls_endpoint(reactor: IReactorTime, description: str, option: str) -> IStreamServerEndpoint:
+    """The same, of a string of TLS: pyshard's own, which has bounds that Twisted's doesn't have."""
+    said = tls_listen_string(description, option)
+    below = server_endpoint(reactor, said.below, option)
+    try:
+        return tls.listening(below, said.files, True, reactor)
+    except ConfigError as error:
+        raise ConfigError(f"{option}: {error}") from None

@@ -57,7 +57,7 @@ def log_bounds(options: Mapping[str, Any], files: TwistdFiles) -> LogBounds:
     )
 
 
-class _OpenLogFile(LogFile):
+class _LogFileWithMode(LogFile):
     """Twisted's, but that it makes a file without a change of the process's umask, which all threads have."""
 
     def _openFile(self) -> None:  # noqa: N802  # Twisted's name
@@ -132,10 +132,10 @@ class DaemonLog:
         """Close the file; nothing can be written any more."""
         self._file.close()
 
-    def _open(self) -> _OpenLogFile:
+    def _open(self) -> _LogFileWithMode:
         there = self._path.exists()
         whole = there and not self._path.is_file()  # a device can't be put aside
-        return _OpenLogFile(
+        return _LogFileWithMode(
             self._path.name,
             str(self._path.parent),
             rotateLength=0 if whole else self._bounds.size,

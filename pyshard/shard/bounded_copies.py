@@ -51,8 +51,8 @@ class BoundedCopy:
     expected: int = 0
     head: ChangeGroup = attrs.field(init=False)
     given: int = 0
-    is_open: bool = True
-    _ended: str = ""
+    is_open: bool = attrs.field(default=True, init=False)
+    _ended: str = attrs.field(default="", init=False)  # why it has; empty: it hasn't
 
     def __attrs_post_init__(self) -> None:
         """Take over the head."""

@@ -69,7 +69,7 @@ class ServedDigests:
     :param clock: times answers, and digests that nobody reads.
     :param turns: the shard's, in which rows are counted.
     :param new_id: gives the ids of digests.
-    :param opening: the turns in which copies of the store are opened; None: nobody else opens any.
+    :param opening: the turns in which copies of the store are opened.
     """
 
     def __init__(
@@ -78,13 +78,13 @@ class ServedDigests:
         clock: IReactorTime,
         turns: PacedTurns,
         new_id: Callable[[], str],
-        opening: OpeningTurns | None = None,
+        opening: OpeningTurns,
     ) -> None:
         self._store = store
         self._clock = clock
         self._turns = turns
         self._new_id = new_id
-        self._opening = OpeningCopies(store, opening or OpeningTurns(clock))
+        self._opening = OpeningCopies(store, opening)
         self._open: dict[str, _DigestInUse] = {}
         self._watched = WatchedCopies(clock)
 

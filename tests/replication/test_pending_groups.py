@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from replication.group_samples import B
 from replication.pulling_member import Member, groups_of
 
 from pyshard.protocol.change_groups import ChangeGroup
 from pyshard.protocol.log_groups import LogGroup
 from pyshard.replication import pending_groups
+from pyshard.replication.member_pulls import MemberPulls
 from pyshard.replication.pending_groups import MOST_GROUPS, PendingGroups
 from pyshard.replication.pulls import Pulled
+from pyshard.replication.store_turns import StoreTurns
 
 
 def test_what_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,6 +57,21 @@ def test_a_primary_that_commits_nothing(monkeypatch: pytest.MonkeyPatch, log_lin
     member.answer(Pulled(5, committed=1, beacon=b"x", groups=groups_of((5, 3))))
     member.sync()
     assert member.store.position.sequence == 3
+
+
+def test_a_log_that_was_there_at_the_start(monkeypatch: pytest.MonkeyPatch, log_lines: list[str]) -> None:
+    """A member that begins anew knows of little in it that it is committed; with the first answer it knows of all."""
+    member = Member()
+    member.fill((5, 1), (5, 2), (5, 3))
+    member.following.cancel()
+    monkeypatch.setattr(pending_groups, "MOST_GROUPS", 2)
+    member.pending = PendingGroups()
+    MemberPulls("h:1", member, B, member.store, StoreTurns(), member.clock, member).start()
+    member.clock.advance(0)
+    assert (member.pulled().last, member.store.committed) == (3, 0)
+    member.answer(Pulled(5, committed=3, beacon=b"x", groups=groups_of((5, 4))))
+    member.sync()
+    assert (member.pulled().last, member.store.committed, log_lines) == (4, 3, [])
 
 
 def test_what_comes_twice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from pyshard.protocol.batch_operations import Write
 from pyshard.settings import settings
 from pyshard.shard import store_view
 from pyshard.shard.bounded_copies import WHOLE_COPY_PINS, BoundedCopy, WatchedCopies
+from pyshard.shard.opening_copies import OpeningTurns
 from pyshard.shard.served_digests import ServedDigests
 from pyshard.shard.served_followers import ServedFollowers
 from pyshard.storage import IStore, MemoryStore, Task
@@ -86,7 +87,7 @@ def test_all_are_bounded(kind: str, tmp_path: Path) -> None:
     bench.result(bench.store.own(MOVING))
     clock = Clock()
     followers = ServedFollowers(bench.store, clock)
-    digests = ServedDigests(bench.store, clock, followers._turns, lambda: "1")
+    digests = ServedDigests(bench.store, clock, followers._turns, lambda: "1", OpeningTurns(clock))
     bench.result(Deferred.fromCoroutine(followers.open_copy("a peer", "m", MOVING)))
     bench.result(Deferred.fromCoroutine(followers.open_whole_copy("a peer", "r")))
     bench.result(Deferred.fromCoroutine(digests.open("a peer", "m", MOVING)))
